@@ -1,0 +1,56 @@
+"""Errors of the bank room.
+
+BankError
+├── BankUrlError          the URL names no backend, or a setting in it is wrong
+├── BankUnavailableError  the store did not answer, or refused the connection
+├── BankFullError         the store has no room for what was to be written
+├── UnknownReleaseError   the bank holds no release of that name, or none is active
+├── RecordError           a value that is not a record of this format
+└── PublishError          publishing did not finish; the active release is as it was
+
+ReleaseError              a release directory that cannot be trusted (`bank.manifest`)
+
+Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
+"""
+
+from typing import ClassVar
+
+
+class BankError(Exception):
+    """Base of everything that the bank raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BankUrlError(BankError):
+    """The bank URL is not usable."""
+
+    exit_code = 2
+
+
+class BankUnavailableError(BankError):
+    """The store did not answer within its time, or refused."""
+
+
+class BankFullError(BankError):
+    """The store has no room left."""
+
+
+class UnknownReleaseError(BankError):
+    """The bank holds no such release."""
+
+    exit_code = 2
+
+
+class RecordError(BankError):
+    """The bytes are not a record."""
+
+
+class PublishError(BankError):
+    """A publication did not finish. The active release is as it was."""
+
+
+class ReleaseError(Exception):
+    """A release directory is incomplete, altered or of another format. The message names the file."""
+
+    exit_code: ClassVar[int] = 2

@@ -1,0 +1,1 @@
+"""Networks in PyTorch: recommenders, codebook, soft prompt, surrogate; folding and the ONNX graph."""

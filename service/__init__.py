@@ -1,0 +1,1 @@
+"""Everything online. Nothing here imports torch, transformers, polars, pandas or ray."""

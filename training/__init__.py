@@ -1,0 +1,1 @@
+"""Everything offline: data sets, the language model, profile inference, fitting, evaluation, publishing."""
