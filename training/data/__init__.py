@@ -1,0 +1,1 @@
+"""Interactions and catalogue: readers, cleaning, splits, the simulator, and the data set directory."""

@@ -1,0 +1,175 @@
+"""The data set directory: what `prepare` and `simulate` write and every later step reads.
+
+dataset.json          DatasetInfo
+interactions.parquet  user_id str, item_id str, label bool, rating f32 null, timestamp i64 null (unix seconds),
+                      split str, then user and context fields as str
+items.parquet         item_id str, title str (never null), then attributes and item fields as str;
+                      several values in one cell are joined by "|"
+planted.parquet       only from `simulate`: the truth, for tests; nothing in training reads it
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bank.manifest import sha256_of
+from training.errors import DataError, TestSplitError
+
+FORMAT_VERSION: Final = 1
+INFO: Final = "dataset.json"
+INTERACTIONS: Final = "interactions.parquet"
+ITEMS: Final = "items.parquet"
+PLANTED: Final = "planted.parquet"
+
+Split = Literal["random", "temporal", "users"]
+PARTS: Final = ("train", "valid", "history", "test")
+
+INTERACTION_COLUMNS: Final = {
+    "user_id": pl.String(),
+    "item_id": pl.String(),
+    "label": pl.Boolean(),
+    "rating": pl.Float32(),
+    "timestamp": pl.Int64(),
+    "split": pl.String(),
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FieldInfo(_Frozen):
+    """A categorical column that the recommender may use beside user and item.
+
+    A `user` field is a column of the interactions that is constant per user, a `context` field is one that may differ
+    from row to row, and an `item` field is a single-valued column of the items.
+    """
+
+    name: str
+    role: Literal["user", "item", "context"]
+
+
+class DatasetInfo(_Frozen):
+    """The content of `dataset.json`.
+
+    `sources` holds the sha256 of every file that was read, `files` of the two Parquet files. `counts` holds users,
+    items, interactions, positives and the size of each part, then what reading and cleaning dropped.
+    `attributes` are the columns of the items that describe them in words, the most telling first.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    format_version: Literal[1]
+    sources: dict[str, str]
+    files: dict[str, str]
+    positive_above: float | None
+    min_interactions: Annotated[int, Field(ge=1)]
+    split: Split
+    seed: int
+    counts: dict[str, int]
+    fields: tuple[FieldInfo, ...] = ()
+    attributes: tuple[str, ...] = ()
+    split_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Dataset:
+    """An opened data set directory. Its test rows are out of reach except through `final_eval`."""
+
+    def __init__(self, path: Path, info: DatasetInfo) -> None:
+        self.path = path
+        self.info = info
+        self.test_reads = 0
+
+    @classmethod
+    def open(cls, path: Path) -> "Dataset":
+        """Read `path/dataset.json` and check that both tables are there, unaltered.
+
+        Raises DataError, naming the file, for anything missing, altered or of another format.
+        """
+        info = _read_info(path)
+        for name in (INTERACTIONS, ITEMS):
+            if not (path / name).is_file():
+                raise DataError(f"{path / name}: not found; run `userip prepare` (or `simulate`) again")
+            if sha256_of(path / name) != info.files.get(name):
+                raise DataError(f"{path / name}: differs from the hash in {INFO}; run `userip prepare` again")
+        return cls(path, info)
+
+    @property
+    def name(self) -> str:
+        """The data set's name, as it enters release names."""
+        return self.info.name
+
+    @property
+    def split_hash(self) -> str:
+        """What every later artifact records, so that two splits are never mixed."""
+        return self.info.split_hash
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """The catalogue, sorted by item_id: `item_id`, `title`, then further str columns."""
+        return pl.read_parquet(self.path / ITEMS).sort("item_id")
+
+    @cached_property
+    def _interactions(self) -> pl.DataFrame:
+        return pl.read_parquet(self.path / INTERACTIONS).sort("user_id", "timestamp", "item_id")
+
+    def rows(self, *splits: str) -> pl.DataFrame:
+        """The rows of the named parts, by default `train`, sorted by (user_id, timestamp, item_id).
+
+        Raises TestSplitError for "test" and ValueError for a name that is no part.
+        """
+        named = splits or ("train",)
+        if "test" in named:
+            raise TestSplitError("test rows are read once, through Dataset.final_eval(), not through rows()")
+        if unknown := sorted(set(named) - set(PARTS)):
+            raise ValueError(f"no such part of the data: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
+        return self._interactions.filter(pl.col("split").is_in(list(named)))
+
+    def final_eval(self) -> pl.DataFrame:
+        """The test rows, sorted as in `rows`. Each call adds one to `test_reads`."""
+        self.test_reads += 1
+        return self._interactions.filter(pl.col("split") == "test")
+
+
+def split_hash_of(interactions: pl.DataFrame, rule: Split, seed: int) -> str:
+    """sha256 over rule, seed and every (user_id, item_id, label, split), whatever the order of the rows.
+
+    Ids are written with their length in front, so that no choice of ids makes two different tables look the same.
+    """
+    ordered = interactions.select("user_id", "item_id", "label", "split").sort("user_id", "item_id")
+    line = pl.concat_str(
+        pl.col("user_id").str.len_bytes(), pl.lit(":"), "user_id",
+        pl.col("item_id").str.len_bytes(), pl.lit(":"), "item_id",
+        pl.when("label").then(pl.lit("+")).otherwise(pl.lit("-")), "split", pl.lit("\n"),
+    )  # fmt: skip
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {rule} {seed}\n".encode())
+    for piece in ordered.select(line=line).iter_slices(1 << 18):
+        digest.update("".join(piece["line"].to_list()).encode())
+    return digest.hexdigest()
+
+
+def _read_info(path: Path) -> DatasetInfo:
+    file = path / INFO
+    try:
+        raw = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{file}: not found; is {path} a data set directory, as `userip prepare` writes it?"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: not JSON ({error}); run `userip prepare` again") from None
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{file}: format_version is {version!r}, this version reads {FORMAT_VERSION}; run `userip prepare` again"
+        )
+    try:
+        return DatasetInfo.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise DataError(f"{file}: {where}: {first['msg']}; run `userip prepare` again") from None
