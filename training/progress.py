@@ -24,8 +24,9 @@ def track(
 ) -> Iterator[T]:
     """Yield `items` and report how far along they are, with elapsed and estimated remaining time.
 
-    `total` is taken from `len(items)` where it is not given; unknown, only the count is shown. `done` steps were
-    finished by an earlier run and count as progress, but not towards the speed. Reports go to `stream` (stderr).
+    `total` is taken from `len(items)` where it is not given; unknown, only the count is shown. `done` steps
+    were finished by an earlier run and count as progress, but not towards the speed. Reports go to `stream`
+    (by default stderr).
     """
     stream = sys.stderr if stream is None else stream
     if total is None and isinstance(items, Sized):
@@ -33,7 +34,7 @@ def track(
     if stream.isatty():
         yield from _bar(items, total, label, done, stream)
     else:
-        yield from _lines(items, total, label, done, every, stream, clock)
+        yield from _lines(items, total, label, done=done, every=every, stream=stream, clock=clock)
 
 
 def duration(seconds: float) -> str:
@@ -63,6 +64,7 @@ def _lines(
     items: Iterable[T],
     total: int | None,
     label: str,
+    *,
     done: int,
     every: float,
     stream: TextIO,

@@ -1,8 +1,8 @@
 """The data set directory: what `prepare` and `simulate` write and every later step reads.
 
 dataset.json          DatasetInfo
-interactions.parquet  user_id str, item_id str, label bool, rating f32 null, timestamp i64 null (unix seconds),
-                      split str, then user and context fields as str
+interactions.parquet  user_id str, item_id str, label bool, rating f32 null,
+                      timestamp i64 null (unix seconds), split str, then user and context fields as str
 items.parquet         item_id str, title str (never null), then attributes and item fields as str;
                       several values in one cell are joined by "|"
 planted.parquet       only from `simulate`: the truth, for tests; nothing in training reads it
@@ -46,8 +46,8 @@ class _Frozen(BaseModel):
 class FieldInfo(_Frozen):
     """A categorical column that the recommender may use beside user and item.
 
-    A `user` field is a column of the interactions that is constant per user, a `context` field is one that may differ
-    from row to row, and an `item` field is a single-valued column of the items.
+    A `user` field is a column of the interactions that is constant per user, a `context` field one that may
+    differ from row to row, and an `item` field is a single-valued column of the items.
     """
 
     name: str
@@ -57,8 +57,8 @@ class FieldInfo(_Frozen):
 class DatasetInfo(_Frozen):
     """The content of `dataset.json`.
 
-    `sources` holds the sha256 of every file that was read, `files` of the two Parquet files. `counts` holds users,
-    items, interactions, positives and the size of each part, then what reading and cleaning dropped.
+    `sources` holds the sha256 of every file that was read, `files` of the two Parquet files. `counts` holds
+    users, items, interactions, positives and the size of each part, then what reading and cleaning dropped.
     `attributes` are the columns of the items that describe them in words, the most telling first.
     """
 
@@ -138,7 +138,7 @@ class Dataset:
 def split_hash_of(interactions: pl.DataFrame, rule: Split, seed: int) -> str:
     """sha256 over rule, seed and every (user_id, item_id, label, split), whatever the order of the rows.
 
-    Ids are written with their length in front, so that no choice of ids makes two different tables look the same.
+    Ids are written with their length in front: no choice of ids makes two different tables look the same.
     """
     ordered = interactions.select("user_id", "item_id", "label", "split").sort("user_id", "item_id")
     line = pl.concat_str(
@@ -165,7 +165,7 @@ def _read_info(path: Path) -> DatasetInfo:
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
         raise DataError(
-            f"{file}: format_version is {version!r}, this version reads {FORMAT_VERSION}; run `userip prepare` again"
+            f"{file}: format_version is {version!r}, not {FORMAT_VERSION}; run `userip prepare` again"
         )
     try:
         return DatasetInfo.model_validate_json(json.dumps(raw))
