@@ -1,0 +1,1 @@
+"""From a fitted recommender to a release directory, and from there into a bank."""
