@@ -1,24 +1,26 @@
 """The console script `userip`: a table of commands, each imported only when it is called."""
 
 import importlib
+import importlib.metadata
 import sys
 import traceback
-from typing import Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
 
-import click
+import typer
 from typer.main import get_command
 
 # command -> (module:function, one line of help). Modules are imported on use: `serve` never loads torch.
 COMMANDS: Final = {
     "simulate": ("training.data.commands:simulate", "Write a simulated data set with planted user profiles."),
-    "prepare": ("training.data.commands:prepare", "Read, clean, label and split interactions into a data set."),
+    "prepare": ("training.data.commands:prepare", "Read, clean, label and split interactions."),
     "train": ("training.commands:train", "Run language, infer, quantize, fit and export in turn."),
     "language": ("training.commands:language", "Step 1: train or copy the frozen language model."),
     "infer": ("training.commands:infer", "Step 2: infer soft-prompt profiles for every user."),
     "quantize": ("training.commands:quantize", "Step 3: codebooks, EM rounds and codes."),
     "fit": ("training.commands:fit", "Step 4: fit the recommender on the codes."),
     "export": ("training.commands:export", "Step 5: write the release directory."),
-    "infer-new": ("training.commands:infer_new", "Fold in new or changed users and upsert them into the bank."),
+    "infer-new": ("training.commands:infer_new", "Fold in new or changed users, into the bank too."),
     "evaluate": ("training.commands:evaluate", "Compare the codes with their controls on one data set."),
     "publish": ("training.commands:publish", "Write a release's records into a bank, then activate it."),
     "activate": ("bank.commands:activate", "Move the active pointer to a published release."),
@@ -29,63 +31,78 @@ COMMANDS: Final = {
     "demo": ("training.demo:demo", "Go from nothing to a running service that answers, explained."),
 }
 
-
-class _Commands(click.Group):
-    """A group whose commands are imported when they run, not when the help is printed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        import typer
-
-        module, function = COMMANDS[cmd_name][0].split(":")
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        try:
-            target = getattr(importlib.import_module(module), function)
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] in ("bank", "models", "training", "service", "loadtests"):
-                raise
-            extra = "load" if module.startswith("loadtests") else "train"
-            raise click.UsageError(
-                f"`userip {cmd_name}` needs {error.name}: pip install 'userip[{extra}]'"
-            ) from None
-        app.command(cmd_name, help=COMMANDS[cmd_name][1])(target)
-        return get_command(app)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+_SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
+_ROOMS: Final = ("bank", "models", "training", "service", "loadtests")
+_INTERRUPTED: Final = 130
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="userip")
-def _cli() -> None:
-    """Infer user profiles offline with a language model; serve them online as a few small integers."""
+class UsageError(Exception):
+    """The command line names no command, or one that this installation cannot run."""
+
+    exit_code: ClassVar[int] = 2
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit codes: 0 done, 2 wrong usage or input (one line on stderr), 1 anything else."""
     try:
-        _cli.main(args=arguments, prog_name="userip", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        print("userip: interrupted; the same command continues where it stopped", file=sys.stderr)
-        sys.exit(130)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except typer.TyperException as error:
+        # The option parser's complaint, which names the option.
+        print(f"userip: {error.format_message()}", file=sys.stderr)
+        code = 2
     except Exception as error:
-        # Errors that a person can act on carry their exit code and a one-line message (see each room's errors.py).
-        code = getattr(error, "exit_code", None)
-        if code is None:
+        # Errors that a person can act on carry an exit code and a one-line message (each room's errors.py).
+        code = getattr(error, "exit_code", 0)
+        if code:
+            print(f"userip: {error}", file=sys.stderr)
+        else:
             traceback.print_exc()
-            sys.exit(1)
-        print(f"userip: {error}", file=sys.stderr)
+            code = 1
+    if code == _INTERRUPTED:
+        print("userip: interrupted; the same command continues where it stopped", file=sys.stderr)
+    if code:
         sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run `arguments[0]` with the rest; give its exit code."""
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if name == "--version":
+        print(f"userip {importlib.metadata.version('userip')}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}; `userip --help` lists them")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app.command(name, help=COMMANDS[name][1], context_settings=settings)(_load(name))
+    # A command gives nothing back; typer gives the code of a `typer.Exit` that was raised on the way.
+    result = get_command(app).main(args=rest, prog_name=f"userip {name}", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _load(name: str) -> Callable[..., Any]:
+    """Import the function of a command. Raises UsageError naming the extra that a missing library is in."""
+    module, function = COMMANDS[name][0].split(":")
+    try:
+        command: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in _ROOMS:
+            raise
+        extra = "load" if module.startswith("loadtests") else "train"
+        raise UsageError(f"`userip {name}` needs {error.name}: pip install 'userip[{extra}]'") from None
+    return command
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items())
+    usage = "Usage: userip COMMAND [OPTIONS]\n       userip COMMAND --help"
+    return "\n".join((usage, "", _SUMMARY, "", "Commands:", *lines))
 
 
 if __name__ == "__main__":
