@@ -1,1 +1,21 @@
-"""The feature bank: what is stored per user, under which key, and where."""
+"""The feature bank: what is stored per user, under which key, and where.
+
+`open_bank(url)` gives a `Bank` for publishing and tools, `open_reader(url)` an `AsyncReader` for the service.
+"""
+
+from bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
+from bank.record import UNKNOWN_CODE, Record
+from bank.urls import open_bank, open_reader, redact
+
+__all__ = [
+    "UNKNOWN_CODE",
+    "AsyncReader",
+    "Bank",
+    "Leftover",
+    "Lookup",
+    "Record",
+    "ReleaseInfo",
+    "open_bank",
+    "open_reader",
+    "redact",
+]

@@ -1,0 +1,121 @@
+"""What every backend offers: `Bank` for writers and tools, `AsyncReader` for the service."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bank.errors import RecordError
+from bank.record import Record
+
+# What a lookup gives for one user: the record; None = unknown user; the error = a damaged value, which the
+# caller counts.
+Lookup = Record | None | RecordError
+Progress = Callable[[int, int], None]  # (users written, users in all)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseInfo:
+    """One complete release in a bank. `bytes` is the store's figure for its records, None if it has none."""
+
+    name: str
+    users: int
+    slots: int
+    bytes: int | None
+    created: str
+    updated: str
+    active: bool
+    previous: bool  # the release that `rollback` goes to
+
+    @property
+    def bytes_per_user(self) -> float | None:
+        """Store bytes per user, None where unknown."""
+        return self.bytes / self.users if self.bytes is not None and self.users else None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Records of a publication that did not finish, or of a release on its way out."""
+
+    release: str
+    attempt: str
+    started: str
+    alive: bool  # a publisher is at work on it
+
+
+class Bank(Protocol):
+    """A store of releases, synchronous. Every method raises BankUnavailableError when there is no answer."""
+
+    def active(self) -> str | None:
+        """The name of the active release."""
+
+    def releases(self) -> list[ReleaseInfo]:
+        """All complete releases, oldest first."""
+
+    def leftovers(self) -> list[Leftover]:
+        """Records that belong to no complete release; `prune` deletes those without a living publisher."""
+
+    def publish(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        progress: Progress | None = None,
+    ) -> None:
+        """Write a release beside the others and verify it; it is complete afterwards, but not active.
+
+        rows uint32 [n], codes uint16 [n, slots] (65535 = unknown), in the order of `user_ids` [n].
+        A complete release of that name is replaced, unless it is active; what a killed attempt left is removed.
+        Raises PublishError or BankFullError; the active release is then as it was.
+        """
+
+    def activate(self, release: str) -> None:
+        """Make a complete release the active one, in one atomic step. Raises UnknownReleaseError."""
+
+    def rollback(self) -> str:
+        """Activate the release that was active before, and forget the present one's turn; return its name.
+
+        Raises UnknownReleaseError if there is none.
+        """
+
+    def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
+        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+
+    def upsert(self, release: str, records: Mapping[str, Record]) -> None:
+        """Add or change users of a complete release.
+
+        Raises UnknownReleaseError, RecordError (wrong number of codes), or PublishError if a user's place is
+        taken by another user; then no record was changed.
+        """
+
+    def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """The records of `user_ids`, in order. Raises UnknownReleaseError if the bank lacks the release."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+class AsyncReader(Protocol):
+    """The service's way in: reads only, bounded by a deadline, never retried."""
+
+    async def active(self) -> str | None:
+        """The name of the active release. Raises BankUnavailableError."""
+
+    async def has_release(self, release: str) -> bool:
+        """Whether the bank holds the complete release. Raises BankUnavailableError."""
+
+    async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """The records of `user_ids`, in order, in one round trip.
+
+        Raises BankUnavailableError after the deadline at the latest, UnknownReleaseError for a release that the
+        bank does not hold.
+        """
+
+    async def ping(self) -> None:
+        """Return if the store answers, else raise BankUnavailableError."""
+
+    async def close(self) -> None:
+        """Let go of connections and files."""

@@ -1,0 +1,180 @@
+"""Bank URLs: which backend, where, and with which settings.
+
+    lmdb:///var/lib/userip/bank      lmdb://./bank            ?map_mb=64 (first size of the map; it grows by itself)
+    redis://[user[:password]@]host[:port][/database]          rediss:// the same over TLS
+    unix://[user[:password]@]/path/redis.sock                 ?db=0
+    redis+cluster://host[:port]                               rediss+cluster:// the same over TLS
+
+TLS settings: ?ca=FILE &cert=FILE &key=FILE &verify=full|ca|none. A password with special characters is
+percent-encoded, or stays out of the URL: ?password_env=NAME reads it from the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from bank.errors import BankUrlError
+
+if TYPE_CHECKING:
+    from bank.protocol import AsyncReader, Bank
+
+SCHEMES: Final = ("lmdb", "redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LmdbUrl(_Frozen):
+    """An LMDB directory."""
+
+    path: Path
+    map_mb: int = Field(default=64, ge=1, le=1 << 24)
+
+
+class RedisUrl(_Frozen):
+    """A Redis server, a Unix socket of one, or a cluster. Passwords never show in a repr."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=6379, ge=1, le=65535)
+    db: int = Field(default=0, ge=0)
+    socket: str | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    tls: bool = False
+    cluster: bool = False
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    verify: Literal["full", "ca", "none"] = "full"
+
+    @property
+    def where(self) -> str:
+        """The server in words that hold no secret, for messages."""
+        if self.socket is not None:
+            return f"redis at {self.socket}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis{' cluster' if self.cluster else ''} at {host}:{self.port}"
+
+
+def redact(url: str) -> str:
+    """`url` with its password replaced by ***, fit for logs."""
+    head, mark, query = url.partition("?")
+    scheme, colon, rest = head.partition("://")
+    if colon and "@" in rest:
+        user, _, place = rest.rpartition("@")
+        name, has_password, _ = user.partition(":")
+        rest = f"{name}{':***' if has_password else ''}@{place}"
+    parts = [p if p.partition("=")[0].lower() != "password" else "password=***" for p in query.split("&")]
+    return f"{scheme}{colon}{rest}{mark}{'&'.join(parts)}"
+
+
+def parse_url(url: str) -> LmdbUrl | RedisUrl:
+    """Read a bank URL. Raises BankUrlError, with the password redacted, naming what is wrong."""
+    scheme = url.partition("://")[0].lower()
+    if "://" not in url or scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise BankUrlError(f"bank {redact(url)!r}: unknown kind of bank; write one of {known}")
+    try:
+        return _parse_lmdb(url) if scheme == "lmdb" else _parse_redis(url, scheme)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        setting = ".".join(map(str, first["loc"]))
+        raise BankUrlError(f"bank {redact(url)!r}: {setting}: {first['msg']}") from None
+    except ValueError as error:  # urlsplit's own: a port that is no number, a broken IPv6 address
+        raise BankUrlError(f"bank {redact(url)!r}: {_without_secret(url, error)}") from None
+
+
+def _without_secret(url: str, error: ValueError) -> str:
+    return "the host or port cannot be read" if "@" in url else str(error)
+
+
+def _query(url: str, allowed: tuple[str, ...]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name not in allowed:
+            raise BankUrlError(
+                f"bank {redact(url)!r}: unknown setting {name!r}; known here: {', '.join(allowed)}"
+            )
+        if name in settings:
+            raise BankUrlError(f"bank {redact(url)!r}: {name} is given twice")
+        settings[name] = value
+    return settings
+
+
+def _parse_lmdb(url: str) -> LmdbUrl:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", ".", ".."):
+        raise BankUrlError(
+            f"bank {redact(url)!r}: write lmdb:///absolute/path, or lmdb://./path below the working directory"
+        )
+    path = unquote(parts.netloc + parts.path)
+    if path in ("", "/"):
+        raise BankUrlError(f"bank {redact(url)!r}: no directory is named; write lmdb:///path/to/bank")
+    settings: dict[str, Any] = dict(_query(url, ("map_mb",)))
+    return LmdbUrl(path=Path(path), **settings)
+
+
+_LOGIN = ("username", "password_env")
+_TLS = ("ca", "cert", "key", "verify")
+
+
+def _parse_redis(url: str, scheme: str) -> RedisUrl:
+    parts = urlsplit(urlunsplit(urlsplit(url)._replace(fragment="")))
+    tls, cluster = scheme.startswith("rediss"), scheme.endswith("+cluster")
+    allowed = _LOGIN + (_TLS if tls else ()) + (("db",) if scheme == "unix" else ())
+    settings: dict[str, Any] = dict(_query(url, allowed))
+    settings |= {"tls": tls, "cluster": cluster}
+    if parts.username:
+        settings["username"] = unquote(parts.username)
+    if parts.password:
+        settings["password"] = unquote(parts.password)
+    if (name := settings.pop("password_env", None)) is not None:
+        if name not in os.environ:
+            raise BankUrlError(f"bank {redact(url)!r}: password_env: the variable {name} is not set")
+        settings["password"] = os.environ[name]
+    path = unquote(parts.path)
+    if scheme == "unix":
+        if path in ("", "/"):
+            raise BankUrlError(f"bank {redact(url)!r}: no socket is named; write unix:///path/to/redis.sock")
+        return RedisUrl(socket=path, **settings)
+    if not parts.hostname:
+        raise BankUrlError(f"bank {redact(url)!r}: no host is named; write {scheme}://host:6379")
+    if parts.port is not None:
+        settings["port"] = parts.port
+    if path.strip("/"):
+        if cluster:
+            raise BankUrlError(f"bank {redact(url)!r}: a cluster has no numbered databases; remove {path!r}")
+        settings["db"] = path.strip("/")
+    return RedisUrl(host=parts.hostname, **settings)
+
+
+def open_bank(url: str, *, create: bool = True, timeout_s: float = 10.0) -> "Bank":
+    """The bank at `url`, for writing and tools. Nothing is contacted before the first call.
+
+    With create=False an LMDB directory that does not exist is an error instead of an empty bank.
+    Raises BankUrlError.
+    """
+    parsed = parse_url(url)
+    if isinstance(parsed, LmdbUrl):
+        from bank.lmdb_bank import LmdbBank
+
+        return LmdbBank(parsed, create=create)
+    from bank.redis_bank import RedisBank
+
+    return RedisBank(parsed, timeout_s=timeout_s)
+
+
+def open_reader(url: str, *, deadline_s: float = 0.05, max_connections: int = 32) -> "AsyncReader":
+    """The bank at `url`, for the service. Nothing is contacted before the first call. Raises BankUrlError."""
+    parsed = parse_url(url)
+    if isinstance(parsed, LmdbUrl):
+        from bank.lmdb_reader import LmdbReader
+
+        return LmdbReader(parsed)
+    from bank.redis_reader import RedisReader
+
+    return RedisReader(parsed, deadline_s=deadline_s, max_connections=max_connections)

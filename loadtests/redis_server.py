@@ -1,0 +1,111 @@
+"""A private redis-server on a free loopback port, for tests and benchmarks. It keeps nothing on disk."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+MISSING = (
+    "redis-server is not installed. Install it with `apt-get install redis-server` (or `brew install redis`), "
+    "or run `make test`, which does so."
+)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """A redis-server process; further `arguments` are its options, such as "--maxmemory", "50mb".
+
+    Raises FileNotFoundError where redis-server is missing, RuntimeError with its log when it does not start.
+    """
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise FileNotFoundError(MISSING)
+        self.arguments = arguments
+        self.port = free_port() if port is None else port
+        self.directory = Path(tempfile.mkdtemp(prefix="userip-redis-"))
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """The bank URL of database 0."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None, "the server is stopped"
+        return self._process.pid
+
+    def client(self) -> redis.Redis:
+        """A plain client of database 0; close it after use."""
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=10)
+
+    def start(self) -> None:
+        """Start, empty, on the same port as before; return when it answers."""
+        log = self.directory / "redis.log"
+        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        options += ["--dir", str(self.directory), "--logfile", str(log), *self.arguments]
+        self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            if self._answers():
+                return
+            time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}")
+
+    def _answers(self) -> bool:
+        # Port 0 = a server that listens elsewhere (TLS only); the socket file or port of its own is the test's matter.
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64)[:1] in (b"+", b"-")  # -NOAUTH is an answer, too
+        except OSError:
+            return False
+
+    def pause(self) -> None:
+        """SIGSTOP: the server holds its connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT after `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL: what it held is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End the process and remove its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> "RedisServer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
