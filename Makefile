@@ -1,0 +1,48 @@
+# The verbs of the project, the same for people, hooks and CI.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+STAMP := .venv/installed
+REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.txt requirements/dev.txt
+
+# What `serve` serves: by default what the demo made.
+RELEASE ?= demo/run/release
+BANK ?= lmdb://$(CURDIR)/demo/bank
+REPORT ?= demo/report
+
+.PHONY: help setup demo test lint check serve bench lock
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Build .venv from the pinned requirement files, if needed
+
+$(STAMP): $(REQUIREMENTS) pyproject.toml tools/setup.sh
+	@tools/setup.sh $(REQUIREMENTS)
+	@touch $@
+
+demo: setup ## From nothing to a running service that answers, explained
+	@$(BIN)/userip demo
+
+test: setup ## Run every test (installs redis-server if it is missing)
+	@tools/redis.sh
+	@$(BIN)/pytest
+
+lint: setup ## Lint and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check: lint ## Lint, types and import contracts
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+serve: setup ## Serve RELEASE from BANK
+	@$(BIN)/userip serve --release "$(RELEASE)" --bank "$(BANK)"
+
+bench: setup ## Publish 1,000,000 synthetic users into each bank and measure
+	@tools/redis.sh
+	@$(BIN)/python -m loadtests.bank_benchmark
+
+lock: setup ## Pin from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
+	@tools/lock.sh $(UPGRADE)
