@@ -1,0 +1,150 @@
+"""The folded DCN as an ONNX graph: what the service runs.
+
+inputs   items   int64 [N]     item rows of the candidates, of all requests of the batch
+         request int64 [N]     which request (0 .. B-1) each candidate belongs to
+         user    int64 [B]     user rows; absent without a user field
+         slots   int64 [B, S]  codes and user fields as rows, 0 = unknown; absent if S = 0
+         context int64 [B, C]  context fields as rows, 0 = unknown; absent if C = 0
+output   probability float32 [N]
+
+The user, slot and context tables lie one after the other in one initializer. Rows must be within the sizes of
+the manifest's fields: for a larger one the graph would read another field's row, or stop.
+Only operators of the standard domain, no functions, no external data.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.folding import FieldRoles, FoldedDCN
+
+OPSET: Final = 17
+IR_VERSION: Final = 8
+LARGEST: Final = 2**31 - 1  # a protobuf message, and so a model without external data, ends at 2 GiB
+
+
+class _Graph:
+    """Nodes and initializers in the order in which they are needed."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        self.initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def scalar(self, name: str, value: float) -> str:
+        return self.constant(name, np.asarray([value], dtype=np.float32))
+
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
+        node = helper.make_node(operator, inputs, [output], output, **attributes)  # type: ignore[arg-type]
+        self.nodes.append(node)  # (the stub gives attributes the type of make_node's own keywords)
+        return output
+
+
+def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> bytes:
+    """Write the folded network as the bytes of an ONNX model; the same input gives the same bytes.
+
+    Raises ValueError when the tables do not fit into one ONNX model (2 GiB).
+    """
+    size = folded.items.nbytes + folded.request.nbytes
+    if size > LARGEST - (1 << 20):
+        raise ValueError(
+            f"the folded tables take {size / 2**30:.1f} GiB an ONNX model holds 2: fit without a user field"
+        )
+    graph = _Graph()
+    inputs = [_input("items", "N"), _input("request", "N")]
+    rows = graph.node("Gather", [graph.constant("item_rows", folded.items), "items"], "item_row")
+    if folded.sizes:
+        inputs += _request_inputs(roles)
+        shared = _request_rows(graph, folded, roles)
+        spread = graph.node("Gather", [shared, "request"], "request_row")
+        rows = graph.node("Add", [rows, spread], "row")
+    logit = _logit(graph, folded, rows)
+    graph.node("Sigmoid", [logit], "probability")
+    output = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N"])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "folded_dcn", inputs, [output], graph.initializers),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="userip",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _input(name: str, *shape: str | int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64, list(shape))
+
+
+def _request_inputs(roles: FieldRoles) -> list[onnx.ValueInfoProto]:
+    inputs = [] if roles.user is None else [_input("user", "B")]
+    for name, fields in (("slots", roles.slots), ("context", roles.context)):
+        if fields:
+            inputs.append(_input(name, "B", len(fields)))
+    return inputs
+
+
+def _request_rows(graph: _Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
+    """Sum of the rows of user, slots and context: [B, W]."""
+    parts = []
+    if roles.user is not None:
+        axis = graph.constant("axis_one", np.asarray([1], dtype=np.int64))
+        parts.append(graph.node("Unsqueeze", ["user", axis], "user_column"))
+    parts += [name for name, fields in (("slots", roles.slots), ("context", roles.context)) if fields]
+    rows = parts[0] if len(parts) == 1 else graph.node("Concat", parts, "fields", axis=1)
+    table = graph.constant("request_rows", folded.request)
+    if len(folded.sizes) > 1:
+        starts = np.cumsum([0, *folded.sizes[:-1]]).astype(np.int64)
+        rows = graph.node("Add", [rows, graph.constant("starts", starts)], "places")
+    gathered = graph.node("Gather", [table, rows], "gathered")  # [B, fields, W]
+    axes = graph.constant("field_axis", np.asarray([1], dtype=np.int64))
+    return graph.node("ReduceSum", [gathered, axes], "shared", keepdims=0)
+
+
+def _logit(graph: _Graph, folded: FoldedDCN, rows: str) -> str:
+    """Rows [N, W] -> logits [N]: a_L x_0.w_out + MLP + bias."""
+    layers = folded.cross_layers
+    hidden = folded.items.shape[1] - layers - 1
+    names = [*(f"dot_{layer}" for layer in range(layers)), "dot_out", *(["hidden_0"] if hidden else [])]
+    widths = np.asarray([1] * (layers + 1) + [hidden] * bool(hidden), dtype=np.int64)
+    sizes = graph.constant("widths", widths)
+    graph.nodes.append(helper.make_node("Split", [rows, sizes], names, name="split", axis=1))
+
+    logit = _cross(graph, folded)
+    bias = graph.scalar("bias", folded.bias)
+    if hidden:
+        head = graph.constant("head", folded.head[:, None])
+        bias = graph.node("Gemm", [_deep(graph, folded), head, bias], "deep")
+    column = graph.node("Add", [logit, bias], "logit_column")  # [N, 1]
+    return graph.node(
+        "Squeeze", [column, graph.constant("column_axis", np.asarray([1], dtype=np.int64))], "logit"
+    )
+
+
+def _cross(graph: _Graph, folded: FoldedDCN) -> str:
+    """The recurrence a_{l+1} = a_l (1 + x_0.w_l) + c_l.w_l, then a_L x_0.w_out: [N, 1]."""
+    if not folded.cross_layers:
+        return "dot_out"
+    scale = "dot_0"  # a_1 = 1 + x_0.w_0, since a_0 = 1 and c_0 = 0
+    for layer, constant in enumerate(folded.constants[1:], start=1):
+        product = graph.node("Mul", [scale, f"dot_{layer}"], f"product_{layer}")
+        scale = graph.node(
+            "Add", [product, graph.scalar(f"constant_{layer}", constant)], f"scale_{layer + 1}"
+        )
+    return graph.node("Mul", [scale, "dot_out"], "cross")
+
+
+def _deep(graph: _Graph, folded: FoldedDCN) -> str:
+    """The MLP behind its first layer: [N, last width]."""
+    active = graph.node("Relu", ["hidden_0"], "active_0")
+    for index, (weight, bias) in enumerate(folded.dense, start=1):
+        names = [graph.constant(f"weight_{index}", weight), graph.constant(f"bias_{index}", bias)]
+        hidden = graph.node("Gemm", [active, *names], f"hidden_{index}")
+        active = graph.node("Relu", [hidden], f"active_{index}")
+    return active
