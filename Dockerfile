@@ -1,0 +1,51 @@
+# Two images from one file:
+#   docker build -t userip .                          the service (the last stage, and the default); no torch in it
+#   docker build -t userip-train --target train .     everything offline: simulate, prepare, train, publish
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python -m venv /opt/userip
+ENV PATH=/opt/userip/bin:$PATH
+# The requirements first: a change of the code does not install them again.
+COPY requirements/base.txt requirements/
+RUN pip install -r requirements/base.txt
+COPY pyproject.toml README.md LICENSE userip.py ./
+COPY bank bank
+COPY models models
+COPY training training
+COPY service service
+COPY loadtests loadtests
+RUN pip install --no-deps .
+
+FROM build AS build-train
+COPY requirements/train.txt requirements/
+# The CPU build of torch, at the pinned version. For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install --index-url "$TORCH_INDEX" --no-deps "$(grep '^torch==' requirements/train.txt)" \
+    && pip install -r requirements/train.txt
+
+FROM python:${PYTHON}-slim-bookworm AS train
+RUN useradd --uid 10001 --create-home userip && install -d -o userip -g userip /runs
+COPY --from=build-train /opt/userip /opt/userip
+COPY deploy/train-and-publish.sh /usr/local/bin/train-and-publish
+ENV PATH=/opt/userip/bin:$PATH PYTHONUNBUFFERED=1
+USER userip
+WORKDIR /runs
+VOLUME /runs
+ENTRYPOINT ["userip"]
+CMD ["--help"]
+
+FROM python:${PYTHON}-slim-bookworm AS service
+RUN useradd --uid 10001 --no-create-home userip
+COPY --from=build /opt/userip /opt/userip
+# Nothing is written outside /tmp: run it with a read-only root and a tmpfs there.
+ENV PATH=/opt/userip/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    USERIP_HOST=0.0.0.0 USERIP_PORT=8000 USERIP_RELEASE_DIR=/release
+USER userip
+WORKDIR /tmp
+EXPOSE 8000
+# Alive, not ready: a service whose bank is away still answers, and must not be restarted for it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['USERIP_PORT'] + '/healthz', timeout=2)"]
+ENTRYPOINT ["userip", "serve"]

@@ -1,0 +1,191 @@
+"""The image and the composition, checked without an engine: what they name exists and is safe to run."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from loadtests.redis_server import RedisServer, free_port
+from service.settings import PREFIX, Settings
+from tests.project.dockerfile import Stage, read_dockerfile
+
+ROOT = Path(__file__).parents[2]
+STAGES = read_dockerfile(ROOT / "Dockerfile")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def _with_bases(stage: Stage) -> list[Stage]:
+    """The stage and those it is built on or copies from."""
+    found = [stage]
+    copied = (re.findall(r"--from=(\S+)", copy.text) for copy in stage.all("COPY"))
+    for name in [stage.base, *(name for names in copied for name in names)]:
+        if name in STAGES:
+            found += _with_bases(STAGES[name])
+    return found
+
+
+def _setting_names() -> set[str]:
+    return {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_default_image_is_the_service() -> None:
+    """`docker build .` builds the last stage, and that is the service."""
+    assert list(STAGES)[-1] == "service"
+
+
+@pytest.mark.parametrize("name", ["service", "train"])
+def test_images_do_not_run_as_root(name: str) -> None:
+    """What runs in the end runs as a user of its own, made in that stage."""
+    stage = STAGES[name]
+    user = stage.last("USER").text
+    assert user not in ("root", "0")
+    assert any(re.search(rf"useradd .*\b{user}\b", run.text) for run in stage.all("RUN"))
+
+
+def test_service_image_installs_the_base_requirements_only() -> None:
+    """Nothing that the service image is made of installs the train extra, an unpinned library or torch."""
+    runs = [run.text for stage in _with_bases(STAGES["service"]) for run in stage.all("RUN")]
+    installs = [text for text in runs if "install" in text]
+    assert installs == ["pip install -r requirements/base.txt", "pip install --no-deps ."]
+    pins = (ROOT / "requirements/base.txt").read_text(encoding="utf-8")
+    assert not re.search(r"^(torch|transformers|polars.*|pandas|ray|pyarrow)==", pins, flags=re.MULTILINE)
+
+
+def test_train_image_adds_the_train_requirements() -> None:
+    """The training image has the pinned train layer on top of the same base."""
+    installs = " ".join(run.text for stage in _with_bases(STAGES["train"]) for run in stage.all("RUN"))
+    assert "-r requirements/train.txt" in installs
+    assert "-r requirements/base.txt" in installs
+
+
+def test_service_image_has_a_healthcheck_without_other_programs() -> None:
+    """The health check asks /healthz with Python, which is there; the program it runs compiles."""
+    words = STAGES["service"].last("HEALTHCHECK").exec_form
+    assert words is not None
+    assert words[:2] == ["python", "-c"]
+    assert "/healthz" in words[2]
+    compile(words[2], "healthcheck", "exec")
+
+
+def test_service_image_starts_the_service() -> None:
+    """The entry point is in exec form, so that it gets SIGTERM itself; its port is the one exposed."""
+    stage = STAGES["service"]
+    assert stage.last("ENTRYPOINT").exec_form == ["userip", "serve"]
+    assert stage.last("EXPOSE").text == stage.environment()["USERIP_PORT"] == "8000"
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_copied_files_exist_and_are_sent(stage: Stage) -> None:
+    """Every COPY names files of the repository that .dockerignore lets through, or another stage."""
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for copy in stage.all("COPY"):
+        source = re.search(r"--from=(\S+)", copy.text)
+        if source:
+            assert source.group(1) in STAGES
+            continue
+        for name in copy.text.split()[:-1]:
+            assert (ROOT / name).exists(), name
+            assert any(Path(name).match(pattern) for pattern in allowed), (
+                f"{name} is held back by .dockerignore"
+            )
+
+
+def test_image_holds_every_room_that_is_packaged() -> None:
+    """What pyproject packages is copied into the image, so `pip install .` finds it."""
+    copied = " ".join(copy.text for copy in STAGES["build"].all("COPY")).split()
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert rooms <= set(copied)
+
+
+def test_environment_names_are_settings() -> None:
+    """Every USERIP_ variable of the image and the composition is a setting of the service."""
+    named = {name for name in STAGES["service"].environment() if name.startswith(PREFIX)}
+    named |= set(SERVICES["service"]["environment"])
+    assert named <= _setting_names()
+
+
+def test_service_starts_with_the_environment_of_the_composition() -> None:
+    """Image and composition together give every setting that has no default, with values it accepts."""
+    environment = STAGES["service"].environment() | SERVICES["service"]["environment"]
+    values = {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX):
+            default = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value))
+            if default:
+                values[name.removeprefix(PREFIX).lower()] = default
+    settings = Settings.model_validate(values)
+    assert settings.host == "0.0.0.0"
+    assert settings.bank_url.get_secret_value() == SERVICES["trainer"]["environment"]["BANK"]
+    assert str(settings.release_dir) == SERVICES["trainer"]["environment"]["RUN"] + "/release"
+
+
+def test_build_targets_exist() -> None:
+    """What the composition builds are stages of the Dockerfile."""
+    targets = {service["build"]["target"] for service in SERVICES.values() if "build" in service}
+    assert targets == {"service", "train"}
+    assert targets <= set(STAGES)
+
+
+def test_mounted_files_and_volumes_exist() -> None:
+    """Every mount is a declared volume, a path the user gives, or a file of the repository."""
+    for service in SERVICES.values():
+        for mount in service.get("volumes", []):
+            source = re.sub(r"^\$\{\w+:-(.*?)\}", r"\1", mount).split(":")[0]
+            assert source in COMPOSE["volumes"] or (ROOT / source).is_file(), mount
+
+
+def test_service_waits_for_bank_and_release() -> None:
+    """The service starts after Redis is healthy and the release is published."""
+    conditions = {name: wait["condition"] for name, wait in SERVICES["service"]["depends_on"].items()}
+    assert conditions == {"redis": "service_healthy", "trainer": "service_completed_successfully"}
+    assert "healthcheck" in SERVICES["redis"]
+    assert SERVICES["trainer"]["restart"] == "no"
+
+
+def test_service_container_is_confined() -> None:
+    """Read-only root, no capabilities, and only the API's port is reachable, from this machine alone."""
+    service = SERVICES["service"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "/tmp" in service["tmpfs"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert "ports" not in SERVICES["redis"]
+
+
+def test_stop_leaves_time_for_requests_in_flight() -> None:
+    """The engine waits longer before SIGKILL than the service's own shutdown may take."""
+    grace = int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
+    assert grace > Settings.model_fields["shutdown_seconds"].default
+
+
+def test_trainer_script_is_runnable_sh() -> None:
+    """The one-shot job is an executable POSIX script, and the variables it reads are all given."""
+    script = ROOT / "deploy/train-and-publish.sh"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    assert SERVICES["trainer"]["entrypoint"] == [STAGES["train"].all("COPY")[-1].text.split("/")[-1]]
+    read = set(re.findall(r"\$\{?([A-Z]+)", script.read_text(encoding="utf-8")))
+    assert read == set(SERVICES["trainer"]["environment"])
+
+
+def test_redis_accepts_its_configuration() -> None:
+    """A real server starts with deploy/redis.conf, refuses to evict, and packs buckets of 512 fields."""
+    port = free_port()
+    conf = str(ROOT / "deploy/redis.conf")
+    options = ("--include", conf, "--port", str(port), "--bind", "127.0.0.1")
+    expected = {
+        "maxmemory-policy": "noeviction",
+        "hash-max-listpack-entries": "512",
+        "appendonly": "yes",
+        "maxmemory": str(1 << 30),
+    }
+    with RedisServer(*options, port=port) as server, server.client() as client:
+        assert client.config_get(*expected) == expected
+        client.hset("bucket", mapping={f"field{number}": "v" * 16 for number in range(512)})
+        encoding = client.object("encoding", "bucket")
+    assert encoding == b"listpack"

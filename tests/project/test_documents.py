@@ -1,0 +1,72 @@
+"""The documents against the program: commands, flags, verbs, settings and links that they name exist."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import userip
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = {path.name: path.read_text(encoding="utf-8") for path in PATHS}
+# Variables of that prefix that are no settings of the service.
+OTHER_VARIABLES: set[str] = set()
+
+
+def _code(text: str) -> str:
+    """The code of a document: fenced blocks, continued lines joined, and inline code, one a line."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return "\n".join([*blocks, *inline]).replace("\\\n", " ")
+
+
+def _command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Every `userip X ...` in the documents: X and the flags it is given."""
+    for text in DOCUMENTS.values():
+        for name, rest in re.findall(r"\buserip ([a-z][a-z-]*)([^|&;#\n]*)", _code(text)):
+            yield name, re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
+
+
+def test_every_command_is_documented_and_none_is_invented() -> None:
+    """The documents show every command of `userip`, and no other."""
+    assert {name for name, _ in _command_lines()} == set(userip.COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(userip.COMMANDS))
+def test_documented_flags_exist(name: str) -> None:
+    """`userip X --help` works, and lists every flag that the documents give X."""
+    command = [sys.executable, "-m", "userip", name, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    flags = {flag for other, named in _command_lines() if other == name for flag in named}
+    known = set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+    assert flags <= known
+
+
+def test_documented_verbs_exist() -> None:
+    """Every `make X` in the documents is a target."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^(\w+):.*## ", makefile, flags=re.MULTILINE))
+    named = {verb for text in DOCUMENTS.values() for verb in re.findall(r"\bmake (\w+)", _code(text))}
+    assert named
+    assert named <= targets
+
+
+def test_settings_are_documented_and_none_is_invented() -> None:
+    """The README lists every setting of the service, and no other."""
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+[A-Z]\b", DOCUMENTS["README.md"]))
+    assert named - OTHER_VARIABLES == settings
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in the documents names a file of the repository."""
+    for path in [*PATHS, ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
