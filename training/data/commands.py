@@ -1,0 +1,186 @@
+"""The commands `userip prepare` and `userip simulate`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+
+from training.data.build import BuildConfig, build_dataset
+from training.data.dataset import Dataset, Split
+from training.data.raw import RowReport
+from training.data.readers import READERS
+from training.data.readers.table import TableColumns, read_any_table
+from training.data.simulate import SimulationConfig, simulate_raw
+from training.data.storage import refuse_to_overwrite
+from training.errors import ConfigError
+
+Format = Literal["movietweetings", "movielens", "xwines", "amazon", "yelp", "table"]
+
+Out = Annotated[Path, typer.Option(help="The data set directory to write. An earlier data set is replaced.")]
+SplitRule = Annotated[
+    Split,
+    typer.Option(
+        help="random: 8:1:1 by record. temporal: one cut in time. users: a quarter of the users held out."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed and same input: same data set, byte for byte.")]
+MinInteractions = Annotated[
+    int, typer.Option(min=1, help="Drop users and items with fewer interactions, until none is left.")
+]
+Name = Annotated[str | None, typer.Option(help="Name of the data set; it enters release names.")]
+TABLE = "table only: "
+
+
+def prepare(
+    *,
+    format: Annotated[Format, typer.Option(help="The public format of the source.")],
+    source: Annotated[Path, typer.Option(help="The directory with the files (table: or the file).")],
+    out: Out,
+    split: SplitRule = "random",
+    seed: Seed = 0,
+    min_interactions: MinInteractions = 4,
+    positive_above: Annotated[
+        float | None, typer.Option(help="A rating above this is positive. Default: the format's own.")
+    ] = None,
+    allow_bad_rows: Annotated[
+        bool, typer.Option("--allow-bad-rows", help="Go on when over 1 % of a file's rows cannot be read.")
+    ] = False,
+    name: Name = None,
+    user_column: Annotated[str, typer.Option(help=TABLE + "the column with the user.")] = "user_id",
+    item_column: Annotated[str, typer.Option(help=TABLE + "the column with the item.")] = "item_id",
+    rating_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the rating.")] = None,
+    label_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the label.")] = None,
+    time_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the time.")] = None,
+    title_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the title.")] = None,
+    items: Annotated[Path | None, typer.Option(help=TABLE + "the file with the catalogue.")] = None,
+    items_key: Annotated[
+        str | None, typer.Option(help=TABLE + "the item's column in --items, if named differently.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(help=TABLE + "the file with the user fields.")] = None,
+    user_field: Annotated[
+        list[str] | None, typer.Option(help=TABLE + "a category of the user. Repeatable.")
+    ] = None,
+    item_field: Annotated[
+        list[str] | None, typer.Option(help=TABLE + "a category of the item. Repeatable.")
+    ] = None,
+    context_field: Annotated[
+        list[str] | None, typer.Option(help=TABLE + "a category of the occasion. Repeatable.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help=TABLE + "a column that describes items in words. Repeatable.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help=TABLE + "the character between CSV cells.")] = None,
+) -> None:
+    """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
+    refuse_to_overwrite(out)
+    columns = TableColumns(
+        user_column=user_column,
+        item_column=item_column,
+        rating_column=rating_column,
+        label_column=label_column,
+        time_column=time_column,
+        title_column=title_column,
+        items=items,
+        items_key=items_key,
+        users=users,
+        user_fields=tuple(user_field or ()),
+        item_fields=tuple(item_field or ()),
+        context_fields=tuple(context_field or ()),
+        attributes=None if attribute is None else tuple(attribute),
+        separator=separator,
+    )
+    report = RowReport()
+    if format == "table":
+        raw = read_any_table(source, report, columns)
+    elif columns != TableColumns():
+        changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)
+        flag = changed.removesuffix("s") if changed.endswith(("fields", "attributes")) else changed
+        raise ConfigError(f"--{flag.replace('_', '-')} is for --format table; {format} knows its columns")
+    else:
+        raw = READERS[format](source, report)
+    report.refuse_if_many(allowed=allow_bad_rows)
+    config = _build_config(name or raw.name, split, seed, min_interactions, positive_above)
+    _summarise(build_dataset(raw, report, out, config), report, out)
+
+
+def simulate(
+    *,
+    out: Out,
+    users: Annotated[int, typer.Option(min=10, help="How many users.")] = 1000,
+    items: Annotated[int, typer.Option(min=20, help="How many items in the catalogue.")] = 300,
+    seed: Seed = 0,
+    split: SplitRule = "random",
+    interactions: Annotated[
+        int,
+        typer.Option(min=4, help="Mean interactions per user; nobody has fewer than half of it."),
+    ] = 24,
+    hobbies: Annotated[int, typer.Option(min=2, help="Planted hobbies: favourite genres.")] = 4,
+    backgrounds: Annotated[
+        int, typer.Option(min=2, help="Planted backgrounds: price level, generosity.")
+    ] = 3,
+    effect: Annotated[
+        float, typer.Option(min=0, help="Strength of the planted profile; 0: no user differs from another.")
+    ] = 1.0,
+    noise: Annotated[float, typer.Option(min=0, help="Standard deviation of a rating, in stars.")] = 0.5,
+    wander: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of choices made without regard for the profile.")
+    ] = 0.2,
+    min_interactions: MinInteractions = 4,
+    name: Name = None,
+) -> None:
+    """Simulate a shop and users with a planted hobby and background, and write a data set directory."""
+    refuse_to_overwrite(out)
+    simulation = SimulationConfig(
+        users=users,
+        items=items,
+        seed=seed,
+        interactions=interactions,
+        hobbies=hobbies,
+        backgrounds=backgrounds,
+        effect=effect,
+        noise=noise,
+        wander=wander,
+    )
+    raw, planted = simulate_raw(simulation)
+    config = _build_config(name or raw.name, split, seed, min_interactions, None)
+    report = RowReport()
+    _summarise(build_dataset(raw, report, out, config, planted), report, out)
+
+
+def _build_config(
+    name: str, split: Split, seed: int, min_interactions: int, positive_above: float | None
+) -> BuildConfig:
+    try:
+        return BuildConfig(
+            name=name,
+            split=split,
+            seed=seed,
+            min_interactions=min_interactions,
+            positive_above=positive_above,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
+
+
+def _summarise(dataset: Dataset, report: RowReport, out: Path) -> None:
+    info, n = dataset.info, dataset.info.counts
+    rule = "as labelled" if info.positive_above is None else f"rating > {info.positive_above:g}"
+    lines = [
+        f"{info.name}: {n['interactions']:,} interactions of {n['users']:,} users with {n['items']:,} items, "
+        f"{100 * n['positives'] / n['interactions']:.0f} % positive ({rule})",
+        f"  split {info.split}, seed {info.seed}: "
+        + ", ".join(f"{part} {n[part]:,}" for part in ("train", "valid", "history", "test") if n[part]),
+        f"  left out: {n['bad_rows']:,} unreadable rows, {n['duplicates']:,} repeated pairs, "
+        f"{n['below_min_interactions']:,} of users or items with fewer than {info.min_interactions}",
+    ]
+    lines += [f"    {example}" for example in report.examples]
+    if n["users_without_train"] or n["items_without_train"]:
+        lines.append(
+            f"  without a train row: {n['users_without_train']:,} users, {n['items_without_train']:,} items"
+        )
+    if n["items_without_title"]:
+        lines.append(f"  without a title (the id stands in): {n['items_without_title']:,} items")
+    lines += [f"  written to {out}", f"next: userip train --dataset {out} --out RUN"]
+    typer.echo("\n".join(lines))

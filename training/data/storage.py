@@ -1,0 +1,60 @@
+"""Write a data set directory: everything beside, then one rename, so that a data set is whole or absent."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from bank.manifest import sha256_of
+from training.data.dataset import INFO, INTERACTIONS, ITEMS, PLANTED, Dataset, DatasetInfo
+from training.errors import DataError
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raise DataError unless `out` is free, an empty directory, or an earlier data set and nothing else."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError(f"{out}: is a file; --out names the data set directory to write")
+    names = {entry.name for entry in out.iterdir()}
+    if names and INFO not in names:
+        raise DataError(f"{out}: holds something else than a data set; choose another --out")
+    if foreign := sorted(names - {INFO, INTERACTIONS, ITEMS, PLANTED}):
+        raise DataError(
+            f"{out}: holds files that are no data set's: {', '.join(foreign[:3])}; move them away"
+        )
+
+
+def write_dataset(
+    out: Path,
+    info: DatasetInfo,
+    interactions: pl.DataFrame,
+    items: pl.DataFrame,
+    planted: pl.DataFrame | None = None,
+) -> Dataset:
+    """Write the four files to `out` and open the result. `info.files` is filled in here.
+
+    Raises DataError where `out` is in use for something else or cannot be written.
+    """
+    refuse_to_overwrite(out)
+    out = out.resolve()
+    partial, old = (out.with_name(f".{out.name}.{state}") for state in ("partial", "old"))
+    try:
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        interactions.write_parquet(partial / INTERACTIONS)
+        items.write_parquet(partial / ITEMS)
+        if planted is not None:
+            planted.write_parquet(partial / PLANTED)
+        files = {name: sha256_of(partial / name) for name in (INTERACTIONS, ITEMS)}
+        complete = info.model_copy(update={"files": files})
+        (partial / INFO).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return Dataset.open(out)
