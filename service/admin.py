@@ -1,0 +1,74 @@
+"""The operator's routes: reload the release directory, roll the bank back."""
+
+import asyncio
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.security import APIKeyHeader
+
+from bank.errors import BankError, BankUnavailableError, UnknownReleaseError
+from bank.urls import open_bank
+from service.answers import Reloaded, RolledBack
+from service.errors import BankAwayError, ConflictError, ReloadError, UnauthorizedError
+from service.openapi import problem_docs
+from service.reloading import Reloader
+from service.serving import Serving
+from service.settings import Settings
+
+
+def admin_routes(serving: Serving, reloader: Reloader, settings: Settings) -> APIRouter:
+    """Only made when there is an admin key: without one the routes are not there at all."""
+    assert settings.admin_key is not None
+    expected = settings.admin_key.get_secret_value().encode()
+    header = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+    async def check_key(given: Annotated[str | None, Depends(header)]) -> None:
+        # Bytes, since compare_digest refuses text outside ASCII, and headers may hold any byte.
+        if not hmac.compare_digest((given or "").encode("latin-1", "replace"), expected):
+            raise UnauthorizedError("This route needs the admin key in the X-API-Key header.")
+
+    router = APIRouter(prefix="/admin", dependencies=[Depends(check_key)])
+
+    @router.post(
+        "/reload",
+        response_model=Reloaded,
+        responses=problem_docs(401, 409, 503),
+        summary="Read the release directory again",
+    )
+    async def reload_release() -> Reloaded:
+        """Load beside, check, warm up and swap between two requests. A failure keeps the served release.
+
+        Other workers of this service follow within a second.
+        """
+        try:
+            name, before = await reloader.reload()
+        except ReloadError as error:
+            raise ConflictError(f"{serving.current.name} is still served: {error}") from None
+        return Reloaded(release=name, before=before)
+
+    @router.post(
+        "/rollback",
+        response_model=RolledBack,
+        responses=problem_docs(401, 409, 503),
+        summary="Make the bank's release before the active one active again",
+    )
+    async def rollback() -> RolledBack:
+        """Move the bank's pointer. The served release stays until its directory is replaced and reloaded."""
+        return RolledBack(active=await asyncio.to_thread(_roll_back, settings), served=serving.current.name)
+
+    return router
+
+
+def _roll_back(settings: Settings) -> str:
+    bank = open_bank(settings.bank_url.get_secret_value(), create=False)
+    try:
+        return bank.rollback()
+    except UnknownReleaseError:
+        raise ConflictError("The bank has no release before the active one.") from None
+    except BankUnavailableError:
+        raise BankAwayError from None
+    except BankError:
+        raise ConflictError("The bank did not roll back; the active release is as it was.") from None
+    finally:
+        bank.close()

@@ -1,0 +1,169 @@
+"""What the service does, without HTTP: requests in, scores and profiles out.
+
+Each call takes the served release once and uses it to the end: a swap falls between two calls, never in one.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bank.record import UNKNOWN_CODE
+from service.errors import BankAwayError, FieldProblem, InvalidRequestError, UnknownUserError
+from service.messages import ScoreRequest
+from service.profiles import Outcome, Profile, Profiles
+from service.release import Release
+from service.scorer import Task
+from service.serving import Serving
+
+# Above this many candidates a run takes longer than a thread hop costs, and would hold up the event loop.
+OFFLOAD_CANDIDATES = 5_000
+
+
+@dataclass(slots=True)
+class Facts:
+    """What happened while answering, for the metrics and the access log."""
+
+    release: str = ""
+    outcomes: list[Outcome] = field(default_factory=list)
+    candidates: int = 0
+    unknown_items: int = 0
+    unknown_context: int = 0
+    corrupt: int = 0
+    bank_failure: str | None = None
+    bank_seconds: float | None = None
+    score_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Scored:
+    """One answer: scores float32 [N] in the order of the candidates, and the positions of unknown items."""
+
+    user_id: str
+    profile: Outcome
+    scores: NDArray[np.float32]
+    unknown_items: list[int]
+
+
+@dataclass(slots=True)
+class Code:
+    """One facet of one user. `code` is None where inference gave none."""
+
+    facet: str
+    code: int | None
+    codebook_size: int
+    description: tuple[str, ...]
+
+
+class Dataplane:
+    """Scores and explains. Safe to call from many tasks at once."""
+
+    def __init__(self, serving: Serving, profiles: Profiles) -> None:
+        self._serving = serving
+        self._profiles = profiles
+
+    async def score(self, requests: Sequence[ScoreRequest], facts: Facts, *, batch: bool) -> list[Scored]:
+        """One bank read and one run of the graph for all requests; fills `facts`.
+
+        `batch` says how fields are named in errors. Raises InvalidRequestError for a context field that the
+        release does not have, ScoringError for a graph that gives no probabilities.
+        """
+        release = self._serving.current
+        facts.release = release.name
+        contexts = _context_rows(release, requests, facts, batch=batch)
+        if not requests:
+            return []
+        profiles = await self._read(release, [request.user_id for request in requests], facts)
+        row_of = release.item_rows.get
+        tasks = []
+        for request, profile, context in zip(requests, profiles, contexts, strict=True):
+            user, slots = _profile_rows(profile, len(release.scorer.shape.slots))
+            tasks.append(Task([row_of(item, 0) for item in request.item_ids], user, slots, context))
+        candidates = sum(len(task.items) for task in tasks)
+        started = time.perf_counter()
+        if candidates > OFFLOAD_CANDIDATES:
+            results = await asyncio.to_thread(release.scorer.run, tasks)
+        else:
+            results = release.scorer.run(tasks)
+        facts.score_seconds = time.perf_counter() - started
+        facts.candidates = candidates
+        answers = []
+        for request, profile, task, scores in zip(requests, profiles, tasks, results, strict=True):
+            unknown = [i for i, row in enumerate(task.items) if row == 0] if 0 in task.items else []
+            facts.unknown_items += len(unknown)
+            answers.append(Scored(request.user_id, profile.outcome, scores, unknown))
+        return answers
+
+    async def profile(self, user_id: str, facts: Facts) -> tuple[str, list[Code]]:
+        """Give the release's name and the user's code of every facet, described.
+
+        Raises UnknownUserError, or BankAwayError when the bank did not answer in time.
+        """
+        release = self._serving.current
+        facts.release = release.name
+        (profile,) = await self._read(release, [user_id], facts)
+        if profile.outcome == "unavailable":
+            raise BankAwayError
+        if profile.record is None:
+            raise UnknownUserError("The served release has no profile of this user.")
+        codes = []
+        for facet in release.manifest.facets:
+            code = profile.record.codes[facet.slot]
+            known = code != UNKNOWN_CODE
+            codes.append(
+                Code(
+                    facet.name,
+                    code if known else None,
+                    facet.codebook_size,
+                    facet.codes[code].description if known else (),
+                )
+            )
+        return release.name, codes
+
+    async def _read(self, release: Release, user_ids: Sequence[str], facts: Facts) -> list[Profile]:
+        reading = await self._profiles.read(release.name, release.scorer.shape, user_ids)
+        facts.outcomes = [profile.outcome for profile in reading.profiles]
+        facts.corrupt = reading.corrupt
+        facts.bank_failure = reading.failure
+        facts.bank_seconds = reading.seconds
+        return reading.profiles
+
+
+def _profile_rows(profile: Profile, slots: int) -> tuple[int, Sequence[int]]:
+    """Turn a profile into the user's row and one row per slot: code k has row k + 1, unknown has row 0."""
+    if profile.record is None:
+        return 0, (0,) * slots
+    return profile.record.row, [(code + 1) & 0xFFFF for code in profile.record.codes]
+
+
+def _context_rows(
+    release: Release, requests: Sequence[ScoreRequest], facts: Facts, *, batch: bool
+) -> list[Sequence[int]]:
+    """One row per context field and request: 0 where the request gives none, or a value never seen."""
+    nothing = (0,) * len(release.context_rows)
+    rows: list[Sequence[int]] = []
+    problems = []
+    names = {name for name, _ in release.context_rows}
+    for number, request in enumerate(requests):
+        context = request.context
+        if not context:
+            rows.append(nothing)
+            continue
+        prefix = f"requests[{number}]." if batch else ""
+        known = ", ".join(sorted(names)) or "none"
+        problems += [
+            FieldProblem(f"{prefix}context.{name}", f"no such context field; the release has {known}")
+            for name in context
+            if name not in names
+        ]
+        row = [values.get(context.get(name, ""), 0) for name, values in release.context_rows]
+        facts.unknown_context += sum(
+            name in context and found == 0 for (name, _), found in zip(release.context_rows, row, strict=True)
+        )
+        rows.append(row)
+    if problems:
+        raise InvalidRequestError(problems[:20])
+    return rows

@@ -1,0 +1,33 @@
+"""What is noted about one request while it passes through the layers; read once, at the end."""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.dataplane import Facts
+
+_KEY = "userip.exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer."""
+
+    request_id: str
+    started: float  # time.perf_counter()
+    method: str
+    route: str = "unmatched"  # the route's pattern, set when the request is done
+    status: int = 0
+    shed: bool = False
+    facts: Facts = field(default_factory=Facts)
+
+
+def put_exchange(scope: MutableMapping[str, Any], exchange: Exchange) -> None:
+    """Attach `exchange` to its request."""
+    scope[_KEY] = exchange
+
+
+def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:
+    """The exchange of the request with this ASGI scope."""
+    exchange: Exchange = scope[_KEY]
+    return exchange

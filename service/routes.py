@@ -1,0 +1,124 @@
+"""The routes that people and probes call; plain FastAPI, since microseconds do not matter here."""
+
+from urllib.parse import unquote_to_bytes
+
+from fastapi import APIRouter, Request, Response
+
+from service.answers import (
+    FacetAnswer,
+    FieldAnswer,
+    Health,
+    ProfileAnswer,
+    ProfileCode,
+    Readiness,
+    ReleaseAnswer,
+    ReloadAnswer,
+)
+from service.dataplane import Dataplane
+from service.errors import FieldProblem, InvalidRequestError, NotReadyError
+from service.exchange import exchange_of
+from service.metrics import CONTENT_TYPE, Metrics
+from service.openapi import problem_docs
+from service.probes import not_ready_reasons
+from service.profiles import Profiles
+from service.serving import Serving
+from service.settings import Settings
+
+
+def open_routes(
+    dataplane: Dataplane, serving: Serving, profiles: Profiles, metrics: Metrics, settings: Settings
+) -> APIRouter:
+    """Routes that need no key."""
+    router = APIRouter()
+
+    @router.get(
+        "/profile/{user_id:path}",
+        response_model=ProfileAnswer,
+        responses=problem_docs(404, 422, 503),
+        summary="A user's codes and what they stand for",
+    )
+    async def profile(user_id: str, request: Request) -> ProfileAnswer:
+        """Slashes and other special characters of the user id are percent-encoded."""
+        _check_user_id(user_id, request.scope["raw_path"], settings.max_id_length)
+        release, codes = await dataplane.profile(user_id, exchange_of(request.scope).facts)
+        return ProfileAnswer(
+            user_id=user_id,
+            release=release,
+            codes=[
+                ProfileCode(
+                    facet=code.facet,
+                    code=code.code,
+                    codebook_size=code.codebook_size,
+                    description=list(code.description),
+                )
+                for code in codes
+            ],
+        )
+
+    @router.get("/healthz", response_model=Health, summary="Alive")
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @router.get("/readyz", response_model=Readiness, responses=problem_docs(503), summary="Ready for traffic")
+    async def readyz() -> Readiness:
+        name = serving.current.name
+        if reasons := await not_ready_reasons(profiles.reader, name):
+            raise NotReadyError(reasons)
+        return Readiness(status="ready", release=name)
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        summary="Prometheus metrics",
+    )
+    async def prometheus() -> Response:
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    @router.get("/release", response_model=ReleaseAnswer, summary="What is served")
+    async def release() -> ReleaseAnswer:
+        return _describe(serving)
+
+    return router
+
+
+def _check_user_id(user_id: str, raw_path: bytes, max_length: int) -> None:
+    try:
+        # The server decodes the path leniently; an id that is not UTF-8 must not become another user's.
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        raise InvalidRequestError([FieldProblem("user_id", "is not UTF-8, percent-encoded")]) from None
+    if not user_id:
+        raise InvalidRequestError([FieldProblem("user_id", "must not be empty")])
+    if len(user_id) > max_length:
+        raise InvalidRequestError([FieldProblem("user_id", f"is longer than {max_length} characters")])
+    if "\x00" in user_id:
+        raise InvalidRequestError([FieldProblem("user_id", "must not contain NUL")])
+
+
+def _describe(serving: Serving) -> ReleaseAnswer:
+    release, last = serving.current, serving.last_reload
+    manifest = release.manifest
+    dataset = manifest.dataset.get("name")
+    return ReleaseAnswer(
+        release=manifest.release,
+        created=manifest.created,
+        loaded_at=release.loaded_at,
+        dataset=dataset if isinstance(dataset, str) else None,
+        users=manifest.users,
+        items=manifest.items,
+        fields=[
+            FieldAnswer(
+                name=field.name,
+                source=field.source,
+                size=field.size,
+                values=list(field.values) if field.source == "context" and field.values is not None else None,
+            )
+            for field in manifest.fields
+        ],
+        facets=[FacetAnswer(name=facet.name, codebook_size=facet.codebook_size) for facet in manifest.facets],
+        metrics=manifest.metrics,
+        last_reload=None
+        if last is None
+        else ReloadAnswer(ok=last.ok, at=last.at, release=last.release, problem=last.problem),
+    )

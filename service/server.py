@@ -1,0 +1,117 @@
+"""Starting and stopping the server processes: checks before, uvicorn, and cleaning up after."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import uvicorn
+from structlog.typing import FilteringBoundLogger
+
+from bank.errors import BankUnavailableError
+from bank.manifest import read_manifest
+from bank.urls import LmdbUrl, open_reader, parse_url, redact
+from service.errors import StartError
+from service.log import make_logger, uvicorn_log_config
+from service.release import load_release
+from service.settings import Settings
+
+_KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which must be the first to close
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight are finished first.
+
+    Raises StartError, ReleaseError or BankUrlError, naming what is missing and the command that mends it.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    log = make_logger(settings.log_level)
+    port = _free_port(settings.host, settings.port)
+    asyncio.run(_check_bank(settings, read_manifest(settings.release_dir).release, log))
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log.info("listening", url=f"http://{host}:{port}", workers=settings.workers)
+    common: dict[str, Any] = {
+        "host": settings.host,
+        "port": port,
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "log_config": uvicorn_log_config(settings.log_level),
+        "proxy_headers": False,
+        "server_header": False,
+        "timeout_keep_alive": _KEEP_ALIVE_S,
+        "timeout_graceful_shutdown": settings.shutdown_seconds,
+    }
+    if settings.workers == 1:
+        from service.app import create_app
+        from service.worker import settle_memory
+
+        uvicorn.run(create_app(settings, log=log, settle=settle_memory), **common)
+    else:
+        _run_workers(settings, common)
+
+
+def _run_workers(settings: Settings, common: dict[str, Any]) -> None:
+    load_release(settings.release_dir)  # a release that no worker could load is told here, once, in one line
+    shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
+    shared.mkdir(parents=True, exist_ok=True)
+    for old in shared.glob("*.db"):  # metrics of workers that are gone
+        old.unlink()
+    os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
+    # Read by prometheus_client when a worker imports it: its values then live in files of this directory.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
+    try:
+        uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
+    finally:
+        if settings.runtime_dir is None:
+            shutil.rmtree(shared, ignore_errors=True)
+
+
+async def _check_bank(settings: Settings, release: str, log: FilteringBoundLogger) -> None:
+    url = settings.bank_url.get_secret_value()
+    shown = redact(url)
+    missing = StartError(
+        f"bank {shown} holds no records of release {release}: "
+        f"run `userip publish --release {settings.release_dir} --bank {shown}`"
+    )
+    parsed = parse_url(url)
+    if isinstance(parsed, LmdbUrl) and not (parsed.path / "data.mdb").exists():
+        raise missing
+    # Patient, unlike the request path: here a slow answer is better than none.
+    reader = open_reader(url, deadline_s=2.0, max_connections=1)
+    try:
+        if not await reader.has_release(release):
+            raise missing
+    except BankUnavailableError as error:
+        log.warning(
+            "bank does not answer; scores are served with the default profile", bank=shown, problem=str(error)
+        )
+    finally:
+        await reader.close()
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port to listen on; for 0 a free one. Raises StartError when it is taken or the host is not ours."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror}; give --host and --port"
+        ) from None
+
+
+def _leave(_: int, __: FrameType | None) -> NoReturn:
+    """End with code 0: being told to stop is not a failure."""
+    sys.exit(0)

@@ -1,0 +1,118 @@
+"""What can be set about the service: TOML file, then environment (`USERIP_...`), then flags."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import StartError
+
+PREFIX = "USERIP_"
+# Flags with a name of their own; every other setting has `--set name=value`.
+FLAGS = {
+    "release_dir": "--release",
+    "bank_url": "--bank",
+    "host": "--host",
+    "port": "--port",
+    "workers": "--workers",
+    "log_level": "--log-level",
+}
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Everything that `create_app` is given. Unknown names are refused, in the file and among the flags."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    release_dir: Path = Field(description="the release directory to serve (RUN/release)")
+    bank_url: SecretStr = Field(description="where the records are: lmdb:///path, redis://host:port/db, ...")
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
+    workers: int = Field(1, ge=1, le=256, description="processes that share the port")
+    max_candidates: Positive = Field(1000, description="item_ids of one request")
+    max_batch: Positive = Field(64, description="requests of one /score/batch")
+    max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
+    max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
+    max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
+    bank_deadline_ms: float = Field(
+        50.0, gt=0, le=60_000, description="a bank read takes no longer than this"
+    )
+    bank_connections: Positive = Field(64, description="connections to the bank per worker")
+    admin_key: SecretStr | None = Field(None, description="turns the admin routes on; sent as X-API-Key")
+    access_log: bool = Field(True, description="one line per request")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
+    shutdown_seconds: Positive = Field(
+        30, description="requests in flight at SIGTERM get this long to finish"
+    )
+    runtime_dir: Path | None = Field(
+        None,
+        description="shared by the workers of one service; made by `userip serve` when there are several",
+    )
+
+    def environment(self) -> dict[str, str]:
+        """Give the same settings as environment variables, for worker processes."""
+        values: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            if value is not None:
+                values[PREFIX + name.upper()] = str(value)
+        return values
+
+
+def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+    """Resolve the settings from `config` (TOML), the environment and `flags` (None = not given).
+
+    Raises StartError, naming the setting and the ways to give it.
+    """
+    file_values = _read_toml(config) if config is not None else {}
+    _refuse_unknown(file_values, f"{config}")
+    _refuse_unknown(flags, "--set")
+
+    class Configured(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, file_values)
+
+    try:
+        return Configured(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise StartError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartError(
+            f"{path}: {error.strerror}; --config names a TOML file of service settings"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: not TOML: {error}") from None
+
+
+def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
+    for name in values:
+        if name not in Settings.model_fields:
+            raise StartError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}")
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    name = str(error["loc"][0])
+    ways = f"{FLAGS.get(name, f'--set {name}=VALUE')} or {PREFIX}{name.upper()}"
+    if error["type"] == "missing":
+        return f"setting {name} is missing ({Settings.model_fields[name].description}); give {ways}"
+    return f"setting {name}: {error['msg'].lower()}; give {ways}"
