@@ -1,0 +1,221 @@
+"""Fit the DCN: the one training loop of all recommenders (METHOD 2.10).
+
+Everything is a tensor before the first step: rows int64 [n, F], labels float32 [n]. An epoch is one
+permutation cut into batches. Fitting ends when the validation AUC has not grown for `patience` epochs; the best
+weights stay.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.dcn import DCN, DCNShape
+from training.data.dataset import Dataset
+from training.errors import ConfigError, EmptyDataError
+from training.progress import track
+from training.recommender.codes import CodeTable
+from training.recommender.config import RecommenderConfig
+from training.recommender.encoder import FieldEncoder, with_item_fields
+from training.recommender.metrics import auc, evaluate
+
+PREDICT_BATCH = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of the log: mean training loss in nats, validation AUC, seconds since the start."""
+
+    loss: float
+    auc: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FittedRecommender:
+    """A recommender as it is served: network, fields, and the codes it was fitted with (controls applied)."""
+
+    model: DCN
+    encoder: FieldEncoder
+    codes: CodeTable | None
+    config: RecommenderConfig
+    dataset: Dataset
+    log: tuple[Epoch, ...]
+
+    def rows(self, interactions: pl.DataFrame) -> NDArray[np.int64]:
+        """Rows int64 [n, F] of interactions, with every user's code from the whole history (fold -1)."""
+        return encode_rows(interactions, self.dataset, self.encoder, self.codes)
+
+    def predict(self, interactions: pl.DataFrame) -> NDArray[np.float32]:
+        """Click probabilities float32 [n] of interactions, in their order."""
+        with _one_thread():
+            return _predict(self.model, torch.from_numpy(self.rows(interactions)))
+
+    def evaluate(self, interactions: pl.DataFrame) -> dict[str, float]:
+        """AUC, logloss, GAUC and ECE on labelled interactions."""
+        return evaluate(interactions["user_id"], interactions["label"], self.predict(interactions))
+
+
+def fit_recommender(
+    dataset: Dataset,
+    codes: CodeTable | None,
+    config: RecommenderConfig,
+    seed: int,
+    *,
+    label: str | None = None,
+) -> FittedRecommender:
+    """Fit on the train rows, stop on the valid rows. The same arguments give the same weights, bit for bit.
+
+    `codes` are those of the quantize step; `config.codes` says whether they, a control of their shape, or
+    none become fields. Progress is shown under `label`, if given. Nothing is written, no test row is read.
+    Raises ConfigError when codes are asked for and there are none, EmptyDataError when no AUC can be taken.
+    """
+    if config.codes == "none":
+        codes = None
+    elif codes is None:
+        raise ConfigError(f"codes: {config.codes!r} needs the codes of the quantize step; or choose 'none'")
+    else:
+        codes = codes.control(config.codes, seed)
+    encoder = FieldEncoder.fit(dataset, codes.sizes if codes else {}, user_field=config.user_field)
+    train, valid = dataset.rows("train"), dataset.rows("valid")
+    for part, rows in (("train", train), ("valid", valid)):
+        if rows.height < 2 or rows["label"].n_unique() < 2:
+            raise EmptyDataError(
+                f"{part} rows: {rows.height}, all of one label; more data or another split is needed"
+            )
+
+    train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
+    valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
+    shape = DCNShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
+    with _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = DCN(shape)
+        log = _loop(
+            model,
+            _Hiding(encoder, config),
+            (train_rows, torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
+            (valid_rows, valid["label"].to_numpy()),
+            config=config,
+            label=label,
+        )
+    return FittedRecommender(model, encoder, codes, config, dataset, log)
+
+
+def encode_rows(
+    interactions: pl.DataFrame,
+    dataset: Dataset,
+    encoder: FieldEncoder,
+    codes: CodeTable | None,
+    *,
+    cross_fitted: bool = False,
+) -> NDArray[np.int64]:
+    """Rows int64 [n, F]. `cross_fitted`: train rows take the code made without their fold (METHOD 13.2)."""
+    code_rows = None
+    if codes is not None:
+        users = interactions["user_id"]
+        if cross_fitted and codes.folds > 1:
+            from training.profiles.folds import fold_of_rows
+
+            code_rows = codes.rows_of(users, fold_of_rows(interactions, codes.folds, codes.fold_seed))
+        else:
+            code_rows = codes.rows_of(users)
+    return encoder.encode(with_item_fields(interactions, dataset), code_rows)
+
+
+class _Hiding:
+    """Id-dropout: rows become 0 as they will when serving, so that the unknown rows are trained.
+
+    One draw per example decides how well its user is known: a stranger (user row, codes and user fields
+    hidden), a user folded in later (user row hidden), or a known one. Apart from that the item hides with its
+    fields, and so does each context field.
+    """
+
+    def __init__(self, encoder: FieldEncoder, config: RecommenderConfig) -> None:
+        self.config = config
+        user, bank = encoder.positions("user_row"), encoder.positions("user_row", "code", "user")
+        item = encoder.positions("item_row", "item")
+        self.stranger = _flags(bank, len(encoder.fields))
+        self.folded_in = _flags(user, len(encoder.fields))
+        self.apart = [_flags(item, len(encoder.fields))]
+        self.apart += [_flags((place,), len(encoder.fields)) for place in encoder.positions("context")]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows int64 [n, F] with fresh draws from the global generator."""
+        config, n = self.config, len(rows)
+        draw = torch.rand(n, 1)
+        hidden = (draw < config.profile_dropout) & self.stranger
+        hidden |= (draw >= 1 - config.id_dropout) & self.folded_in
+        for flags in self.apart:
+            hidden |= (torch.rand(n, 1) < config.item_dropout) & flags
+        return rows.masked_fill(hidden, 0)
+
+
+def _flags(places: tuple[int, ...], fields: int) -> Tensor:
+    flags = torch.zeros(fields, dtype=torch.bool)
+    flags[list(places)] = True
+    return flags
+
+
+def _loop(
+    model: DCN,
+    hide: _Hiding,
+    train: tuple[Tensor, Tensor],
+    valid: tuple[Tensor, NDArray[np.bool_]],
+    *,
+    config: RecommenderConfig,
+    label: str | None,
+) -> tuple[Epoch, ...]:
+    """Train `model` in place and leave it with its best weights, in evaluation mode."""
+    optimiser = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+    loss_of = nn.BCEWithLogitsLoss()
+    begin, log, best = time.perf_counter(), list[Epoch](), dict[str, Tensor]()
+    best_epoch = 0
+    for epoch in track(range(config.epochs), config.epochs, label) if label else range(config.epochs):
+        model.train()
+        order = torch.randperm(len(train[0]))
+        rows, labels = hide(train[0])[order], train[1][order]
+        losses = []
+        for batch, wanted in zip(
+            torch.split(rows, config.batch), torch.split(labels, config.batch), strict=True
+        ):
+            if len(batch) < 2:
+                continue  # BatchNorm has no variance of one row
+            optimiser.zero_grad()
+            loss = loss_of(model(batch), wanted)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+        score = auc(valid[1], _predict(model, valid[0]))
+        log.append(Epoch(float(torch.stack(losses).mean()), score, time.perf_counter() - begin))
+        if not best or score > log[best_epoch].auc:
+            best_epoch, best = epoch, {name: value.clone() for name, value in model.state_dict().items()}
+        elif epoch - best_epoch >= config.patience:
+            break
+    model.load_state_dict(best)
+    model.eval()
+    return tuple(log)
+
+
+def _predict(model: DCN, rows: Tensor) -> NDArray[np.float32]:
+    model.eval()
+    with torch.inference_mode():
+        pieces = [torch.sigmoid(model(piece)) for piece in torch.split(rows, PREDICT_BATCH)]
+        result: NDArray[np.float32] = torch.cat(pieces).numpy() if pieces else np.empty(0, np.float32)
+    return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The batches are too small to share, and a fixed thread count keeps sums, and so bytes, the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
