@@ -68,7 +68,7 @@ class Bank(Protocol):
         """Write a release beside the others and verify it; it is complete afterwards, but not active.
 
         rows uint32 [n], codes uint16 [n, slots] (65535 = unknown), in the order of `user_ids` [n].
-        A complete release of that name is replaced, unless it is active; what a killed attempt left is removed.
+        A complete release of that name is replaced, unless it is active; a killed attempt's leftovers go.
         Raises PublishError or BankFullError; the active release is then as it was.
         """
 
@@ -110,8 +110,8 @@ class AsyncReader(Protocol):
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order, in one round trip.
 
-        Raises BankUnavailableError after the deadline at the latest, UnknownReleaseError for a release that the
-        bank does not hold.
+        Raises BankUnavailableError after the deadline at the latest, UnknownReleaseError for a release
+        that the bank does not hold.
         """
 
     async def ping(self) -> None:

@@ -67,6 +67,16 @@ def decode(value: bytes, tag: int, slots: int) -> Record | None:
     return Record(row, _CODES[slots].unpack_from(value, _HEADER.size))
 
 
+def look_up(value: bytes | None, tag: int, slots: int) -> Record | RecordError | None:
+    """`decode` for batches: None for no value or another user's, the error itself for a damaged one."""
+    if value is None:
+        return None
+    try:
+        return decode(value, tag, slots)
+    except RecordError as error:
+        return error
+
+
 def encode_many(
     tags: NDArray[np.uint32], rows: NDArray[np.uint32], codes: NDArray[np.uint16]
 ) -> NDArray[np.uint8]:

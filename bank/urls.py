@@ -1,12 +1,13 @@
 """Bank URLs: which backend, where, and with which settings.
 
-    lmdb:///var/lib/userip/bank      lmdb://./bank            ?map_mb=64 (first size of the map; it grows by itself)
+    lmdb:///var/lib/userip/bank      lmdb://./bank            ?map_mb=64 (first size of the map; it grows)
     redis://[user[:password]@]host[:port][/database]          rediss:// the same over TLS
-    unix://[user[:password]@]/path/redis.sock                 ?db=0
+    unix://[user[:password]@]/path/redis.sock
     redis+cluster://host[:port]                               rediss+cluster:// the same over TLS
 
-TLS settings: ?ca=FILE &cert=FILE &key=FILE &verify=full|ca|none. A password with special characters is
-percent-encoded, or stays out of the URL: ?password_env=NAME reads it from the environment.
+?username= &password= &db= say the same as the parts above; ?password_env=NAME reads the password from the
+environment, so that it stays out of the URL. TLS: ?ca=FILE &cert=FILE &key=FILE &verify=full|ca|none.
+Special characters are percent-encoded.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, ValidationError
 
 from bank.errors import BankUrlError
 
@@ -46,9 +47,9 @@ class RedisUrl(_Frozen):
     password: SecretStr | None = None
     tls: bool = False
     cluster: bool = False
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+    ca: FilePath | None = None
+    cert: FilePath | None = None
+    key: FilePath | None = None
     verify: Literal["full", "ca", "none"] = "full"
 
     @property
@@ -118,24 +119,29 @@ def _parse_lmdb(url: str) -> LmdbUrl:
     return LmdbUrl(path=Path(path), **settings)
 
 
-_LOGIN = ("username", "password_env")
+def _set_once(url: str, settings: dict[str, Any], name: str, value: str) -> None:
+    if name in settings:
+        raise BankUrlError(f"bank {redact(url)!r}: {name} is given twice")
+    settings[name] = value
+
+
+_LOGIN = ("username", "password", "password_env")
 _TLS = ("ca", "cert", "key", "verify")
 
 
 def _parse_redis(url: str, scheme: str) -> RedisUrl:
     parts = urlsplit(urlunsplit(urlsplit(url)._replace(fragment="")))
     tls, cluster = scheme.startswith("rediss"), scheme.endswith("+cluster")
-    allowed = _LOGIN + (_TLS if tls else ()) + (("db",) if scheme == "unix" else ())
+    allowed = _LOGIN + (_TLS if tls else ()) + (() if cluster else ("db",))
     settings: dict[str, Any] = dict(_query(url, allowed))
     settings |= {"tls": tls, "cluster": cluster}
-    if parts.username:
-        settings["username"] = unquote(parts.username)
-    if parts.password:
-        settings["password"] = unquote(parts.password)
+    for setting, part in (("username", parts.username), ("password", parts.password)):
+        if part:
+            _set_once(url, settings, setting, unquote(part))
     if (name := settings.pop("password_env", None)) is not None:
         if name not in os.environ:
             raise BankUrlError(f"bank {redact(url)!r}: password_env: the variable {name} is not set")
-        settings["password"] = os.environ[name]
+        _set_once(url, settings, "password", os.environ[name])
     path = unquote(parts.path)
     if scheme == "unix":
         if path in ("", "/"):
@@ -148,7 +154,7 @@ def _parse_redis(url: str, scheme: str) -> RedisUrl:
     if path.strip("/"):
         if cluster:
             raise BankUrlError(f"bank {redact(url)!r}: a cluster has no numbered databases; remove {path!r}")
-        settings["db"] = path.strip("/")
+        _set_once(url, settings, "db", path.strip("/"))
     return RedisUrl(host=parts.hostname, **settings)
 
 

@@ -13,8 +13,8 @@ from types import TracebackType
 import redis
 
 MISSING = (
-    "redis-server is not installed. Install it with `apt-get install redis-server` (or `brew install redis`), "
-    "or run `make test`, which does so."
+    "redis-server is not installed: `apt-get install redis-server`, `brew install redis`, "
+    "or `make test`, which installs it."
 )
 
 
@@ -74,7 +74,6 @@ class RedisServer:
         raise RuntimeError(f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}")
 
     def _answers(self) -> bool:
-        # Port 0 = a server that listens elsewhere (TLS only); the socket file or port of its own is the test's matter.
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
                 probe.sendall(b"PING\r\n")

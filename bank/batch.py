@@ -1,0 +1,99 @@
+"""A release's users as they are written: checked, laid out without collisions, encoded, sorted by place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bank.errors import PublishError
+from bank.keys import FIELD_BYTES, MAX_BUCKETS, Layout
+from bank.record import MAX_SLOTS, encode_many
+
+_SALTS: Final = 16  # at 10^9 users a salt fails with a probability of about one in a thousand
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """n users sorted by place: places uint64 [n] (bucket * 2^40 + field), values uint8 [n, 9 + 2 K]."""
+
+    layout: Layout
+    slots: int
+    places: NDArray[np.uint64]
+    values: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @classmethod
+    def of(
+        cls,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        users_per_bucket: int,
+    ) -> "Batch":
+        """Check and lay out; rows [n], codes [n, slots]. Raises PublishError saying where it is bad."""
+        count = len(user_ids)
+        if rows.shape != (count,):
+            raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
+        if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
+            raise PublishError(
+                f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots"
+            )
+        _check_range("rows", rows, np.uint32)
+        _check_range("codes", codes, np.uint16)
+        buckets = -(-count // users_per_bucket) or 1
+        layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
+        values = encode_many(tags[order], rows[order], codes[order])
+        return cls(layout, codes.shape[1], places[order], values)
+
+    def fields(self) -> NDArray[np.void]:
+        """The users' keys inside their buckets, as 5-byte values [n]."""
+        big = self.places.astype(">u8").view(np.uint8).reshape(-1, 8)
+        return np.ascontiguousarray(big[:, 8 - FIELD_BYTES :]).view(f"V{FIELD_BYTES}").ravel()
+
+    def records(self) -> NDArray[np.void]:
+        """The users' records as opaque values [n]."""
+        return self.values.view(f"V{self.values.shape[1]}").ravel()
+
+    def bucket_starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the buckets that hold users [m], and where each begins, the end appended [m + 1]."""
+        buckets, starts = np.unique((self.places >> np.uint64(40)).astype(np.int64), return_index=True)
+        return buckets, np.append(starts, len(self)).astype(np.int64)
+
+    def sample(self, size: int) -> NDArray[np.int64]:
+        """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
+        generator = np.random.default_rng()
+        return np.sort(generator.choice(len(self), size=min(size, len(self)), replace=False))
+
+
+def _lay_out(
+    user_ids: Sequence[str], buckets: int
+) -> tuple[Layout, NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
+    """The layout under the first salt that gives every user a place of their own."""
+    for salt in range(_SALTS):
+        layout = Layout(salt, buckets)
+        places, tags = layout.places(user_ids)
+        order = np.argsort(places, kind="stable")
+        shared = np.flatnonzero(np.diff(places[order]) == 0)
+        if not len(shared):
+            return layout, places, tags, order
+        for first, second in zip(order[shared], order[shared + 1], strict=True):
+            if user_ids[first] == user_ids[second]:
+                raise PublishError(
+                    f"user_ids: {user_ids[first]!r} stands at positions {first} and {second}; each user once"
+                )
+    raise PublishError(f"no salt in {_SALTS} gives {len(user_ids)} users places of their own")
+
+
+def _check_range(name: str, values: NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> None:
+    if values.dtype == dtype:
+        return
+    if not np.issubdtype(values.dtype, np.integer):
+        raise PublishError(f"{name}: type {values.dtype}, expected {np.dtype(dtype)}")
+    outside = np.argwhere((values < 0) | (values > np.iinfo(dtype).max))
+    if len(outside):
+        where = tuple(int(index) for index in outside[0])
+        raise PublishError(f"{name}: {values[where]} at position {where} is no {np.dtype(dtype)}")

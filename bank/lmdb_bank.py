@@ -1,0 +1,219 @@
+"""The embedded bank: one LMDB directory, no server. Keys and values are described in `bank.lmdb_reader`.
+
+Every step that readers can see is one write transaction. Records of a release are written in transactions of
+about 100,000 users, under an attempt of their own that readers do not know until the release is complete.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bank.batch import Batch
+from bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
+from bank.keys import check_release_name
+from bank.lmdb_attempts import Attempts
+from bank.lmdb_env import LmdbEnvironment, get
+from bank.lmdb_reader import (
+    HISTORY_KEY,
+    RELEASE_PREFIX,
+    read_history,
+    read_many,
+    read_meta,
+    read_names,
+    record_prefix,
+)
+from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo
+from bank.record import Record, encode
+from bank.release_meta import (
+    HISTORY_LENGTH,
+    ReleaseMeta,
+    active_already,
+    check_slots,
+    no_earlier,
+    now,
+    place_taken,
+)
+from bank.urls import LmdbUrl
+
+if TYPE_CHECKING:
+    from bank.lmdb_env import Transaction
+
+_USERS_PER_BUCKET: Final = 80  # as in Redis; here it only shapes the keys
+
+
+class LmdbBank:
+    """A `Bank` in an LMDB directory; `lease_s` is how long a silent publisher counts as alive."""
+
+    def __init__(self, url: LmdbUrl, *, create: bool = True, lease_s: float = 15.0) -> None:
+        self._env = LmdbEnvironment.acquire(url.path, url.map_mb)
+        self._attempts = Attempts(self._env, lease_s)
+        self._create = create
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"LmdbBank({self._env.where})"
+
+    def _exists(self) -> bool:
+        """Whether there is something to read; a bank that is yet to be created holds nothing."""
+        if self._env.exists():
+            return True
+        if not self._create:
+            raise BankUnavailableError(f"{self._env.where}: no bank there; `userip publish` makes one")
+        return False
+
+    def active(self) -> str | None:
+        """The name of the active release."""
+        history = self._env.read(read_history) if self._exists() else []
+        return history[0] if history else None
+
+    def releases(self) -> list[ReleaseInfo]:
+        """All complete releases, oldest first."""
+        return self._env.read(self._releases) if self._exists() else []
+
+    def _releases(self, txn: "Transaction") -> list[ReleaseInfo]:
+        history = read_history(txn)
+        pages = txn.stat()
+        used = pages["psize"] * (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"])
+        metas = {name: read_meta(txn, name, self._env.where) for name in read_names(txn, RELEASE_PREFIX)}
+        found = [
+            ReleaseInfo(
+                name=name,
+                users=meta.users,
+                slots=meta.slots,
+                bytes=round(used * meta.users / pages["entries"]),  # entries of all releases share the pages
+                created=meta.created,
+                updated=meta.updated,
+                active=history[:1] == [name],
+                previous=history[1:2] == [name],
+            )
+            for name, meta in metas.items()
+        ]
+        return sorted(found, key=lambda info: (info.created, info.name))
+
+    def leftovers(self) -> list[Leftover]:
+        """Records that belong to no complete release."""
+        return self._attempts.leftovers() if self._exists() else []
+
+    def publish(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        progress: Progress | None = None,
+    ) -> None:
+        """Write a release beside the others and verify it; it is complete afterwards, but not active."""
+        check_release_name(release)
+        batch = Batch.of(user_ids, rows, codes, _USERS_PER_BUCKET)
+        if self.active() == release:
+            raise PublishError(active_already(self._env.where, release))
+        attempt = self._attempts.begin(release)
+        try:
+            self._attempts.write(attempt, batch, progress)
+            self._attempts.verify(attempt, batch)
+            meta = ReleaseMeta.of_batch(attempt, batch)
+            self._env.write(lambda txn: self._complete(txn, release, meta))
+        except BaseException:
+            # What cannot be removed now (the disk is full, say) `prune` removes later.
+            with contextlib.suppress(BankError):
+                self._attempts.delete(attempt)
+            raise
+        self._attempts.delete_dead(release)
+
+    def _complete(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
+        self._attempts.finish(txn, meta.attempt)
+        if read_history(txn)[:1] == [release]:
+            raise PublishError(active_already(self._env.where, release))
+        key = RELEASE_PREFIX + release.encode()
+        if (old := get(txn, key)) is not None:
+            self._attempts.retire(txn, release, ReleaseMeta.model_validate_json(old).attempt)
+        txn.put(key, meta.model_dump_json().encode())
+
+    def activate(self, release: str) -> None:
+        """Make a complete release the active one."""
+
+        def step(txn: "Transaction") -> None:
+            read_meta(txn, release, self._env.where)
+            history = read_history(txn)
+            if history[:1] != [release]:
+                history = [release, *(name for name in history if name != release)]
+                txn.put(HISTORY_KEY, json.dumps(history[:HISTORY_LENGTH]).encode())
+
+        self._env.read(
+            lambda txn: read_meta(txn, release, self._env.where)
+        )  # creates no bank for a wrong name
+        self._env.write(step)
+
+    def rollback(self) -> str:
+        """Activate the release that was active before; return its name."""
+
+        def step(txn: "Transaction") -> str:
+            history = read_history(txn)
+            if len(history) < 2:
+                raise UnknownReleaseError(no_earlier(self._env.where, history))
+            txn.put(HISTORY_KEY, json.dumps(history[1:]).encode())
+            return history[1]
+
+        self._env.read(read_history)
+        return self._env.write(step)
+
+    def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
+        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+        if not self._exists():
+            return []
+
+        def doomed(txn: "Transaction") -> list[str]:
+            kept = read_history(txn)[: 1 + max(keep, 0)]
+            return [name for name in read_names(txn, RELEASE_PREFIX) if kept and name not in kept]
+
+        def retire(txn: "Transaction") -> list[str]:
+            names = doomed(txn)
+            for name in names:
+                self._attempts.retire(txn, name, read_meta(txn, name, self._env.where).attempt)
+                txn.delete(RELEASE_PREFIX + name.encode())
+            history = [name for name in read_history(txn) if name not in names]
+            txn.put(HISTORY_KEY, json.dumps(history).encode())
+            return names
+
+        dead = [f"{left.release} (incomplete {left.attempt})" for left in self.leftovers() if not left.alive]
+        if dry_run:
+            return self._env.read(doomed) + dead
+        names = self._env.write(retire)
+        self._attempts.delete_dead()
+        return names + dead
+
+    def upsert(self, release: str, records: Mapping[str, Record]) -> None:
+        """Add or change users of a complete release: all of `records`, or none."""
+
+        def step(txn: "Transaction") -> None:
+            meta = read_meta(txn, release, self._env.where)
+            prefix, fresh = record_prefix(meta.attempt), 0
+            for user_id, record in records.items():
+                check_slots(user_id, record, meta.slots)
+                bucket, field, tag = meta.layout.place(user_id)
+                key, value = prefix + bucket.to_bytes(3, "big") + field, encode(record, tag)
+                old = get(txn, key)
+                if old is not None and old[1:5] != value[1:5]:
+                    raise PublishError(place_taken(self._env.where, release, user_id))
+                fresh += old is None
+                txn.put(key, value)
+            changed = meta.model_copy(update={"users": meta.users + fresh, "updated": now()})
+            txn.put(RELEASE_PREFIX + release.encode(), changed.model_dump_json().encode())
+
+        self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        self._env.write(step)
+
+    def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """The records of `user_ids`, in order."""
+        where = self._env.where
+        return self._env.read(lambda txn: read_many(txn, read_meta(txn, release, where), user_ids))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if not self._closed:
+            self._closed = True
+            self._env.release()

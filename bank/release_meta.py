@@ -1,0 +1,107 @@
+"""What a bank knows about a complete release, the same in every backend."""
+
+import datetime
+import secrets
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from bank.batch import Batch
+from bank.errors import RecordError
+from bank.keys import Layout
+from bank.record import Record
+
+HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
+
+
+class ReleaseMeta(BaseModel):
+    """Metadata of a complete release. `attempt` names the records that belong to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attempt: str
+    slots: int
+    users: int
+    buckets: int
+    salt: int
+    created: str
+    updated: str
+
+    @classmethod
+    def of_batch(cls, attempt: str, batch: Batch) -> "ReleaseMeta":
+        """The metadata of a release that has just been written."""
+        time, layout = now(), batch.layout
+        return cls(
+            attempt=attempt,
+            slots=batch.slots,
+            users=len(batch),
+            buckets=layout.buckets,
+            salt=layout.salt,
+            created=time,
+            updated=time,
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """Where the release keeps its users."""
+        return Layout(self.salt, self.buckets)
+
+
+def now() -> str:
+    """The time in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def new_attempt() -> str:
+    """A name for one attempt at publishing: 8 hexadecimal digits."""
+    return secrets.token_hex(4)
+
+
+def unknown_release(where: str, release: str, known: list[str]) -> str:
+    """The message for a release that the bank at `where` does not hold."""
+    listed = ", ".join(sorted(known)) if known else "none yet; run `userip publish` first"
+    return f"{where}: no complete release {release!r}; it holds {listed}"
+
+
+def no_earlier(where: str, history: list[str]) -> str:
+    """The message for a rollback with nothing to go back to."""
+    if not history:
+        return f"{where}: no release is active, so there is none to roll back"
+    return f"{where}: {history[0]!r} is active and no earlier release is kept to roll back to"
+
+
+def active_already(where: str, release: str) -> str:
+    """The message for publishing over the active release."""
+    return (
+        f"{where}: release {release!r} is complete and active; it is not written again while it is served. "
+        "Activate another release first, or export under another name"
+    )
+
+
+def published_elsewhere(where: str, release: str) -> str:
+    """The message for two publishers of one release."""
+    return f"{where}: another publisher is writing release {release!r}; wait until it is done"
+
+
+def taken_over(where: str) -> str:
+    """The message for a publisher that was silent for too long."""
+    return f"{where}: this publisher was silent for longer than its lease and lost its place; publish again"
+
+
+def verification_failed(where: str, what: str) -> str:
+    """The message for records that read back wrong."""
+    return f"{where}: verification failed: {what}; the active release is as it was"
+
+
+def place_taken(where: str, release: str, user_id: str) -> str:
+    """The message for a new user whose place belongs to another."""
+    return (
+        f"{where}: user {user_id!r} cannot be added to {release!r}: the place belongs to another user. "
+        "Publish the release again with this user: it takes another salt"
+    )
+
+
+def check_slots(user_id: str, record: Record, slots: int) -> None:
+    """Raise RecordError unless the record has as many codes as the release."""
+    if len(record.codes) != slots:
+        raise RecordError(f"user {user_id!r}: {len(record.codes)} codes, the release has {slots}")
