@@ -39,4 +39,4 @@ def label(interactions: pl.DataFrame, positive_above: float | None) -> pl.DataFr
 
 def _positions(ids: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Number the ids from 0, in any order: [rows] i64."""
-    return ids.rank("dense").to_numpy().astype(np.int64) - 1
+    return ids.cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)

@@ -1,10 +1,10 @@
 """The commands `userip prepare` and `userip simulate`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from training.data.build import BuildConfig, build_dataset
 from training.data.dataset import Dataset, Split
@@ -30,6 +30,7 @@ MinInteractions = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the data set; it enters release names.")]
 TABLE = "table only: "
+C = TypeVar("C", bound=BaseModel)
 
 
 def prepare(
@@ -74,7 +75,8 @@ def prepare(
 ) -> None:
     """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
     refuse_to_overwrite(out)
-    columns = TableColumns(
+    columns = _checked(
+        TableColumns,
         user_column=user_column,
         item_column=item_column,
         rating_column=rating_column,
@@ -95,12 +97,18 @@ def prepare(
         raw = read_any_table(source, report, columns)
     elif columns != TableColumns():
         changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)
-        flag = changed.removesuffix("s") if changed.endswith(("fields", "attributes")) else changed
-        raise ConfigError(f"--{flag.replace('_', '-')} is for --format table; {format} knows its columns")
+        raise ConfigError(f"{_flag(changed)} is for --format table; {format} knows its columns")
     else:
         raw = READERS[format](source, report)
     report.refuse_if_many(allowed=allow_bad_rows)
-    config = _build_config(name or raw.name, split, seed, min_interactions, positive_above)
+    config = _checked(
+        BuildConfig,
+        name=name or raw.name,
+        split=split,
+        seed=seed,
+        min_interactions=min_interactions,
+        positive_above=positive_above,
+    )
     _summarise(build_dataset(raw, report, out, config), report, out)
 
 
@@ -131,7 +139,8 @@ def simulate(
 ) -> None:
     """Simulate a shop and users with a planted hobby and background, and write a data set directory."""
     refuse_to_overwrite(out)
-    simulation = SimulationConfig(
+    simulation = _checked(
+        SimulationConfig,
         users=users,
         items=items,
         seed=seed,
@@ -143,25 +152,25 @@ def simulate(
         wander=wander,
     )
     raw, planted = simulate_raw(simulation)
-    config = _build_config(name or raw.name, split, seed, min_interactions, None)
+    config = _checked(
+        BuildConfig, name=name or raw.name, split=split, seed=seed, min_interactions=min_interactions
+    )
     report = RowReport()
     _summarise(build_dataset(raw, report, out, config, planted), report, out)
 
 
-def _build_config(
-    name: str, split: Split, seed: int, min_interactions: int, positive_above: float | None
-) -> BuildConfig:
+def _checked(kind: type[C], **values: object) -> C:
+    """Make a `kind` of the flags' values; a value that it refuses is named as the flag."""
     try:
-        return BuildConfig(
-            name=name,
-            split=split,
-            seed=seed,
-            min_interactions=min_interactions,
-            positive_above=positive_above,
-        )
+        return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
+        raise ConfigError(f"{_flag(str(first['loc'][0]))}: {first['msg']}") from None
+
+
+def _flag(field: str) -> str:
+    name = field.removesuffix("s") if field.endswith(("_fields", "attributes")) else field
+    return "--" + name.replace("_", "-")
 
 
 def _summarise(dataset: Dataset, report: RowReport, out: Path) -> None:

@@ -105,6 +105,14 @@ def whole_number(column: str) -> pl.Expr:
     return pl.when((parsed == parsed.floor()) & (parsed.abs() < 2**53)).then(parsed).cast(pl.Int64)
 
 
+def banded(value: pl.Expr, starts: Sequence[float], names: Sequence[str]) -> pl.Expr:
+    """The name of the band of `value`: `names[0]` below `starts[0]`, `names[k]` from `starts[k - 1]` on."""
+    name: pl.Expr = pl.lit(names[0])
+    for start, word in zip(starts, names[1:], strict=True):
+        name = pl.when(value >= start).then(pl.lit(word)).otherwise(name)
+    return pl.when(value.is_not_null()).then(name)
+
+
 def parse_interactions(
     frame: pl.DataFrame, path: Path, report: RowReport, *, names: Sequence[str], time: pl.Expr
 ) -> pl.DataFrame:

@@ -84,7 +84,8 @@ def _users(ordered: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
     users = users.with_columns(draw=pl.Series(rng.random(users.height))).with_columns(
         rank=pl.when(pl.col("rows") >= 2).then("draw").rank("ordinal") - 1
     )
-    test, valid = (max(1, _share(share, users.height)) for share in (TEST_USERS, VALID_USERS))
+    able = users["rank"].count()
+    test, valid = (max(1, _share(share, able)) for share in (TEST_USERS, VALID_USERS))
     users = users.select(
         "user_id",
         held=pl.when(pl.col("rank") < test)

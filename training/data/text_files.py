@@ -113,6 +113,7 @@ def read_csv(path: Path, report: RowReport, *, separator: str = ",") -> pl.DataF
     text = read_text(path, report)
     if not text.strip():
         raise DataError(f"{path}: empty; a header line and rows are needed")
+    _refuse_odd_header(path, text, separator)
     table = None
     if "\n\n" not in text and not text.startswith("\n"):
         table = _read_regular(text, separator)
@@ -120,10 +121,7 @@ def read_csv(path: Path, report: RowReport, *, separator: str = ",") -> pl.DataF
         table = _read_ragged(path, text, report, separator)
     else:
         report.saw(path, table.height)
-    names = [name.strip() for name in table.columns]
-    if len(set(names)) < len(names) or "" in names:
-        raise DataError(f"{path}:1: column names are empty or repeat: {', '.join(names[1:])}")
-    return table.rename(dict(zip(table.columns, names, strict=True)))
+    return table.rename({name: name.strip() for name in table.columns})
 
 
 def need_columns(table: pl.DataFrame, path: Path, columns: Sequence[str], mend: str = "") -> None:
@@ -132,6 +130,13 @@ def need_columns(table: pl.DataFrame, path: Path, columns: Sequence[str], mend: 
     if absent:
         present = ", ".join(column for column in table.columns if column != LINE)
         raise DataError(f"{path}: no column {', '.join(map(repr, absent))}; it has: {present}{mend}")
+
+
+def _refuse_odd_header(path: Path, text: str, separator: str) -> None:
+    first = text.lstrip("\n").split("\n", 1)[0]
+    names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    if len(set(names)) < len(names) or "" in names:
+        raise DataError(f"{path}: column names in the first line are empty or repeat: {', '.join(names)}")
 
 
 def _read_regular(text: str, separator: str) -> pl.DataFrame | None:
@@ -177,7 +182,12 @@ def _read_ragged(path: Path, text: str, report: RowReport, separator: str) -> pl
             kept.append([cell or None for cell in row] + [None] * (len(header) - len(row)))
     except csv.Error as error:
         raise DataError(f"{path}:{last + 1}: not CSV ({error}); is a quote left open?") from None
-    if len(set(header)) < len(header):
-        raise DataError(f"{path}:1: column names repeat: {', '.join(header)}")
+    begun = text.split("\n")[lines[-1] - 1 :] if lines else []
+    if "\n".join(begun).count('"') % 2:
+        # The last row opened a quote that nothing closes: whatever followed is inside its last cell.
+        spanned = last - lines.pop() + 1
+        kept.pop()
+        report.saw(path, spanned - 1)
+        report.leave_out(path, [(last - spanned + 1, "a quote is opened and not closed")], rows=spanned)
     table = pl.DataFrame(kept, schema=dict.fromkeys(header, pl.String), orient="row")
     return table.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))

@@ -13,7 +13,7 @@ import polars as pl
 
 from training.data.dataset import FieldInfo
 from training.data.json_lines import read_json_lines
-from training.data.raw import LINE, RawData, RowReport, keep_good, missing
+from training.data.raw import LINE, RawData, RowReport, banded, keep_good, missing
 from training.data.text_files import need
 
 ASIN: Final = re.compile(r"""["']asin["']\s*:\s*["']([^"']+)["']""")
@@ -49,10 +49,14 @@ def read_amazon(source: Path, report: RowReport) -> RawData:
     frame = keep_good(frame, reviews, report, [missing("user_id"), missing("item_id")])
     reviewed = frozenset(frame["item_id"].unique())
     items = read_json_lines(meta, Product, PRODUCT_COLUMNS, report, only=(ASIN, reviewed))
+    # The thirds of the catalogue by price, in words: a language model reads no dollars.
+    dollars = pl.col("dollars")
+    share_below = (dollars.rank("average") - 0.5) / dollars.count()
+    price = banded(share_below, (1 / 3, 2 / 3), PRICE_WORDS)
     return RawData(
         name="amazon",
         interactions=frame.drop(LINE),
-        items=items.with_columns(price=_price_words(items["dollars"])).drop("dollars", LINE),
+        items=items.with_columns(price=price).drop("dollars", LINE),
         sources=(reviews, meta),
         positive_above=3.0,
         fields=FIELDS,
@@ -82,12 +86,6 @@ def _dollars(value: object) -> float | None:
         amount = re.match(r"\s*\$\s*([\d,]+(?:\.\d+)?)", value)
         return float(amount[1].replace(",", "")) if amount and amount[1].strip(",") else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _price_words(dollars: pl.Series) -> pl.Series:
-    """The thirds of the catalogue by price, in words: a language model reads no dollars."""
-    rank = dollars.rank("average") / max(dollars.count(), 1)
-    return rank.cut([1 / 3, 2 / 3], labels=list(PRICE_WORDS)).cast(pl.String)
 
 
 REVIEW_COLUMNS: Final[dict[str, tuple[pl.DataType, Callable[[Review], object]]]] = {

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from training.data.dataset import FieldInfo
-from training.data.raw import RawData, RowReport, keep_good, missing, parse_interactions, whole_number
+from training.data.raw import RawData, RowReport, banded, keep_good, missing, parse_interactions, whole_number
 from training.data.readers.movies import ATTRIBUTES, FIELDS, movie_items
 from training.data.text_files import find, need, need_columns, read_csv, read_delimited
 from training.errors import DataError
@@ -76,8 +76,8 @@ def _one_million(source: Path, report: RowReport) -> RawData:
 def _hundred_thousand(source: Path, report: RowReport) -> RawData:
     ratings, movies, people = need(source, "u.data"), need(source, "u.item"), find(source, "u.user")
     rows = read_delimited(ratings, "\t", RATING_COLUMNS, report)
-    columns = ("movieId", "title", "release", "video", "url", *GENRES_100K)
-    films = read_delimited(movies, "|", columns, report, latin1=True)
+    film_columns = ("movieId", "title", "release", "video", "url", *GENRES_100K)
+    films = read_delimited(movies, "|", film_columns, report, latin1=True)
     flags = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES_100K[1:]]
     films = films.with_columns(genres=pl.concat_str(flags, separator="|", ignore_nulls=True))
     users: Table | None = None
@@ -96,7 +96,7 @@ def _data(ratings: Table, movies: Table, people: Table | None, report: RowReport
         users = keep_good(people[1], people[0], report, [missing("userId")]).select(
             user_id=pl.col("userId").str.strip_chars(),
             gender=pl.col("gender").replace(GENDERS),
-            age=whole_number("age").cut(AGE_STARTS, labels=AGE_BANDS, left_closed=True).cast(pl.String),
+            age=banded(whole_number("age"), AGE_STARTS, AGE_BANDS),
             occupation="occupation",
         )
         users = users.unique("user_id", keep="last")

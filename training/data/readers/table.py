@@ -1,10 +1,10 @@
 """Any Parquet or CSV table, with columns named by the caller."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from training.data.dataset import INTERACTION_COLUMNS, FieldInfo
 from training.data.raw import LINE, RawData, RowReport, keep_good, missing, number, unusable
@@ -42,7 +42,7 @@ class TableColumns(BaseModel):
     item_fields: tuple[str, ...] = ()
     context_fields: tuple[str, ...] = ()
     attributes: tuple[str, ...] | None = None
-    separator: str | None = None
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
 
     @property
     def roles(self) -> tuple[tuple[Role, tuple[str, ...]], ...]:
