@@ -36,5 +36,5 @@ for file in "$@"; do
 done
 install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 "${install[@]}" "${requirements[@]}"
-# setuptools is pinned too, so nothing is fetched for the build.
-"${install[@]}" --no-deps --no-build-isolation --editable .
+# setuptools is pinned too, so nothing is fetched for the build. It warns about every editable installation.
+PYTHONWARNINGS=ignore "${install[@]}" --no-deps --no-build-isolation --editable .
