@@ -9,7 +9,6 @@ REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.t
 # What `serve` serves: by default what the demo made.
 RELEASE ?= demo/run/release
 BANK ?= lmdb://$(CURDIR)/demo/bank
-REPORT ?= demo/report
 
 .PHONY: help setup demo test lint check serve bench lock
 
