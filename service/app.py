@@ -41,12 +41,13 @@ def create_app(
     release = load_and_warm_up(settings.release_dir, settings.max_candidates)
     metrics.serving(release.name, release.loaded_at)
 
-    deadline_s = settings.bank_deadline_ms / 1000
     reader = open_reader(
-        settings.bank_url.get_secret_value(), deadline_s=deadline_s, max_connections=settings.bank_connections
+        settings.bank_url.get_secret_value(),
+        deadline_s=settings.bank_deadline_ms / 1000,
+        max_connections=settings.bank_connections,
     )
     serving = Serving(settings.release_dir, release, reader, settings.max_candidates)
-    profiles = Profiles(reader, deadline_s, log)
+    profiles = Profiles(reader, log)
     dataplane = Dataplane(serving, profiles)
     reloader = Reloader(serving, metrics, log, settings.runtime_dir)
     decoders = make_decoders(settings)

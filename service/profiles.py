@@ -1,6 +1,5 @@
 """Reading profiles from the bank: bounded in time, never failing, and honest about what was found."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ class Reading:
     profiles: list[Profile]
     seconds: float
     corrupt: int = 0  # damaged or impossible records, each taken as the default profile
-    failure: str | None = None  # why nothing was read: deadline, unreachable, no_release, error
+    failure: str | None = None  # why nothing was read: unavailable, no_release, error
 
 
 DEFAULT = Profile("default")
@@ -42,9 +41,8 @@ UNAVAILABLE = Profile("unavailable")
 class Profiles:
     """The bank as scoring sees it. Holds no cache and no state but whether the last read worked."""
 
-    def __init__(self, reader: AsyncReader, deadline_s: float, log: FilteringBoundLogger) -> None:
+    def __init__(self, reader: AsyncReader, log: FilteringBoundLogger) -> None:
         self.reader = reader
-        self.deadline_s = deadline_s
         self._log = log
         self._failing: str | None = None
 
@@ -53,13 +51,9 @@ class Profiles:
         started = time.perf_counter()
         failure = None
         try:
-            # The reader has its own timeouts on sockets; this one also covers the wait for a connection.
-            async with asyncio.timeout(self.deadline_s):
-                found = await self.reader.get_many(release, user_ids)
-        except TimeoutError:
-            failure = "deadline"
+            found = await self.reader.get_many(release, user_ids)  # bounded by the reader's deadline
         except BankUnavailableError:
-            failure = "unreachable"
+            failure = "unavailable"
         except UnknownReleaseError:
             failure = "no_release"
         except BankError:

@@ -105,7 +105,7 @@ def _slot_sizes(manifest: Manifest, where: Path) -> tuple[int, ...]:
 def _item_rows(content: bytes, manifest: Manifest, path: Path) -> dict[str, int]:
     """`blob` uint8 (ids in UTF-8, joined) and `offsets` int64 [n + 1]: the id at position i has row i + 1."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as arrays:
             blob, offsets = arrays["blob"], arrays["offsets"]
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise ReleaseError(f"{path}: not an npz file with blob and offsets ({error})") from None

@@ -101,8 +101,12 @@ def scorer_graph(release: TinyRelease) -> onnx.ModelProto:
         numpy_helper.from_array(np.array(i, np.int64), f"at_{i}") for i in range(len(release.slots))
     ]
     shapes: dict[str, list[str | int]] = {
-        "items": ["N"], "request": ["N"], "user": ["B"], "slots": ["B", len(release.slots)], "context": ["B", 1],
-    }  # fmt: skip
+        "items": ["N"],
+        "request": ["N"],
+        "user": ["B"],
+        "slots": ["B", len(release.slots)],
+        "context": ["B", 1],
+    }
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in shapes.items()]
     output = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N"])
     graph = helper.make_graph(nodes, "tiny", inputs, [output], constants)
@@ -138,9 +142,9 @@ def write_manifest(release: TinyRelease, changes: Mapping[str, Any]) -> None:
     (release.path / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
 
 
-def change_manifest(release: TinyRelease, **changes: object) -> None:
+def change_manifest(tiny: TinyRelease, /, **changes: object) -> None:
     """Write the manifest again with other values."""
-    write_manifest(release, changes)
+    write_manifest(tiny, changes)
 
 
 FIELDS = (

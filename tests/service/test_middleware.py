@@ -1,0 +1,149 @@
+"""The layers around the routes: names, limits in flight, access log, and faults that nobody caught."""
+
+import asyncio
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from service.log import make_logger
+from service.metrics import Metrics
+from service.middleware import Limited, Observed
+from tests.service.conftest import Serve
+
+
+def lines(log: io.BytesIO, event: str) -> list[Mapping[str, Any]]:
+    """The log's lines of one event."""
+    found: list[Mapping[str, Any]] = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [line for line in found if line["event"] == event]
+
+
+def test_request_id_is_kept_when_harmless_and_made_otherwise(client: TestClient) -> None:
+    """A caller's id comes back; one that would not be safe in a log is replaced."""
+    assert (
+        client.get("/healthz", headers={"x-request-id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
+    )
+    for bad in ("", "with space", "x" * 129, 'quo"te'):
+        made = client.get("/healthz", headers={"x-request-id": bad}).headers["x-request-id"]
+        assert made != bad
+        assert len(made) == 16
+    assert client.get("/healthz").headers["x-request-id"] != client.get("/healthz").headers["x-request-id"]
+
+
+def test_access_log_holds_the_outcome_and_no_ids_of_people(client: TestClient, log: io.BytesIO) -> None:
+    """One JSON line per request with route, status, time, candidates and profile; user ids stay out."""
+    body = {"user_id": "nobody-0815", "item_ids": ["plain"]}
+    client.post("/score", json=body, headers={"x-request-id": "r1"})
+    client.get("/profile/nobody-0815")
+    scored, looked_up = lines(log, "request")
+    assert scored["ms"] > 0
+    assert (scored["request_id"], scored["method"], scored["route"]) == ("r1", "POST", "/score")
+    assert (scored["status"], scored["candidates"], scored["profiles"]) == (200, 1, ["default"])
+    assert (looked_up["route"], looked_up["status"]) == ("/profile/{user_id}", 404)
+    assert b"nobody-0815" not in log.getvalue()
+
+
+def test_access_log_can_be_switched_off(serve: Serve, lmdb_url: str, log: io.BytesIO) -> None:
+    """Other lines remain."""
+    client = serve(lmdb_url, access_log=False)
+    client.get("/healthz")
+    assert lines(log, "request") == []
+    assert lines(log, "serving")
+
+
+def observed(app: ASGIApp, log: io.BytesIO, metrics: Metrics, *, in_flight: int = 10) -> ASGIApp:
+    """`app` behind both layers."""
+    limited = Limited(app, max_in_flight=in_flight, max_body_bytes=1000)
+    return Observed(limited, metrics, make_logger(stream=log), access_log=True)
+
+
+def test_fault_becomes_500_without_a_trace_and_the_log_has_it(log: io.BytesIO) -> None:
+    """The client learns the request id, the log the exception; the worker lives on."""
+
+    def fault(_: Request) -> Response:
+        raise RuntimeError("secret of the house")
+
+    metrics = Metrics()
+    app = Starlette(routes=[Route("/fault", fault)])
+    # Starlette's own outermost layer answers faults too; ours must work on a bare application.
+    client = TestClient(observed(app.router, log, metrics))
+    response = client.get("/fault")
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+    (line,) = lines(log, "request failed")
+    assert line["request_id"] == response.json()["request_id"]
+    assert "RuntimeError: secret of the house" in line["exception"]
+    assert b'status="500"' in metrics.render()
+
+
+def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
+    """A full worker answers 503 with Retry-After, still answers probes, and takes requests again later."""
+    gate = asyncio.Event()
+
+    async def slow(_: Request) -> Response:
+        await gate.wait()
+        return PlainTextResponse("done")
+
+    async def probe(_: Request) -> Response:
+        return PlainTextResponse("alive")
+
+    metrics = Metrics()
+    app = Starlette(routes=[Route("/slow", slow), Route("/healthz", probe)])
+    layered = observed(app.router, log, metrics, in_flight=2)
+
+    async def scenario() -> None:
+        transport = httpx2.ASGITransport(layered)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            admitted = [asyncio.create_task(client.get("/slow")) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            assert b"userip_in_flight 2.0" in metrics.render()
+            shed = await client.get("/slow")
+            assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
+            assert shed.json()["type"] == "urn:userip:problem:overloaded"
+            assert (await client.get("/healthz")).text == "alive"
+            gate.set()
+            assert [(await task).status_code for task in admitted] == [200, 200]
+            assert (await client.get("/slow")).status_code == 200
+
+    asyncio.run(scenario())
+    text = metrics.render()
+    assert b"userip_shed_total 1.0" in text
+    assert b"userip_in_flight 0.0" in text
+
+
+def test_client_that_leaves_is_counted_and_frees_its_place(log: io.BytesIO) -> None:
+    """A cancelled request gives its place in flight back."""
+
+    async def never(_: Request) -> Response:
+        await asyncio.sleep(60)
+        return PlainTextResponse("never")
+
+    metrics = Metrics()
+    layered = observed(Starlette(routes=[Route("/never", never)]).router, log, metrics, in_flight=1)
+
+    async def scenario() -> None:
+        transport = httpx2.ASGITransport(layered)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            for _ in range(3):
+                task = asyncio.create_task(client.get("/never"))
+                await asyncio.sleep(0.02)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(scenario())
+    assert b'status="499"' in metrics.render()
+    assert b"userip_in_flight 0.0" in metrics.render()
+    assert b"userip_shed_total 0.0" in metrics.render()

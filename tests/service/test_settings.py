@@ -1,0 +1,93 @@
+"""Where settings come from, which wins, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import StartError
+from service.settings import Settings, load_settings
+
+NEEDED = {"release_dir": "/r", "bank_url": "lmdb:///b"}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the shell that runs the tests."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"USERIP_{name.upper()}", raising=False)
+
+
+def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source overrides the one before it, setting by setting."""
+    file = tmp_path / "service.toml"
+    file.write_text('bank_url = "lmdb:///file"\nport = 1\nworkers = 3\nmax_batch = 7\n')
+    monkeypatch.setenv("USERIP_PORT", "2")
+    monkeypatch.setenv("USERIP_WORKERS", "4")
+    settings = load_settings({"release_dir": Path("/r"), "workers": 5}, file)
+    assert settings.bank_url.get_secret_value() == "lmdb:///file"
+    assert (settings.port, settings.workers, settings.max_batch) == (2, 5, 7)
+    assert settings.max_candidates == 1000
+
+
+@pytest.mark.parametrize(("missing", "flag"), [("release_dir", "--release"), ("bank_url", "--bank")])
+def test_missing_setting_is_named_with_the_ways_to_give_it(missing: str, flag: str) -> None:
+    """The message names setting, flag and variable; the exit code is that of wrong input."""
+    flags = {name: value for name, value in NEEDED.items() if name != missing}
+    with pytest.raises(StartError, match=missing) as caught:
+        load_settings(flags)
+    assert flag in str(caught.value)
+    assert f"USERIP_{missing.upper()}" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 70000), ("port", "http"), ("workers", 0), ("max_candidates", -1), ("bank_deadline_ms", 0),
+     ("log_level", "loud"), ("host", "")],
+)  # fmt: skip
+def test_impossible_value_is_refused_by_name(name: str, value: object) -> None:
+    """A value outside its range stops the start."""
+    with pytest.raises(StartError, match=f"setting {name}: "):
+        load_settings(NEEDED | {name: value})
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    """A typo in the file or in --set is an error, not silence."""
+    file = tmp_path / "service.toml"
+    file.write_text("max_candidate = 3\n")
+    with pytest.raises(StartError, match=r"service\.toml: no setting 'max_candidate'"):
+        load_settings(NEEDED, file)
+    with pytest.raises(StartError, match="--set: no setting 'colour'"):
+        load_settings(NEEDED | {"colour": "red"})
+
+
+@pytest.mark.parametrize("content", ["port = ", "\xff"])
+def test_broken_file_is_named(tmp_path: Path, content: str) -> None:
+    """A file that is no TOML, or is not there, is named."""
+    file = tmp_path / "service.toml"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StartError, match=r"service\.toml: not TOML"):
+        load_settings(NEEDED, file)
+    with pytest.raises(StartError, match=r"none\.toml: No such file"):
+        load_settings(NEEDED, tmp_path / "none.toml")
+
+
+def test_empty_admin_key_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`USERIP_ADMIN_KEY=` as compose files write it leaves the admin routes off."""
+    monkeypatch.setenv("USERIP_ADMIN_KEY", "")
+    assert load_settings(NEEDED).admin_key is None
+
+
+def test_secrets_do_not_show() -> None:
+    """Neither repr nor str of the settings holds the key or the bank's password."""
+    settings = load_settings(NEEDED | {"admin_key": "hush", "bank_url": "redis://u:pass@h"})
+    assert "hush" not in repr(settings) + str(settings)
+    assert "pass" not in repr(settings) + str(settings)
+
+
+def test_worker_gets_the_same_settings_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the parent resolved survives the way through environment variables."""
+    settings = load_settings(NEEDED | {"admin_key": "hush", "access_log": False, "bank_deadline_ms": 12.5})
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings({}).model_dump() == settings.model_dump()
