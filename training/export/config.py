@@ -21,7 +21,7 @@ class ExportConfig(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     words: Annotated[int, Field(ge=0, le=100)] = 8
     items: Annotated[int, Field(ge=0, le=100)] = 5
-    min_users: Annotated[int, Field(ge=1)] = 5
+    min_users: Annotated[int, Field(ge=1)] = 10
     smoothing: Annotated[float, Field(ge=0.0)] = 5.0
-    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
     check_rows: Annotated[int, Field(ge=1)] = 4096

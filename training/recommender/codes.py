@@ -30,6 +30,7 @@ class CodeTable:
     folds      how many folds the train rows were cut into; below 2, train rows too take the codes of fold -1
     fold_seed  seed of `fold_of_rows`
     facets     what quantize.json says of each facet: name, size, usage, perplexity, ..
+    method     the profile method that the codes come from
     """
 
     frame: pl.DataFrame
@@ -37,6 +38,7 @@ class CodeTable:
     folds: int = 0
     fold_seed: int = 0
     facets: tuple[dict[str, Any], ...] = ()
+    method: str = "userip"
 
     @classmethod
     def read(cls, directory: Path, split_hash: str) -> "CodeTable":
@@ -59,6 +61,7 @@ class CodeTable:
             int(summary.get("folds", 0)),
             int(summary.get("fold_seed", 0)),
             tuple(summary["facets"]),
+            str(summary.get("method", "userip")),
         )
 
     def rows_of(self, users: pl.Series, folds: pl.Series | int = FULL) -> NDArray[np.int64]:
@@ -70,6 +73,12 @@ class CodeTable:
         codes = joined.select(pl.col(*self.sizes).cast(pl.Int64).fill_null(UNKNOWN)).to_numpy()
         rows: NDArray[np.int64] = (codes + 1) % (UNKNOWN + 1)
         return rows
+
+    def usage(self, facet: str) -> list[float]:
+        """Share of each of the facet's codes among users whose code, from the whole history, is known."""
+        known = self.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN))[facet]
+        counts = np.bincount(known.to_numpy(), minlength=self.sizes[facet])
+        return [float(count) / max(len(known), 1) for count in counts]
 
     def control(self, kind: CodesKind, seed: int) -> "CodeTable":
         """The same shape with other content: `profile` is this table itself, the rest are the controls.

@@ -1,8 +1,8 @@
 """Fit the DCN: the one training loop of all recommenders (METHOD 2.10).
 
 Everything is a tensor before the first step: rows int64 [n, F], labels float32 [n]. An epoch is one
-permutation cut into batches. Fitting ends when the validation AUC has not grown for `patience` epochs; the best
-weights stay.
+permutation cut into batches. Fitting ends when the validation AUC has not grown for `patience` epochs; the
+best weights stay.
 """
 
 import time
@@ -46,6 +46,7 @@ class FittedRecommender:
     codes: CodeTable | None
     config: RecommenderConfig
     dataset: Dataset
+    seed: int
     log: tuple[Epoch, ...]
 
     def rows(self, interactions: pl.DataFrame) -> NDArray[np.int64]:
@@ -76,12 +77,7 @@ def fit_recommender(
     none become fields. Progress is shown under `label`, if given. Nothing is written, no test row is read.
     Raises ConfigError when codes are asked for and there are none, EmptyDataError when no AUC can be taken.
     """
-    if config.codes == "none":
-        codes = None
-    elif codes is None:
-        raise ConfigError(f"codes: {config.codes!r} needs the codes of the quantize step; or choose 'none'")
-    else:
-        codes = codes.control(config.codes, seed)
+    codes = choose_codes(codes, config, seed)
     encoder = FieldEncoder.fit(dataset, codes.sizes if codes else {}, user_field=config.user_field)
     train, valid = dataset.rows("train"), dataset.rows("valid")
     for part, rows in (("train", train), ("valid", valid)):
@@ -92,10 +88,9 @@ def fit_recommender(
 
     train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
-    shape = DCNShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = DCN(shape)
+        model = DCN(shape_of(encoder, config))
         log = _loop(
             model,
             _Hiding(encoder, config),
@@ -104,7 +99,21 @@ def fit_recommender(
             config=config,
             label=label,
         )
-    return FittedRecommender(model, encoder, codes, config, dataset, log)
+    return FittedRecommender(model, encoder, codes, config, dataset, seed, log)
+
+
+def choose_codes(codes: CodeTable | None, config: RecommenderConfig, seed: int) -> CodeTable | None:
+    """The codes that become fields under `config.codes`: none, the profile's, or a control of their shape."""
+    if config.codes == "none":
+        return None
+    if codes is None:
+        raise ConfigError(f"codes: {config.codes!r} needs the codes of the quantize step; or choose 'none'")
+    return codes.control(config.codes, seed)
+
+
+def shape_of(encoder: FieldEncoder, config: RecommenderConfig) -> DCNShape:
+    """The sizes of the network over these fields."""
+    return DCNShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
 
 
 def encode_rows(

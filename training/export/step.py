@@ -1,0 +1,67 @@
+"""The export step: RUN/fit and RUN/quantize become RUN/release."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from training.data.dataset import Dataset
+from training.errors import DataError
+from training.export.release import CODEBOOKS, CONFIG, Origin, write_release
+from training.recommender.codes import CodeTable
+from training.recommender.config import CodesKind
+from training.recommender.step import METRICS
+from training.recommender.storage import read_recommender
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+
+def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", seed: int) -> dict[str, Any]:
+    """Write the release into `out` and return its figures. Nothing else may be put into the directory later.
+
+    Raises ExportError when the graph is off by more than 1e-5, DataError for a missing result of an earlier
+    step.
+    """
+    with_codes = config.fit.codes != "none"
+    codes = CodeTable.read(run / "quantize", dataset.split_hash) if with_codes else None
+    fitted = read_recommender(run / "fit", dataset, codes)
+    origin = Origin(
+        method=method_name(fitted.config.codes, codes),
+        metrics=_read_metrics(run / "fit" / METRICS),
+        config=_resolved(run, config),
+        codebooks=run / "quantize" / CODEBOOKS if codes is not None else None,
+        details={"run_seed": seed},
+    )
+    manifest, difference = write_release(out, fitted, origin, config.export)
+    return {
+        "release": manifest.release,
+        "users": manifest.users,
+        "items": manifest.items,
+        "largest_difference_from_torch": difference,
+    }
+
+
+def method_name(kind: CodesKind, codes: CodeTable | None) -> str:
+    """What a release's name and manifest state: the profile method, the control, or `dcn` alone."""
+    if codes is None:
+        return "dcn"
+    return codes.method if kind == "profile" else kind
+
+
+def _resolved(run: Path, config: "TrainConfig") -> str:
+    file = run / CONFIG
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{file}: not found; run `userip fit` first") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}: not JSON ({error}); run `userip fit` again") from None
+    return metrics

@@ -1,0 +1,89 @@
+"""Hold a written release against torch: read it as the service does, score a sample, compare."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+from numpy.typing import NDArray
+
+from bank.manifest import ITEMS, SCORER, Manifest, read_manifest
+from training.errors import TrainingError
+from training.recommender.fit import FittedRecommender
+
+TOLERANCE: Final = 1e-5
+PROFILES: Final = "profiles.parquet"
+
+
+class ExportError(TrainingError):
+    """The release that was written does not say what the recommender says. Nothing is released."""
+
+
+def verify_release(directory: Path, fitted: FittedRecommender, rows: int) -> float:
+    """The largest difference of a probability between the release and torch, over train and valid rows.
+
+    Everything is taken from the files: hashes, item rows, profiles, graph. A stranger and an unknown item
+    are in the sample. Raises ExportError when the difference is over 1e-5, ReleaseError when the directory
+    is unsound.
+    """
+    manifest = read_manifest(directory)
+    sample = _sample(fitted, rows)
+    served = _score(directory, manifest, sample)
+    difference = float(np.abs(served - fitted.predict(sample)).max())
+    if not difference <= TOLERANCE:  # a NaN is refused as well
+        raise ExportError(
+            f"{directory / SCORER}: off by {difference:.2e} from torch, over {TOLERANCE:g}; not released"
+        )
+    return difference
+
+
+def _sample(fitted: FittedRecommender, rows: int) -> pl.DataFrame:
+    """Evenly spaced rows, then the first again as an unknown user, as an unknown item, and as both."""
+    all_rows = fitted.dataset.rows("train", "valid")
+    spaced = all_rows.gather_every(max(all_rows.height // rows, 1)).head(rows)
+    nobody, nothing = pl.lit("\x00nobody").alias("user_id"), pl.lit("\x00nothing").alias("item_id")
+    names = [field.name for field in fitted.encoder.fields if field.source == "user"]
+    stranger = [nobody, *(pl.lit(None, pl.String).alias(name) for name in names)]
+    first = spaced.head(1)
+    return pl.concat(
+        [
+            spaced,
+            first.with_columns(stranger),
+            first.with_columns(nothing),
+            first.with_columns(*stranger, nothing),
+        ]
+    )
+
+
+def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray[np.float32]:
+    """Score one candidate per request with the files alone."""
+    with np.load(directory / ITEMS) as arrays:
+        blob, offsets = arrays["blob"].tobytes(), arrays["offsets"]
+    ids = [blob[low:high].decode() for low, high in pairwise(offsets)]
+    item_rows = {item: row for row, item in enumerate(ids, start=1)}
+    slots = [field.name for field in manifest.fields if field.source in ("code", "user")]
+    profiles = pl.read_parquet(directory / PROFILES)
+    found = sample.select("user_id").join(profiles, on="user_id", how="left", maintain_order="left")
+    feed = {
+        "items": np.asarray([item_rows.get(item, 0) for item in sample["item_id"]], dtype=np.int64),
+        "request": np.arange(sample.height, dtype=np.int64),
+    }
+    if any(field.source == "user_row" for field in manifest.fields):
+        feed["user"] = found["row"].fill_null(0).cast(pl.Int64).to_numpy()
+    if slots:
+        codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(65535)).to_numpy()
+        feed["slots"] = (codes + 1) % 65536
+    if manifest.contexts:
+        feed["context"] = np.stack(
+            [_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1
+        )
+    session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
+    scores: NDArray[np.float32] = session.run(["probability"], feed)[0]
+    return scores
+
+
+def _context(column: pl.Series, values: tuple[str, ...]) -> NDArray[np.int64]:
+    rows = {value: row for row, value in enumerate(values, start=1)}
+    return np.asarray([rows.get(value, 0) for value in column], dtype=np.int64)

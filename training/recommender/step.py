@@ -1,0 +1,99 @@
+"""The fit step: RUN/fit/{recommender.safetensors, encoder.json, metrics.json}."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from training.data.dataset import Dataset
+from training.recommender.codes import CodeTable
+from training.recommender.fit import FittedRecommender, fit_recommender
+from training.recommender.metrics import evaluate
+from training.recommender.storage import write_recommender
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+METRICS: Final = "metrics.json"
+
+
+def run_fit(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", seed: int) -> dict[str, Any]:
+    """Fit on RUN/quantize's codes, read the test rows once, write to `out`, and return the figures."""
+    codes = None if config.fit.codes == "none" else CodeTable.read(run / "quantize", dataset.split_hash)
+    fitted = fit_recommender(dataset, codes, config.fit, seed, label="fit")
+    metrics = measure(fitted, dataset.rows("valid"), dataset.final_eval())
+    write_recommender(fitted, out)
+    (out / METRICS).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    return {"valid": metrics["valid"], "test": metrics["test"], "epochs": metrics["epochs"]}
+
+
+def measure(fitted: FittedRecommender, valid: pl.DataFrame, test: pl.DataFrame) -> dict[str, Any]:
+    """The content of `metrics.json`: both parts, the constant-rate predictor beside them, and what was known.
+
+    A figure that is not defined (an AUC of rows of one label) is null.
+    """
+    rate = float(fitted.dataset.rows("train")["label"].mean())  # type: ignore[arg-type]
+    parts = {"valid": valid, "test": test}
+    metrics: dict[str, Any] = _plain(
+        {
+            **{part: fitted.evaluate(rows) for part, rows in parts.items()},
+            "constant_rate": {
+                "rate": rate,
+                **{
+                    part: evaluate(rows["user_id"], rows["label"], np.full(rows.height, rate))
+                    for part, rows in parts.items()
+                },
+            },
+            "coverage": {part: _coverage(fitted, rows) for part, rows in parts.items()},
+            "codebooks": _codebooks(fitted),
+            "rows": {part: rows.height for part, rows in parts.items()},
+            "epochs": len(fitted.log),
+            "seed": fitted.seed,
+            "split_hash": fitted.dataset.split_hash,
+        }
+    )
+    return metrics
+
+
+def _coverage(fitted: FittedRecommender, rows: pl.DataFrame) -> dict[str, float]:
+    """Share of the rows whose user row, codes and item the recommender knows."""
+    encoded = fitted.rows(rows)
+    named = (("user", "user_row"), ("codes", "code"), ("item", "item_row"))
+    known = {}
+    for name, source in named:
+        places = fitted.encoder.positions(source)  # type: ignore[arg-type]
+        if places:
+            known[name] = float((encoded[:, places] > 0).all(axis=1).mean()) if rows.height else math.nan
+    return known
+
+
+def _codebooks(fitted: FittedRecommender) -> list[dict[str, Any]]:
+    """Per facet: size, share of users per code, perplexity; and what else the quantize step said of it."""
+    if fitted.codes is None:
+        return []
+    said = {facet["name"]: facet for facet in fitted.codes.facets}
+    books = []
+    for facet, size in fitted.codes.sizes.items():
+        usage = fitted.codes.usage(facet)
+        book = {"facet": facet, "size": size, "usage": usage, "perplexity": _perplexity(usage)}
+        if fitted.config.codes == "profile":
+            extra = {key: value for key, value in said.get(facet, {}).items() if key not in (*book, "name")}
+            book |= extra
+        books.append(book)
+    return books
+
+
+def _perplexity(usage: list[float]) -> float:
+    return math.exp(-sum(share * math.log(share) for share in usage if share > 0))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """NaN is not JSON: null instead, at any depth."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

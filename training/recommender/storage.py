@@ -1,0 +1,53 @@
+"""A fitted recommender on disk: `recommender.safetensors` (weights, settings, seed) and `encoder.json`."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from models.dcn import DCN
+from training.data.dataset import Dataset
+from training.errors import DataError
+from training.recommender.codes import CodeTable
+from training.recommender.config import RecommenderConfig
+from training.recommender.encoder import FieldEncoder
+from training.recommender.fit import FittedRecommender, choose_codes, shape_of
+
+WEIGHTS: Final = "recommender.safetensors"
+
+
+def write_recommender(fitted: FittedRecommender, directory: Path) -> None:
+    """Write both files. The same recommender gives the same bytes."""
+    settings = {"config": fitted.config.model_dump_json(), "seed": json.dumps(fitted.seed)}
+    (directory / WEIGHTS).write_bytes(save(fitted.model.state_dict(), metadata=settings))
+    fitted.encoder.write(directory)
+
+
+def read_recommender(directory: Path, dataset: Dataset, codes: CodeTable | None) -> FittedRecommender:
+    """Read what `write_recommender` wrote; `codes` are those of the quantize step, controls are drawn again.
+
+    Raises DataError naming the file, SplitMismatchError when it was fitted on another split.
+    """
+    encoder = FieldEncoder.read(directory, dataset.split_hash)
+    file = directory / WEIGHTS
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            settings = tensors.metadata() or {}
+            state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  (not a dict)
+        config = RecommenderConfig.model_validate_json(settings["config"])
+        seed = int(settings["seed"])
+        model = DCN(shape_of(encoder, config))
+        model.load_state_dict(state)
+    except FileNotFoundError:
+        raise DataError(f"{file}: not found; run `userip fit` first") from None
+    except (SafetensorError, KeyError, ValidationError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{file}: not a recommender of these fields ({reason}); run `userip fit` again"
+        ) from None
+    return FittedRecommender(
+        model.eval(), encoder, choose_codes(codes, config, seed), config, dataset, seed, ()
+    )
