@@ -1,6 +1,7 @@
 """From what a reader found to a data set: clean, label, split, account for every row, write."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,7 @@ def build_dataset(
     info = DatasetInfo(
         name=config.name,
         format_version=FORMAT_VERSION,
-        sources={path.name: sha256_of(path) for path in raw.sources},
+        sources=_hashes(raw.sources),
         files={},
         positive_above=threshold,
         min_interactions=config.min_interactions,
@@ -90,6 +91,15 @@ def build_dataset(
     return write_dataset(out, info, rows, items, planted)
 
 
+def _hashes(sources: tuple[Path, ...]) -> dict[str, str]:
+    """sha256 by file name; files of the same name are told apart by their folder's."""
+    names = Counter(path.name for path in sources)
+    return {
+        path.name if names[path.name] == 1 else f"{path.resolve().parent.name}/{path.name}": sha256_of(path)
+        for path in sources
+    }
+
+
 def _threshold(raw: RawData, config: BuildConfig) -> float | None:
     stated = "label" in raw.interactions.columns
     if config.positive_above is None:
@@ -99,7 +109,9 @@ def _threshold(raw: RawData, config: BuildConfig) -> float | None:
     if not math.isfinite(config.positive_above):
         raise ConfigError(f"--positive-above {config.positive_above}: a finite number is needed")
     if stated:
-        raise ConfigError("--positive-above and --label-column exclude each other: labels are given already")
+        raise ConfigError(
+            "--positive-above: the source has labels; to make them anew, name --rating-column only"
+        )
     return config.positive_above
 
 

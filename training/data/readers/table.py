@@ -58,10 +58,10 @@ def read_any_table(source: Path, report: RowReport, columns: TableColumns) -> Ra
     _refuse_clashes(columns)
     path = _interactions_file(source, columns)
     table = read_table(path, report, columns.separator)
+    need_columns(table, path, [columns.user_column, columns.item_column], MEND)
     rating, stated = _outcome(table, path, columns)
     here = columns.context_fields + (() if columns.users else columns.user_fields)
-    named = [columns.user_column, columns.item_column, rating, stated, columns.time_column, *here]
-    need_columns(table, path, [name for name in named if name], MEND)
+    need_columns(table, path, [name for name in (rating, stated, columns.time_column, *here) if name], MEND)
     table = keep_good(table, path, report, _problems(columns, rating, stated))
     interactions = table.select(
         user_id=pl.col(columns.user_column).str.strip_chars(),

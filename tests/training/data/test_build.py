@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.training.data.small_sets import random_rows, raw_of, small_dataset
+from training.data.build import BuildConfig, build_dataset
+from training.data.dataset import Dataset, FieldInfo
+from training.data.raw import RawData, RowReport
+from training.data.storage import write_dataset
+from training.errors import ConfigError, DataError, EmptyDataError
+
+
+def build(raw: RawData, out: Path, **settings: object) -> Dataset:
+    config = BuildConfig(**{"name": "small", **settings})  # type: ignore[arg-type]
+    return build_dataset(raw, RowReport(), out, config)
+
+
+def test_every_row_that_was_read_is_accounted_for(tmp_path: Path) -> None:
+    """Rows read = interactions + duplicates + rows of users and items with too few."""
+    rows = random_rows()
+    repeated = [(*row[:3], 9_000_000) for row in rows[:7]]
+    rare = [("rare", "i0", 4.0, 1), ("u0", "unseen", 4.0, 2)]
+    counts = build(raw_of([*rows, *repeated, *rare], sources=()), tmp_path / "set").info.counts
+    assert counts["rows_read"] == 320 + 7 + 2
+    assert counts["duplicates"] == 7
+    assert counts["below_min_interactions"] == 2
+    assert counts["interactions"] == counts["train"] + counts["valid"] + counts["test"] == 320
+    assert (counts["users"], counts["items"]) == (40, 20)
+
+
+def test_the_same_input_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
+    """Two builds are equal byte for byte; another seed gives another split hash."""
+    first, second = (small_dataset(tmp_path / name, split="users") for name in ("a", "b"))
+    for name in ("dataset.json", "interactions.parquet", "items.parquet"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
+    assert small_dataset(tmp_path / "c", split="users", seed=1).split_hash != first.split_hash
+
+
+def test_the_catalogue_holds_the_items_in_use_with_a_title_each(tmp_path: Path) -> None:
+    """Unused items go, repeated ids keep the last, a blank title gives way to the id; cells are stripped."""
+    items = pl.DataFrame(
+        {
+            "item_id": ["i0", "unused", "i0", "i1"],
+            "title": ["Old", "U", " New ", " "],
+            "kind": ["", "k", " k ", None],
+        }
+    )
+    raw = raw_of(random_rows(), sources=(), items=items)
+    dataset = build(raw, tmp_path / "set")
+    assert dataset.items.head(2).rows() == [("i0", "New", "k"), ("i1", "i1", None)]
+    assert dataset.items.height == 20
+    assert dataset.info.counts["repeated_items"] == 1
+    assert dataset.info.counts["items_without_title"] == 19
+
+
+def test_user_fields_are_constant_and_context_fields_are_not(tmp_path: Path) -> None:
+    """A user field takes the user's latest known value in all his rows; a context field stays as it was."""
+    rows = raw_of(random_rows(), sources=())
+    n = rows.interactions.height
+    interactions = rows.interactions.sort("user_id", "timestamp").with_columns(
+        town=pl.when(pl.int_range(pl.len()).over("user_id") == 3)
+        .then(pl.lit("late"))
+        .otherwise(pl.lit(None)),
+        device=pl.Series(["phone", "desk"] * (n // 2)),
+    )
+    interactions = interactions.with_columns(
+        town=pl.when(pl.int_range(pl.len()).over("user_id") == 0).then(pl.lit("early")).otherwise("town")
+    )
+    fields = (FieldInfo(name="town", role="user"), FieldInfo(name="device", role="context"))
+    dataset = build(
+        raw_of(random_rows(), sources=(), interactions=interactions, fields=fields), tmp_path / "set"
+    )
+    train = dataset.rows()
+    assert set(train["town"]) == {"late"}
+    assert set(train["device"]) == {"phone", "desk"}
+    assert dataset.info.fields == fields
+
+
+def test_a_source_may_state_labels_itself(tmp_path: Path) -> None:
+    """Stated labels are kept, ratings may be missing, and a threshold beside them is refused."""
+    rows = raw_of(random_rows(), sources=()).interactions.with_columns(
+        label=pl.col("timestamp") % 2 == 0, rating=pl.lit(None, dtype=pl.Float64)
+    )
+    raw = raw_of(random_rows(), sources=(), interactions=rows, positive_above=None)
+    dataset = build(raw, tmp_path / "set")
+    assert dataset.info.positive_above is None
+    assert dataset.info.counts["positives"] == 160
+    with pytest.raises(ConfigError, match="--positive-above"):
+        build(raw, tmp_path / "other", positive_above=3.0)
+
+
+def test_without_threshold_or_labels_a_person_has_to_choose(tmp_path: Path) -> None:
+    """A table of ratings without a threshold asks for one."""
+    with pytest.raises(ConfigError, match="give --positive-above R"):
+        build(raw_of(random_rows(), positive_above=None), tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "said"),
+    [
+        ([], {}, r"rows\.csv: no interactions"),
+        (random_rows(4, 9, 3), {}, "none of the 12 interactions is left.*fewer than 4.*--min-interactions"),
+        (random_rows(), {"positive_above": 5.0}, "all 320 interactions are negative.*run from 1 to 5"),
+        (random_rows(), {"positive_above": 0.0}, "all 320 interactions are positive.*than 0"),
+        ([("a", "x", 5.0, 1), ("b", "x", 1.0, 2)], {"min_interactions": 1}, "random leaves no valid rows"),
+    ],
+)
+def test_nothing_to_train_on_is_said_with_its_cause(
+    tmp_path: Path, rows: list[tuple[str, str, float, int | None]], settings: dict[str, object], said: str
+) -> None:
+    """Each way to end with nothing names the step and the setting; nothing is written."""
+    with pytest.raises(EmptyDataError, match=said):
+        build(raw_of(rows), tmp_path / "set", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_data_set_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    """A data set and an empty folder may be written over; a folder or a file of another kind stays."""
+    (tmp_path / "set").mkdir()
+    first = small_dataset(tmp_path / "set")
+    assert small_dataset(tmp_path / "set", seed=5).split_hash != first.split_hash
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    (tmp_path / "set" / "mine.txt").write_text("keep")
+    with pytest.raises(DataError, match=r"no data set's: mine\.txt"):
+        small_dataset(tmp_path / "set")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter").write_text("keep")
+    with pytest.raises(DataError, match="something else than a data set"):
+        small_dataset(tmp_path / "home")
+    with pytest.raises(DataError, match="is a file"):
+        small_dataset(tmp_path / "home" / "letter")
+    assert (tmp_path / "home" / "letter").read_text() == "keep"
+
+
+def test_writing_that_fails_leaves_the_earlier_data_set(tmp_path: Path) -> None:
+    """If the new data set cannot be written, the old one is as it was and nothing is left beside it."""
+    before = small_dataset(tmp_path / "set")
+    (tmp_path / ".set.partial").write_text("in the way: a file where a folder has to be")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_dataset(tmp_path / "set", before.info, before.rows(), before.items)
+    assert Dataset.open(tmp_path / "set").split_hash == before.split_hash
