@@ -1,6 +1,5 @@
 """From what a reader found to a data set: clean, label, split, account for every row, write."""
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +33,7 @@ class BuildConfig(BaseModel):
     split: Split = "random"
     seed: Annotated[int, Field(ge=0)] = 0
     min_interactions: Annotated[int, Field(ge=1)] = 4
-    positive_above: float | None = None
+    positive_above: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 def build_dataset(
@@ -106,8 +105,6 @@ def _threshold(raw: RawData, config: BuildConfig) -> float | None:
         if raw.positive_above is None and not stated:
             raise ConfigError("which ratings are positive? give --positive-above R (label = rating > R)")
         return None if stated else raw.positive_above
-    if not math.isfinite(config.positive_above):
-        raise ConfigError(f"--positive-above {config.positive_above}: a finite number is needed")
     if stated:
         raise ConfigError(
             "--positive-above: the source has labels; to make them anew, name --rating-column only"
@@ -147,8 +144,8 @@ def _catalogue(catalogue: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFram
 
 
 def _words(column: str) -> pl.Expr:
-    """The str column without surrounding space; empty becomes null."""
-    stripped = pl.col(column).cast(pl.String).str.strip_chars()
+    """The str column with single spaces between its words and none around; empty becomes null."""
+    stripped = pl.col(column).cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
     return pl.when(stripped != "").then(stripped).alias(column)
 
 

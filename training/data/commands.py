@@ -75,6 +75,14 @@ def prepare(
 ) -> None:
     """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
     refuse_to_overwrite(out)
+    config = _checked(
+        BuildConfig,
+        name=name or format,
+        split=split,
+        seed=seed,
+        min_interactions=min_interactions,
+        positive_above=positive_above,
+    )
     columns = _checked(
         TableColumns,
         user_column=user_column,
@@ -101,14 +109,6 @@ def prepare(
     else:
         raw = READERS[format](source, report)
     report.refuse_if_many(allowed=allow_bad_rows)
-    config = _checked(
-        BuildConfig,
-        name=name or raw.name,
-        split=split,
-        seed=seed,
-        min_interactions=min_interactions,
-        positive_above=positive_above,
-    )
     _summarise(build_dataset(raw, report, out, config), report, out)
 
 
@@ -139,6 +139,9 @@ def simulate(
 ) -> None:
     """Simulate a shop and users with a planted hobby and background, and write a data set directory."""
     refuse_to_overwrite(out)
+    config = _checked(
+        BuildConfig, name=name or "simulated", split=split, seed=seed, min_interactions=min_interactions
+    )
     simulation = _checked(
         SimulationConfig,
         users=users,
@@ -152,9 +155,6 @@ def simulate(
         wander=wander,
     )
     raw, planted = simulate_raw(simulation)
-    config = _checked(
-        BuildConfig, name=name or raw.name, split=split, seed=seed, min_interactions=min_interactions
-    )
     report = RowReport()
     _summarise(build_dataset(raw, report, out, config, planted), report, out)
 

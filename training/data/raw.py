@@ -26,7 +26,6 @@ class RawData:
     positive_above  the default threshold of the format; None where `label` is given or a person has to choose
     """
 
-    name: str
     interactions: pl.DataFrame
     items: pl.DataFrame
     sources: tuple[Path, ...]

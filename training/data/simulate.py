@@ -84,7 +84,6 @@ def simulate_raw(config: SimulationConfig) -> tuple[RawData, pl.DataFrame]:
         }
     )
     raw = RawData(
-        name="simulated",
         interactions=interactions,
         items=items.select("item_id", "title", "genre", "price"),
         sources=(),

@@ -17,7 +17,7 @@ def raw_of(rows: Sequence[tuple[str, str, float, int | None]], **given: object) 
     """Raw data from (user, item, rating, time) rows; the catalogue names every item."""
     interactions = pl.DataFrame(rows, schema=INTERACTIONS, orient="row")
     items = interactions.select("item_id").unique().sort("item_id").with_columns(title="item_id")
-    fixed = {"name": "small", "interactions": interactions, "items": items, "sources": (Path("rows.csv"),)}
+    fixed = {"interactions": interactions, "items": items, "sources": (Path("rows.csv"),)}
     return RawData(**{**fixed, "positive_above": 3.0, **given})  # type: ignore[arg-type]
 
 

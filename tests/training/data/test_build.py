@@ -42,13 +42,13 @@ def test_the_catalogue_holds_the_items_in_use_with_a_title_each(tmp_path: Path) 
     items = pl.DataFrame(
         {
             "item_id": ["i0", "unused", "i0", "i1"],
-            "title": ["Old", "U", " New ", " "],
+            "title": ["Old", "U", " New\n one ", " "],
             "kind": ["", "k", " k ", None],
         }
     )
     raw = raw_of(random_rows(), sources=(), items=items)
     dataset = build(raw, tmp_path / "set")
-    assert dataset.items.head(2).rows() == [("i0", "New", "k"), ("i1", "i1", None)]
+    assert dataset.items.head(2).rows() == [("i0", "New one", "k"), ("i1", "i1", None)]
     assert dataset.items.height == 20
     assert dataset.info.counts["repeated_items"] == 1
     assert dataset.info.counts["items_without_title"] == 19

@@ -74,7 +74,7 @@ def test_too_many_bad_rows_stop_prepare_unless_allowed(
         ("--format table --name b@d --positive-above 3", "--name"),
         ("--format table --separator :: --positive-above 3", "--separator"),
         ("--format table", "--positive-above"),
-        ("--format table --positive-above nan", "--positive-above nan"),
+        ("--format table --positive-above nan", "--positive-above"),
         ("--format table --items nowhere.csv --positive-above 3", "nowhere.csv: not found"),
         ("--format nonsense", "nonsense"),
         ("--format table --split sideways", "sideways"),

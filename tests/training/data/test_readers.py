@@ -175,7 +175,7 @@ def test_amazon(tmp_path: Path) -> None:
         {"reviewerID": "A2", "asin": "B2", "overall": 2.0, "unixReviewTime": 1400000001, "helpful": [0, 1]},
     ]
     products = [
-        "{'asin': 'B1', 'title': \"Men's  shoe\", 'price': 59.99, 'brand': 'Acme', "
+        "{'asin': 'B1', 'title': \"Men's shoe &amp; sock\", 'price': 59.99, 'brand': 'Acme', "
         "'categories': [['Clothing, Shoes & Jewelry', 'Men'], ['Men', 'Shoes']], 'related': None}",
         "{'asin': 'B9', 'title': 'never reviewed'}",
         json.dumps(
@@ -191,7 +191,7 @@ def test_amazon(tmp_path: Path) -> None:
     assert report.total_bad == 0
     assert raw.interactions.rows()[:2] == [("A1", "B1", 5.0, 1400000000), ("A2", "B2", 2.0, 1400000001)]
     assert raw.items.select("item_id", "title", "categories", "brand", "price").rows() == [
-        ("B1", "Men's shoe", "Clothing, Shoes & Jewelry|Men|Shoes", "Acme", "expensive"),
+        ("B1", "Men's shoe & sock", "Clothing, Shoes & Jewelry|Men|Shoes", "Acme", "expensive"),
         ("B2", "Sock", "Clothing|Sock", None, "cheap"),
         ("B3", "Hat", None, "", None),
     ]

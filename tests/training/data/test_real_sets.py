@@ -29,7 +29,7 @@ def test_the_published_counts_are_met_exactly(
         pytest.skip(f"{DATA / folder} is not here")
     report = RowReport()
     raw = READERS[form](DATA / folder, report)
-    dataset = build_dataset(raw, report, tmp_path / "set", BuildConfig(name=raw.name))
+    dataset = build_dataset(raw, report, tmp_path / "set", BuildConfig(name=form))
     counts = dataset.info.counts
     percent = round(100 * counts["positives"] / counts["interactions"])
     assert (counts["interactions"], counts["users"], counts["items"], percent) == expected

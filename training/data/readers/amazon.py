@@ -3,6 +3,7 @@
 A review has `reviewerID, asin, overall, unixReviewTime`; a product `asin, title, brand, price, categories`.
 """
 
+import html
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,6 @@ def read_amazon(source: Path, report: RowReport) -> RawData:
     share_below = (dollars.rank("average") - 0.5) / dollars.count()
     price = banded(share_below, (1 / 3, 2 / 3), PRICE_WORDS)
     return RawData(
-        name="amazon",
         interactions=frame.drop(LINE),
         items=items.with_columns(price=price).drop("dollars", LINE),
         sources=(reviews, meta),
@@ -72,12 +72,12 @@ def _categories(product: Product) -> str | None:
 def _flat(value: object) -> list[str]:
     """The strings of a list, or of a list of lists (2014), in order."""
     if isinstance(value, str):
-        return [value.replace("|", "/").strip()]
+        return [html.unescape(value).replace("|", "/").strip()]
     return [text for part in value for text in _flat(part)] if isinstance(value, list) else []
 
 
-def _line_of_text(value: object) -> str | None:
-    return " ".join(value.split()) if isinstance(value, str) else None
+def _plain_text(value: object) -> str | None:
+    return html.unescape(value) if isinstance(value, str) else None
 
 
 def _dollars(value: object) -> float | None:
@@ -96,8 +96,8 @@ REVIEW_COLUMNS: Final[dict[str, tuple[pl.DataType, Callable[[Review], object]]]]
 }
 PRODUCT_COLUMNS: Final[dict[str, tuple[pl.DataType, Callable[[Product], object]]]] = {
     "item_id": (pl.String(), lambda product: product.asin),
-    "title": (pl.String(), lambda product: _line_of_text(product.title)),
+    "title": (pl.String(), lambda product: _plain_text(product.title)),
     "categories": (pl.String(), _categories),
-    "brand": (pl.String(), lambda product: _line_of_text(product.brand)),
+    "brand": (pl.String(), lambda product: _plain_text(product.brand)),
     "dollars": (pl.Float64(), lambda product: _dollars(product.price)),
 }

@@ -102,7 +102,6 @@ def _data(ratings: Table, movies: Table, people: Table | None, report: RowReport
         users = users.unique("user_id", keep="last")
         interactions = interactions.join(users, on="user_id", how="left", maintain_order="left")
     return RawData(
-        name="movielens",
         interactions=interactions,
         items=films.select(movie_items(pl.col("movieId"), pl.col("title"), pl.col("genres"))),
         sources=tuple(table[0] for table in (ratings, movies, people) if table is not None),

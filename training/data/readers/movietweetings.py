@@ -20,7 +20,6 @@ def read_movietweetings(source: Path, report: RowReport) -> RawData:
     films = read_delimited(movies, "::", ("movie id", "title", "genres"), report)
     films = keep_good(films, movies, report, [missing("movie id")])
     return RawData(
-        name="movietweetings",
         interactions=parse_interactions(rows, ratings, report, names=names, time=whole_number("time")),
         items=films.select(movie_items(pl.col("movie id"), pl.col("title"), pl.col("genres"))),
         sources=(ratings, movies),

@@ -76,7 +76,6 @@ def read_any_table(source: Path, report: RowReport, columns: TableColumns) -> Ra
         interactions = interactions.join(users, on="user_id", how="left", maintain_order="left")
     items, attributes = _catalogue(table, path, report, columns)
     return RawData(
-        name="table",
         interactions=interactions,
         items=items,
         sources=tuple(file for file in (path, columns.items, columns.users) if file),

@@ -36,7 +36,6 @@ def read_xwines(source: Path, report: RowReport) -> RawData:
     time = pl.col("Date").str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
     attributes = tuple(name for name in ATTRIBUTES if name in bottles.columns)
     return RawData(
-        name="xwines",
         interactions=parse_interactions(rows, ratings, report, names=RATING_COLUMNS, time=time),
         items=bottles.select(
             pl.col("WineID").str.strip_chars().alias("item_id"),

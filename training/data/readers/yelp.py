@@ -46,7 +46,6 @@ def read_yelp(source: Path, report: RowReport) -> RawData:
     frame = keep_good(frame, reviews, report, problems)
     items = read_json_lines(businesses, Business, BUSINESS_COLUMNS, report)
     return RawData(
-        name="yelp",
         interactions=frame.select("user_id", "item_id", "rating", timestamp=time),
         items=items.drop(LINE),
         sources=(reviews, businesses),
