@@ -21,8 +21,10 @@ WEIGHTS: Final = "recommender.safetensors"
 
 def write_recommender(fitted: FittedRecommender, directory: Path) -> None:
     """Write both files. The same recommender gives the same bytes."""
-    settings = {"config": fitted.config.model_dump_json(), "seed": json.dumps(fitted.seed)}
-    (directory / WEIGHTS).write_bytes(save(fitted.model.state_dict(), metadata=settings))
+    settings = {"config": fitted.config.model_dump(mode="json"), "seed": fitted.seed}
+    # One entry only: safetensors writes several in any order, and the bytes would differ from run to run.
+    content = save(fitted.model.state_dict(), metadata={"settings": json.dumps(settings)})
+    (directory / WEIGHTS).write_bytes(content)
     fitted.encoder.write(directory)
 
 
@@ -35,9 +37,9 @@ def read_recommender(directory: Path, dataset: Dataset, codes: CodeTable | None)
     file = directory / WEIGHTS
     try:
         with safe_open(file, framework="pt") as tensors:
-            settings = tensors.metadata() or {}
+            settings = json.loads((tensors.metadata() or {})["settings"])
             state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  (not a dict)
-        config = RecommenderConfig.model_validate_json(settings["config"])
+        config = RecommenderConfig.model_validate_json(json.dumps(settings["config"]))
         seed = int(settings["seed"])
         model = DCN(shape_of(encoder, config))
         model.load_state_dict(state)
