@@ -98,7 +98,7 @@ class LmdbEnvironment:
                     env.set_mapsize(size + max(size, _GROWTH_BYTES))
                 except lmdb.Error as error:
                     if isinstance(error, lmdb.DiskError) or _is_full(str(error)):
-                        raise BankFullError(f"{self.where}: the disk is full ({error})") from None
+                        raise BankFullError(f"{self.where}: the disk is full or failing ({error})") from None
                     raise BankUnavailableError(f"{self.where}: {error}") from None
 
     def _opened(self, *, write: bool) -> lmdb.Environment:
@@ -161,4 +161,6 @@ def key_of(cursor: lmdb.Cursor) -> bytes:
 
 
 def _is_full(message: str) -> bool:
-    return any(words in message for words in ("No space left", "File too large", "quota exceeded"))
+    # LMDB reports a write that the disk took only in part, as the last one before it is full, as an I/O error.
+    signs = ("No space left", "File too large", "quota exceeded", "Input/output error")
+    return any(words in message for words in signs)

@@ -1,0 +1,23 @@
+"""A publisher to be killed, in a process of its own: URL RELEASE USERS SECONDS_PER_STEP STEP_USERS."""
+
+import sys
+import time
+
+import bank.lmdb_attempts
+import bank.redis_publish
+from tests.bank.conftest import make_users, open_with_lease
+
+if __name__ == "__main__":
+    url, release, count, seconds, step = sys.argv[1:]
+    bank.lmdb_attempts._CHUNK = bank.redis_publish._USERS_PER_FLUSH = int(step)  # type: ignore[misc]
+
+    def report(done: int, total: int) -> None:
+        """Say how far it is, so that the test can pick its moment."""
+        print(done, flush=True)
+        time.sleep(float(seconds))
+
+    users = make_users(int(count))
+    opened = open_with_lease(url, 0.5)
+    opened.publish(release, users.ids, users.rows, users.codes, report)
+    opened.activate(release)
+    print("activated", flush=True)

@@ -1,0 +1,227 @@
+"""Publishing that is cut short: the active release stays as it was, and the next attempt starts clean."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bank import Bank, Record, open_bank
+from bank.errors import BankFullError, BankUnavailableError, PublishError
+from loadtests.redis_server import RedisServer
+from tests.bank.conftest import make_users, open_with_lease
+from tests.bank.proxy import Proxy
+
+ROOT = Path(__file__).parents[2]
+USERS = make_users(300)
+MANY = make_users(60_000)
+
+
+def serve_old(bank: Bank) -> None:
+    """Make a release "old" active."""
+    USERS.publish(bank, "old")
+    bank.activate("old")
+
+
+def assert_old_is_served(bank: Bank) -> None:
+    """The release "old" is active and whole, and no other is complete."""
+    assert bank.active() == "old"
+    assert [(info.name, info.users) for info in bank.releases()] == [("old", 300)]
+    assert bank.get_many("old", USERS.ids) == [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]
+
+
+@contextmanager
+def publisher(
+    url: str, *, users: int = 300, seconds: float = 0.02, step: int = 20
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that publishes and activates the release "new" in small, slow steps."""
+    command = [sys.executable, "-m", "tests.bank.publisher", url, "new", str(users), str(seconds), str(step)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], users: int) -> None:
+    """Return when the publisher has written that many users."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "activated" or int(line) >= users:
+            return
+    raise AssertionError(f"the publisher ended: {process.stderr.read() if process.stderr else ''}")
+
+
+@pytest.mark.parametrize("users", [20, 160, 300])
+def test_a_killed_publisher_leaves_the_active_release(bank_url: str, users: int) -> None:
+    """SIGKILL early, midway or after the last record: readers see the old release; a second try succeeds."""
+    bank = open_with_lease(bank_url, 0.5)
+    serve_old(bank)
+    with publisher(bank_url) as process:
+        wait_for(process, users)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert_old_is_served(bank)
+    (left,) = bank.leftovers()
+    assert left.release == "new"
+    USERS.publish(bank, "new")  # waits until the dead publisher's lease is over, then removes what it left
+    bank.activate("new")
+    assert bank.leftovers() == []
+    assert bank.get_many("new", USERS.ids) == bank.get_many("old", USERS.ids)
+    bank.close()
+
+
+def test_prune_removes_what_a_killed_publisher_left(bank_url: str) -> None:
+    """Leftovers stay while their publisher may live, and go with `prune` afterwards; the release stays."""
+    bank = open_with_lease(bank_url, 0.5)
+    serve_old(bank)
+    with publisher(bank_url) as process:
+        wait_for(process, 160)
+    (left,) = bank.leftovers()
+    deadline = time.monotonic() + 30
+    # The publisher was another process, with the default lease: in Redis its lock lives that long.
+    while (found := bank.leftovers()) and found[0].alive and time.monotonic() < deadline:
+        time.sleep(0.1)
+    expected = [f"new (incomplete {left.attempt})"]
+    assert bank.prune(dry_run=True) == expected
+    assert bank.prune() == expected
+    assert bank.leftovers() == []
+    assert_old_is_served(bank)
+    bank.close()
+
+
+def test_redis_out_of_memory(start_redis: Callable[..., RedisServer]) -> None:
+    """A full Redis fails the publication whole, keeps serving, and can be pruned and rolled on afterwards."""
+    server = start_redis("--maxmemory-policy", "noeviction")
+    bank = open_bank(server.url)
+    serve_old(bank)
+    with server.client() as client:
+        used = client.info("memory")["used_memory"]
+        client.config_set("maxmemory", used + 500_000)
+        with pytest.raises(BankFullError, match="maxmemory is reached; the active release is as it was"):
+            MANY.publish(bank, "new")
+        assert_old_is_served(bank)
+        assert bank.leftovers() == []
+        buckets = [key for key in client.scan_iter() if b":new:" in key]
+        assert buckets == []
+        # Even with nothing left at all the pointer moves, and pruning makes room.
+        client.config_set("maxmemory", 0)
+        USERS.publish(bank, "newer")
+        client.config_set("maxmemory", 1)
+        bank.activate("newer")
+        assert bank.rollback() == "old"
+        bank.activate("newer")
+        assert bank.prune(keep=0) == ["old"]
+        assert bank.leftovers() == []
+        with pytest.raises(BankFullError):
+            bank.upsert("newer", {"x": Record(0, (1, 2, 3))})
+        assert bank.get_many("newer", ["x"]) == [None]
+        assert bank.releases()[0].users == 300
+    bank.close()
+
+
+def test_redis_connection_lost(start_redis: Callable[..., RedisServer]) -> None:
+    """A connection that breaks midway fails the publication; the old release is served on."""
+    server = start_redis()
+    with Proxy(server.port) as proxy, closing(open_bank(proxy.url)) as bank:
+        serve_old(bank)
+        proxy.cut_after(300_000)  # in the middle of the first 20,000 users
+        with pytest.raises(BankUnavailableError, match=f"redis at 127.0.0.1:{proxy.port}"):
+            MANY.publish(bank, "new")
+        assert_old_is_served(bank)
+        assert bank.leftovers() == []  # the attempt was removed over a new connection
+        MANY.publish(bank, "new")
+        assert bank.releases()[1].users == 60_000
+
+
+def test_redis_dies_while_publishing(start_redis: Callable[..., RedisServer]) -> None:
+    """A server that stands still or is gone fails the publication within the timeout."""
+    server = start_redis()
+    bank = open_bank(server.url, timeout_s=0.3)
+    started = time.monotonic()
+    with pytest.raises(BankUnavailableError, match="redis at"):
+        bank.publish("new", MANY.ids, MANY.rows, MANY.codes, lambda done, total: server.pause())
+    assert time.monotonic() - started < 5
+    server.resume()
+    server.kill()
+    with pytest.raises(BankUnavailableError, match="redis at"):
+        bank.active()
+    server.start()  # empty: it keeps nothing on disk
+    assert bank.releases() == []
+    USERS.publish(bank, "new")
+    bank.close()
+
+
+def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[..., RedisServer]) -> None:
+    """Verification counts: a record that vanished or changed while publishing fails it."""
+    server = start_redis()
+    bank = open_bank(server.url)
+    serve_old(bank)
+
+    def lose(done: int, total: int) -> None:
+        with server.client() as client:
+            client.delete(next(key for key in client.scan_iter() if b":new:" in key))
+
+    with pytest.raises(PublishError, match=r"verification failed: 300 written, 1\d\d found"):
+        bank.publish("new", USERS.ids, USERS.rows, USERS.codes, lose)
+
+    def alter(done: int, total: int) -> None:
+        with server.client() as client:
+            for key in [key for key in client.scan_iter() if b":new:" in key]:
+                for field in client.hkeys(key):
+                    client.hset(key, field, b"altered")
+
+    with pytest.raises(PublishError, match="verification failed: a record reads back altered"):
+        bank.publish("new", USERS.ids, USERS.rows, USERS.codes, alter)
+    assert_old_is_served(bank)
+    assert bank.leftovers() == []
+    bank.close()
+
+
+_FULL_DISK = """
+import resource, sys
+from bank import open_bank
+from bank.errors import BankFullError
+from tests.bank.conftest import make_users
+bank = open_bank(sys.argv[1])
+size = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    make_users(60_000).publish(bank, "new")
+except BankFullError as error:
+    print(error)
+"""
+
+
+def test_lmdb_disk_full(tmp_path: Path) -> None:
+    """A disk without room fails the publication whole; the old release is served, and there is room again."""
+    url = f"lmdb://{tmp_path / 'bank'}"
+    bank = open_bank(url)
+    serve_old(bank)
+    size = (tmp_path / "bank" / "data.mdb").stat().st_size + 500_000
+    command = [sys.executable, "-c", _FULL_DISK, url, str(size)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert "the disk is full or failing" in done.stdout
+    assert_old_is_served(bank)
+    MANY.publish(bank, "new")
+    assert bank.get_many("new", ["user-59999"]) == [Record(60_000, (59_999 % 7, 999, 0xFFFF))]
+    bank.close()
+
+
+def test_a_publisher_that_is_interrupted_cleans_up(bank: Bank) -> None:
+    """Ctrl-C during publishing removes what was written before it ends."""
+    serve_old(bank)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bank.publish("new", USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16), interrupt)
+    assert_old_is_served(bank)
+    assert bank.leftovers() == []

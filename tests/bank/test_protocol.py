@@ -1,0 +1,367 @@
+"""The contract of a bank, over every backend."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+import bank.lmdb_attempts
+import bank.redis_publish
+from bank import Bank, Lookup, Record, open_bank, open_reader
+from bank.errors import PublishError, RecordError, UnknownReleaseError
+from tests.bank.conftest import COLLIDING, make_users, open_with_lease
+
+USERS = make_users(300)
+OTHERS = make_users(200, prefix="other")
+
+
+def read(url: str, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+    """What the service's reader finds."""
+
+    async def once() -> list[Lookup]:
+        reader = open_reader(url, deadline_s=5)
+        try:
+            return await reader.get_many(release, user_ids)
+        finally:
+            await reader.close()
+
+    return asyncio.run(once())
+
+
+def names(bank: Bank) -> list[str]:
+    """The complete releases."""
+    return sorted(info.name for info in bank.releases())
+
+
+def test_an_empty_bank_holds_nothing(bank: Bank) -> None:
+    """Before the first release there is nothing to list, activate, roll back or prune."""
+    assert bank.active() is None
+    assert bank.releases() == []
+    assert bank.leftovers() == []
+    assert bank.prune() == []
+
+
+def test_an_empty_bank_refuses_to_move_its_pointer(bank: Bank) -> None:
+    """What is not there cannot be activated, and a first release cannot be rolled back."""
+    USERS.publish(bank, "a")
+    with pytest.raises(UnknownReleaseError, match="no complete release 'b'; it holds a"):
+        bank.activate("b")
+    with pytest.raises(UnknownReleaseError, match="no release is active"):
+        bank.rollback()
+    bank.activate("a")
+    with pytest.raises(UnknownReleaseError, match="'a' is active and no earlier"):
+        bank.rollback()
+    assert bank.active() == "a"
+
+
+def test_publish_completes_a_release_without_activating_it(bank: Bank) -> None:
+    """After publishing, the release is listed with its users and slots, and nothing points to it."""
+    seen: list[tuple[int, int]] = []
+    bank.publish("a", USERS.ids, USERS.rows, USERS.codes, lambda done, total: seen.append((done, total)))
+    (info,) = bank.releases()
+    assert (info.name, info.users, info.slots, info.active, info.previous) == ("a", 300, 3, False, False)
+    assert info.bytes is not None
+    assert 15 <= info.bytes / 300 <= 120  # a record alone has 15 bytes
+    assert bank.active() is None
+    assert bank.leftovers() == []
+    assert seen[-1] == (300, 300)
+
+
+def test_every_user_reads_back_as_published(bank: Bank, bank_url: str) -> None:
+    """Tools and service find each user's own record, and None for users that are not there."""
+    USERS.publish(bank, "a")
+    OTHERS.publish(bank, "b")
+    asked = [*USERS.ids, "nobody", "", USERS.ids[0], *OTHERS.ids]
+    mine: list[Lookup] = [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]
+    expected = [*mine, None, None, mine[0], *[None] * 200]
+    assert bank.get_many("a", asked) == expected
+    assert read(bank_url, "a", asked) == expected
+    assert bank.get_many("a", []) == read(bank_url, "a", []) == []
+
+
+def test_unusual_ids_and_sizes(bank: Bank, bank_url: str) -> None:
+    """Any text is a user id; a release may have no users or no codes."""
+    ids = ["", " ", "a" * 10_000, "\0", "Zoë", "\U0001f9ff", "userip:1:x", "{bank}"]
+    bank.publish("odd", ids, np.arange(8, dtype=np.uint32), np.zeros((8, 0), np.uint16))
+    assert read(bank_url, "odd", ids) == [Record(i, ()) for i in range(8)]
+    empty = make_users(0)
+    empty.publish(bank, "none")
+    assert read(bank_url, "none", ["x"]) == [None]
+    assert [info.users for info in bank.releases()] == [8, 0]
+
+
+def test_a_reader_follows_the_active_pointer(bank: Bank, bank_url: str) -> None:
+    """A reader that is open sees publications and activations at once."""
+
+    async def follow() -> None:
+        USERS.publish(bank, "a")
+        reader = open_reader(bank_url, deadline_s=5)
+        assert await reader.active() is None
+        assert await reader.has_release("a")
+        assert not await reader.has_release("b")
+        for release in ("a", "b"):
+            if release == "b":
+                OTHERS.publish(bank, "b")
+            bank.activate(release)
+            assert await reader.active() == release
+            assert await reader.has_release(release)
+        assert await reader.get_many("b", ["other-1", "user-1"]) == [Record(2, (1, 1, 0xFFFF)), None]
+        await reader.ping()
+        await reader.close()
+
+    asyncio.run(follow())
+
+
+def test_a_reader_refuses_a_release_that_is_not_there(bank: Bank, bank_url: str) -> None:
+    """An unknown release is an error, not a bank full of unknown users."""
+    USERS.publish(bank, "a")
+    with pytest.raises(UnknownReleaseError, match="'b'"):
+        bank.get_many("b", ["x"])
+    with pytest.raises(UnknownReleaseError, match="'b'"):
+        read(bank_url, "b", ["x"])
+
+
+def test_rollback_walks_back_and_never_forward(bank: Bank) -> None:
+    """Each rollback goes one release further back; at the first one it is refused."""
+    for release in ("a", "b", "c"):
+        USERS.publish(bank, release)
+        bank.activate(release)
+    bank.activate("c")  # again: not a step of its own
+    assert {info.name for info in bank.releases() if info.previous} == {"b"}
+    assert bank.rollback() == "b"
+    assert bank.rollback() == "a"
+    with pytest.raises(UnknownReleaseError, match="no earlier release"):
+        bank.rollback()
+    assert bank.active() == "a"
+
+
+def test_the_active_release_is_not_written_again(bank: Bank) -> None:
+    """Publishing over what is served is refused with what to do, and changes nothing."""
+    USERS.publish(bank, "a")
+    bank.activate("a")
+    with pytest.raises(PublishError, match="Activate another release first"):
+        OTHERS.publish(bank, "a")
+    assert bank.get_many("a", ["user-0", "other-0"]) == [Record(1, (0, 0, 0xFFFF)), None]
+    assert bank.leftovers() == []
+
+
+def test_a_release_that_is_not_active_is_replaced_whole(bank: Bank, bank_url: str) -> None:
+    """Publishing a name again leaves no record of the first time."""
+    USERS.publish(bank, "a")
+    OTHERS.publish(bank, "a")
+    assert read(bank_url, "a", ["user-0", "other-0"]) == [None, Record(1, (0, 0, 0xFFFF))]
+    assert [(info.name, info.users) for info in bank.releases()] == [("a", 200)]
+    assert bank.leftovers() == []
+
+
+def test_bad_input_leaves_the_bank_as_it_was(bank: Bank) -> None:
+    """A duplicate user or a bad name is refused before anything is written."""
+    USERS.publish(bank, "a")
+    bank.activate("a")
+    with pytest.raises(PublishError, match="stands at positions"):
+        bank.publish("b", ["x", "x"], np.zeros(2, np.uint32), np.zeros((2, 1), np.uint16))
+    with pytest.raises(PublishError, match="name"):
+        USERS.publish(bank, "b/c")
+    assert (names(bank), bank.active(), bank.leftovers()) == (["a"], "a", [])
+
+
+def test_prune_keeps_what_is_pointed_to(bank: Bank) -> None:
+    """The active release and the one that rollback goes to stay; all others go, once it is not a dry run."""
+    for release in ("a", "b", "c", "never"):
+        USERS.publish(bank, release)
+        if release != "never":
+            bank.activate(release)
+    assert sorted(bank.prune(dry_run=True)) == ["a", "never"]
+    assert names(bank) == ["a", "b", "c", "never"]
+    assert sorted(bank.prune()) == ["a", "never"]
+    assert names(bank) == ["b", "c"]
+    assert bank.leftovers() == []
+    assert bank.rollback() == "b"
+    assert bank.prune(keep=0) == ["c"]
+    assert bank.get_many("b", ["user-0"]) == [Record(1, (0, 0, 0xFFFF))]
+
+
+def test_prune_without_an_active_release_deletes_no_release(bank: Bank) -> None:
+    """A bank whose first release is yet to be activated keeps it."""
+    USERS.publish(bank, "a")
+    assert bank.prune(keep=0) == []
+    assert names(bank) == ["a"]
+
+
+def test_rollback_never_goes_to_a_pruned_release(bank: Bank) -> None:
+    """Pruning also forgets the turns of what it deletes."""
+    for release in ("a", "b"):
+        USERS.publish(bank, release)
+        bank.activate(release)
+    assert bank.prune(keep=0) == ["a"]
+    with pytest.raises(UnknownReleaseError):
+        bank.rollback()
+    assert bank.active() == "b"
+
+
+def test_upsert_adds_and_changes_users(bank: Bank, bank_url: str) -> None:
+    """New users count, changed ones do not; everyone else stays; the time of the change is noted."""
+    USERS.publish(bank, "a")
+    bank.activate("a")
+    (before,) = bank.releases()
+    time.sleep(0.002)  # the time has milliseconds
+    bank.upsert("a", {"new": Record(0, (1, 2, 3)), "user-1": Record(2, (4, 5, 6))})
+    bank.upsert("a", {"new": Record(0, (7, 8, 9))})
+    assert read(bank_url, "a", ["new", "user-1", "user-2"]) == [
+        Record(0, (7, 8, 9)),
+        Record(2, (4, 5, 6)),
+        Record(3, (2, 2, 0xFFFF)),
+    ]
+    (after,) = bank.releases()
+    assert after.users == 301
+    assert after.created == before.created
+    assert after.updated > before.updated
+    bank.upsert("a", {})
+
+
+def test_a_large_upsert_is_whole(bank: Bank) -> None:
+    """Thousands of users at once, new and old, all arrive and are counted."""
+    USERS.publish(bank, "a")
+    bank.upsert("a", {f"user-{i}": Record(9, (i % 9, 0, 0)) for i in range(3000)})
+    assert bank.get_many("a", [f"user-{i}" for i in range(3000)]) == [
+        Record(9, (i % 9, 0, 0)) for i in range(3000)
+    ]
+    assert bank.releases()[0].users == 3000
+
+
+def test_upsert_refuses_what_does_not_fit(bank: Bank) -> None:
+    """A wrong number of codes or an unknown release changes nothing."""
+    USERS.publish(bank, "a")
+    with pytest.raises(RecordError, match="user 'y': 2 codes, the release has 3"):
+        bank.upsert("a", {"x": Record(0, (1, 2, 3)), "y": Record(0, (1, 2))})
+    with pytest.raises(UnknownReleaseError):
+        bank.upsert("b", {"x": Record(0, (1, 2, 3))})
+    assert bank.get_many("a", ["x"]) == [None]
+    assert bank.releases()[0].users == 300
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_upsert_never_takes_another_users_place(bank: Bank, at_once: bool) -> None:
+    """Two users at one place: the second is refused by name and nothing of its batch is written."""
+    first, second = COLLIDING
+    bank.publish("a", [first], np.array([1], np.uint32), np.array([[5]], np.uint16))
+    batch = {"x": Record(0, (1,)), second: Record(0, (2,))}
+    if at_once:
+        batch = {first: Record(1, (6,)), **batch}
+    with pytest.raises(PublishError, match=f"'{second}' cannot be added"):
+        bank.upsert("a", batch)
+    # The place's value has another tag: the second user is unknown, and never sees the first one's record.
+    assert bank.get_many("a", [first, second, "x"]) == [Record(1, (5,)), None, None]
+    assert bank.releases()[0].users == 1
+    # Published together they take another salt, and both are served.
+    bank.publish("b", [first, second], np.array([1, 2], np.uint32), np.array([[5], [6]], np.uint16))
+    assert bank.get_many("b", [first, second]) == [Record(1, (5,)), Record(2, (6,))]
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let publishers give signs of life every few users, as they would with millions."""
+    monkeypatch.setattr(bank.lmdb_attempts, "_CHUNK", 20)
+    monkeypatch.setattr(bank.redis_publish, "_USERS_PER_FLUSH", 20)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
+    """While one publisher is at work on a release, another is refused; the first one's users are complete."""
+    first, second = open_with_lease(bank_url, 0.5), open_with_lease(bank_url, 0.5)
+    started = threading.Event()
+
+    def slowly(done: int, total: int) -> None:
+        started.set()
+        time.sleep(0.1)
+
+    worker = threading.Thread(
+        target=first.publish, args=("a", USERS.ids, USERS.rows, USERS.codes), kwargs={"progress": slowly}
+    )
+    worker.start()
+    assert started.wait(10)
+    (left,) = second.leftovers()
+    assert (left.release, left.alive) == ("a", True)
+    assert second.prune() == []
+    with pytest.raises(PublishError, match="another publisher is writing release 'a'"):
+        OTHERS.publish(second, "a")
+    worker.join()
+    assert second.releases()[0].users == 300
+    assert None not in second.get_many("a", USERS.ids)
+    first.close()
+    second.close()
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> None:
+    """Another publisher takes over from a silent one, which then fails instead of mixing its users in."""
+    sleeper, other = open_with_lease(bank_url, 0.3), open_with_lease(bank_url, 0.3)
+    asleep, wake = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def sleep_once(done: int, total: int) -> None:
+        asleep.set()
+        wake.wait(10)
+
+    def publish() -> None:
+        try:
+            sleeper.publish("a", USERS.ids, USERS.rows, USERS.codes, sleep_once)
+        except PublishError as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=publish)
+    worker.start()
+    assert asleep.wait(10)
+    OTHERS.publish(other, "a")
+    wake.set()
+    worker.join()
+    assert "silent for longer than its lease" in str(errors[0])
+    assert [(info.name, info.users) for info in other.releases()] == [("a", 200)]
+    assert None not in other.get_many("a", OTHERS.ids)
+    assert other.leftovers() == []
+    sleeper.close()
+    other.close()
+
+
+def test_readers_see_all_old_or_all_new(bank: Bank, bank_url: str) -> None:
+    """While the pointer moves back and forth, whoever reads it finds a complete release of that name."""
+    for number, release in enumerate(("a", "b")):
+        codes = np.full((300, 1), number, np.uint16)
+        bank.publish(release, USERS.ids, USERS.rows, codes)
+    bank.activate("a")
+    stop = threading.Event()
+    mover_bank = open_bank(bank_url)
+
+    def move() -> None:
+        while not stop.is_set():
+            for release in ("b", "a"):
+                mover_bank.activate(release)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+
+    async def look() -> set[str]:
+        reader = open_reader(bank_url, deadline_s=5)
+        seen: set[str] = set()
+        looks, end = 0, time.monotonic() + 30
+        while looks < 200 or (len(seen) < 2 and time.monotonic() < end):
+            looks += 1
+            await asyncio.sleep(0.0005)  # leave the mover its turns
+            active = await reader.active()
+            assert active is not None
+            seen.add(active)
+            found = await reader.get_many(active, USERS.ids[:20])
+            assert found == [Record(i + 1, (("a", "b").index(active),)) for i in range(20)]
+        await reader.close()
+        return seen
+
+    try:
+        seen = asyncio.run(look())
+    finally:
+        stop.set()
+        mover.join()
+        mover_bank.close()
+    assert seen == {"a", "b"}

@@ -1,0 +1,115 @@
+"""Bank URLs: what they mean, what is refused, and that passwords show nowhere."""
+
+from pathlib import Path
+
+import pytest
+
+from bank import open_bank, open_reader
+from bank.errors import BankUrlError
+from bank.urls import LmdbUrl, RedisUrl, parse_url, redact
+
+SECRET = "s3cr3t"
+
+
+def test_lmdb_urls_name_a_directory() -> None:
+    """Absolute paths, paths below the working directory, and the first size of the map."""
+    assert parse_url("lmdb:///var/my%20bank") == LmdbUrl(path=Path("/var/my bank"))
+    assert parse_url("lmdb://./here/bank?map_mb=2") == LmdbUrl(path=Path("here/bank"), map_mb=2)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://example.org", {"host": "example.org"}),
+        ("redis://example.org:7000/3", {"host": "example.org", "port": 7000, "db": 3}),
+        ("redis://example.org?db=3", {"host": "example.org", "db": 3}),
+        ("redis://[::1]:7000", {"host": "::1", "port": 7000}),
+        ("redis://ann@example.org", {"host": "example.org", "username": "ann"}),
+        ("rediss://example.org?verify=none", {"host": "example.org", "tls": True, "verify": "none"}),
+        ("unix:///run/redis.sock?db=2", {"socket": "/run/redis.sock", "db": 2}),
+        ("redis+cluster://example.org", {"host": "example.org", "cluster": True}),
+        ("rediss+cluster://example.org:1", {"host": "example.org", "port": 1, "cluster": True, "tls": True}),
+    ],
+)
+def test_redis_urls_name_a_server(url: str, expected: dict[str, object]) -> None:
+    """Server, socket or cluster, with database number and TLS."""
+    parsed = parse_url(url)
+    assert isinstance(parsed, RedisUrl)
+    assert parsed.model_dump(exclude_defaults=True) == {k: v for k, v in expected.items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://ann:p%40ss%2F@h",
+        "redis://h?username=ann&password=p%40ss%2F",
+        "unix://ann:p%40ss%2F@/run/redis.sock",
+        "redis://ann@h?password_env=BANK_PASSWORD",
+    ],
+)
+def test_user_and_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login may stand in the URL, in its query, or its password in the environment."""
+    monkeypatch.setenv("BANK_PASSWORD", "p@ss/")
+    parsed = parse_url(url)
+    assert isinstance(parsed, RedisUrl)
+    assert parsed.username == "ann"
+    assert parsed.password is not None
+    assert parsed.password.get_secret_value() == "p@ss/"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "unknown kind of bank"),
+        (f"postgres://ann:{SECRET}@h/x", "unknown kind of bank"),
+        (f"redis://:{SECRET}@h:99999", "cannot be read"),
+        (f"redis://:{SECRET}@h:port", "cannot be read"),
+        (f"redis://:{SECRET}@h/x", "db"),
+        (f"redis://:{SECRET}@h/-1", "db"),
+        (f"redis://:{SECRET}@h?timeout=3", "unknown setting 'timeout'"),
+        (f"redis://:{SECRET}@h?password=x", "password is given twice"),
+        (f"redis://h/1?db=1&password={SECRET}", "db is given twice"),
+        (f"redis://h?ca=x&password={SECRET}", "unknown setting 'ca'"),
+        (f"rediss://:{SECRET}@h?ca=/no/such/file", "ca: Path"),
+        (f"rediss://:{SECRET}@h?verify=maybe", "verify"),
+        (f"redis://:{SECRET}@/1", "no host"),
+        (f"redis+cluster://:{SECRET}@h/2", "no numbered databases"),
+        (f"unix://:{SECRET}@", "no socket"),
+        (f"redis://h?password_env=NOT_SET_ANYWHERE&password={SECRET}", "NOT_SET_ANYWHERE is not set"),
+        ("lmdb://", "no directory"),
+        ("lmdb://host/path", "lmdb:///absolute/path"),
+        ("lmdb:///x?map_mb=0", "map_mb"),
+        ("lmdb:///x?size=1", "unknown setting 'size'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_without_the_password(url: str, words: str) -> None:
+    """A bad URL is a usage error that names the part, and no error shows a password."""
+    with pytest.raises(BankUrlError) as caught:
+        parse_url(url)
+    message = str(caught.value)
+    assert words in message
+    assert SECRET not in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "url", [f"redis://ann:{SECRET}@h:1", f"unix://ann:{SECRET}@/s", f"redis://h?password={SECRET}"]
+)
+def test_passwords_show_nowhere(url: str) -> None:
+    """Neither a redacted URL nor the repr of what it opens holds the password."""
+    shown = [
+        redact(url),
+        repr(parse_url(url)),
+        str(parse_url(url)),
+        repr(open_bank(url)),
+        repr(open_reader(url)),
+    ]
+    assert not [text for text in shown if SECRET in text]
+    assert "***" in redact(url)
+
+
+def test_redact_leaves_urls_without_a_secret_alone() -> None:
+    """What is shown is what was given, but for the password."""
+    for url in ("lmdb:///x", "redis://h:1/2?verify=ca", "redis://ann@h", "nonsense"):
+        assert redact(url) == url
