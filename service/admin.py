@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.security import APIKeyHeader
+from structlog.typing import FilteringBoundLogger
 
 from bank.errors import BankError, BankUnavailableError, UnknownReleaseError
 from bank.urls import open_bank
@@ -17,7 +18,9 @@ from service.serving import Serving
 from service.settings import Settings
 
 
-def admin_routes(serving: Serving, reloader: Reloader, settings: Settings) -> APIRouter:
+def admin_routes(
+    serving: Serving, reloader: Reloader, settings: Settings, log: FilteringBoundLogger
+) -> APIRouter:
     """Only made when there is an admin key: without one the routes are not there at all."""
     assert settings.admin_key is not None
     expected = settings.admin_key.get_secret_value().encode()
@@ -55,7 +58,9 @@ def admin_routes(serving: Serving, reloader: Reloader, settings: Settings) -> AP
     )
     async def rollback() -> RolledBack:
         """Move the bank's pointer. The served release stays until its directory is replaced and reloaded."""
-        return RolledBack(active=await asyncio.to_thread(_roll_back, settings), served=serving.current.name)
+        active = await asyncio.to_thread(_roll_back, settings)
+        log.info("rolled back", active=active, served=serving.current.name)
+        return RolledBack(active=active, served=serving.current.name)
 
     return router
 

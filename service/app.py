@@ -86,7 +86,7 @@ def create_app(
     app.router.routes[:0] = hot_routes(dataplane, decoders)
     app.include_router(open_routes(dataplane, serving, profiles, metrics, settings))
     if settings.admin_key is not None:
-        app.include_router(admin_routes(serving, reloader, settings))
+        app.include_router(admin_routes(serving, reloader, settings, log))
     problems.register(app)
     return app
 

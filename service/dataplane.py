@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Dataplane:
         tasks = []
         for request, profile, context in zip(requests, profiles, contexts, strict=True):
             user, slots = _profile_rows(profile, len(release.scorer.shape.slots))
-            tasks.append(Task([row_of(item, 0) for item in request.item_ids], user, slots, context))
+            tasks.append(Task(list(map(row_of, request.item_ids, repeat(0))), user, slots, context))
         candidates = sum(len(task.items) for task in tasks)
         started = time.perf_counter()
         if candidates > OFFLOAD_CANDIDATES:

@@ -1,15 +1,16 @@
 """From row numbers to probabilities in one ONNX run. Knows nothing of HTTP, ids or banks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from service.errors import ScoringError
+from service.onnx_runtime import ort
 
 OUTPUT = "probability"
 _INT64 = "tensor(int64)"
@@ -86,7 +87,7 @@ class Scorer:
             feed["context"] = np.array([task.context for task in tasks], np.int64)
         scores: NDArray[np.float32] = self._session.run((OUTPUT,), feed)[0]
         # A NaN would leave as JSON null and be ranked somewhere. The sum is not finite if any score is not.
-        if scores.shape != (total,) or not np.isfinite(scores.sum()):
+        if scores.shape != (total,) or not math.isfinite(scores.sum()):
             raise ScoringError(f"the graph gave {scores.shape} values, or some that are not numbers")
         if len(tasks) == 1:
             return [scores]

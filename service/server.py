@@ -20,7 +20,7 @@ from bank.urls import LmdbUrl, open_reader, parse_url, redact
 from service.errors import StartError
 from service.log import make_logger, uvicorn_log_config
 from service.release import load_release
-from service.settings import Settings
+from service.settings import Settings, misspelt_variables
 
 _KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which must be the first to close
 
@@ -32,6 +32,8 @@ def run(settings: Settings) -> None:
     """
     signal.signal(signal.SIGTERM, _leave)
     log = make_logger(settings.log_level)
+    for name, meant in misspelt_variables(os.environ):
+        log.warning("environment variable is no setting", variable=name, meant=meant)
     port = _free_port(settings.host, settings.port)
     asyncio.run(_check_bank(settings, read_manifest(settings.release_dir).release, log))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -1,5 +1,6 @@
 """What can be set about the service: TOML file, then environment (`USERIP_...`), then flags."""
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,17 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
         return Configured(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise StartError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that look like a setting but are none, each with the setting that may be meant.
+
+    They cannot be refused: the offline commands read USERIP_ variables of their own from the same shell.
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    others = [name for name in environment if name.startswith(PREFIX) and name not in known]
+    close = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in sorted(others)]
+    return [(name, meant[0]) for name, meant in close if meant]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

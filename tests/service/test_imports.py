@@ -1,7 +1,9 @@
 """Serving loads nothing of training: seen from outside, in a fresh interpreter."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 OFFLINE = (
     "torch",
@@ -31,3 +33,19 @@ def test_importing_all_of_service_and_bank_loads_no_offline_library() -> None:
     loaded = set(done.stdout.strip().strip("[]").replace('"', "").split(", "))
     assert {"service", "bank", "onnxruntime"} <= loaded
     assert loaded & {*OFFLINE, "models", "training", "loadtests"} == set()
+
+
+def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
+    """Loading the scorer starts no telemetry session, of which the bare library leaves a file behind."""
+
+    def files_left(module: str) -> list[str]:
+        folder = tmp_path / module
+        folder.mkdir()
+        kept = {
+            name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")
+        }
+        env = kept | {"TMPDIR": str(folder), "HOME": str(folder)}
+        subprocess.run([sys.executable, "-c", f"import {module}"], env=env, check=True)
+        return [path.name for path in folder.rglob("*")]
+
+    assert files_left("service.scorer") == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import StartError
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, misspelt_variables
 
 NEEDED = {"release_dir": "/r", "bank_url": "lmdb:///b"}
 
@@ -91,3 +91,9 @@ def test_worker_gets_the_same_settings_from_its_environment(monkeypatch: pytest.
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings({}).model_dump() == settings.model_dump()
+
+
+def test_misspelt_variable_is_found() -> None:
+    """A variable that is nearly a setting is pointed out; settings and other commands' variables are not."""
+    environment = {"USERIP_MAX_CANDIDATE": "5", "USERIP_PORT": "1", "USERIP_LANGUAGE_STEPS": "9", "PORT": "2"}
+    assert misspelt_variables(environment) == [("USERIP_MAX_CANDIDATE", "USERIP_MAX_CANDIDATES")]

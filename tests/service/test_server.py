@@ -1,0 +1,164 @@
+"""The service as a process: start, workers, a bank that stops, and SIGTERM."""
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from loadtests.redis_server import RedisServer, free_port
+from tests.service.conftest import publish
+from tests.service.process import ServeProcess, command, environment
+from tests.service.tiny_release import TinyRelease, write_release
+
+
+def start_fails(cwd: Path, *arguments: str | Path) -> str:
+    """`userip serve` must end with 2 and one line, which is returned."""
+    done = subprocess.run(
+        command("serve", *arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=cwd,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("userip: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_start_names_what_is_missing_and_how_to_mend_it(
+    tmp_path: Path, tiny: TinyRelease, redis_url: str
+) -> None:
+    """Missing setting or file, altered file, unpublished release, taken port: one line each, exit code 2."""
+    missing = start_fails(tmp_path, "--release", tiny.path)
+    assert "bank_url" in missing
+    assert "--bank or USERIP_BANK_URL" in missing
+    bank = ("--bank", redis_url)
+    assert f"{tmp_path}/none/manifest.json: not found" in start_fails(
+        tmp_path, "--release", tmp_path / "none", *bank
+    )
+    for url in (redis_url, f"lmdb://{tmp_path}/nowhere"):
+        line = start_fails(tmp_path, "--release", tiny.path, "--bank", url)
+        assert f"userip publish --release {tiny.path} --bank {url}" in line
+    publish(redis_url, tiny.name)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = start_fails(tmp_path, "--release", tiny.path, *bank, "--port", str(port))
+        assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert "--set colour" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "colour")
+    (tiny.path / "scorer.onnx").write_bytes(b"altered")
+    assert "scorer.onnx: sha256 differs" in start_fails(tmp_path, "--release", tiny.path, *bank)
+
+
+def test_password_of_the_bank_is_not_shown(tmp_path: Path, tiny: TinyRelease) -> None:
+    """Neither the log of a start without a bank nor an error holds the password."""
+    url = f"redis://reader:hush-hush@127.0.0.1:{free_port()}"
+    with ServeProcess(tiny.path, url, tmp_path / "log") as service:
+        assert service.score().json()["profile"] == "unavailable"
+        assert service.client.get("/readyz").status_code == 503
+        assert service.stop() == 0
+    text = (tmp_path / "log").read_text()
+    assert "hush" not in text
+    assert "bank does not answer" in text
+    assert "hush" not in start_fails(tmp_path, "--release", tmp_path / "none", "--bank", url)
+
+
+def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
+    tmp_path: Path, tiny: TinyRelease, redis_server: RedisServer, redis_url: str
+) -> None:
+    """While redis-server is stopped: 200 and `unavailable` within the deadline; soon after, `known`."""
+    publish(redis_url, tiny.name)
+    with ServeProcess(tiny.path, redis_url, tmp_path / "log", "--set", "bank_deadline_ms=50") as service:
+        known = service.score()
+        assert known.json()["profile"] == "known"
+        redis_server.pause()
+        try:
+            seconds = []
+            for _ in range(20):
+                started = time.perf_counter()
+                answer = service.score()
+                seconds.append(time.perf_counter() - started)
+                assert answer.status_code == 200
+                assert answer.json()["profile"] == "unavailable"
+                assert answer.json()["scores"] == pytest.approx(
+                    list(tiny.expected(["plain", "i5"])), abs=1e-6
+                )
+            # The deadline is 50 ms; the rest is room for a machine that is busy with other tests.
+            assert sorted(seconds)[10] < 0.1
+            assert max(seconds) < 0.5
+            assert service.client.get("/readyz").status_code == 503
+            assert service.client.get("/healthz").status_code == 200
+        finally:
+            redis_server.resume()
+        resumed = time.monotonic()
+        while service.score().json()["profile"] != "known":
+            assert time.monotonic() - resumed < 1
+        assert service.score().json() == known.json()
+        assert service.client.get("/readyz").status_code == 200
+        assert service.stop() == 0
+        events = [line["event"] for line in service.lines()]
+    assert events.count("bank reads fail; default profiles are served") == 1
+    assert events.count("bank is back") == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_request_in_flight_at_sigterm_is_answered(
+    tmp_path: Path, tiny: TinyRelease, redis_server: RedisServer, redis_url: str, workers: str
+) -> None:
+    """A request that waits for the bank at SIGTERM still gets its answer; then the service ends with 0."""
+    publish(redis_url, tiny.name)
+    arguments = ("--workers", workers, "--set", "bank_deadline_ms=1500")
+    with ServeProcess(tiny.path, redis_url, tmp_path / "log", *arguments) as service:
+        assert service.score().json()["profile"] == "known"
+        answers: list[httpx2.Response] = []
+        redis_server.pause()
+        try:
+            waiting = threading.Thread(target=lambda: answers.append(service.score()))
+            waiting.start()
+            time.sleep(0.3)
+            assert answers == []
+            service.process.send_signal(signal.SIGTERM)
+            waiting.join(timeout=10)
+        finally:
+            redis_server.resume()
+        assert [answer.status_code for answer in answers] == [200]
+        assert answers[0].json()["profile"] == "unavailable"
+        assert service.process.wait(timeout=20) == 0
+        assert all("Traceback" not in str(line) for line in service.lines())
+
+
+def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
+    """Two workers answer on one port, `/metrics` adds them up, and a reload of one reaches the other."""
+    arguments = ("--workers", "2")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {"USERIP_ADMIN_KEY": "key", "TMPDIR": str(temporary)}
+    with ServeProcess(tiny.path, lmdb_url, tmp_path / "log", *arguments, env=env) as service:
+        # A connection stays with the worker that took it, so new ones are made to meet both.
+        def ask(path: str = "/score") -> httpx2.Response:
+            body = {"user_id": "u1", "item_ids": ["plain"]}
+            return httpx2.post(f"{service.url}{path}", json=body, headers={"x-api-key": "key"}, timeout=10)
+
+        for _ in range(60):
+            assert ask().json()["profile"] == "known"
+        text = service.client.get("/metrics").text
+        assert 'userip_http_requests_total{method="POST",route="/score",status="200"} 60.0' in text
+        assert "userip_in_flight 1.0" in text
+
+        second = write_release(tiny.path, seed=1)
+        publish(lmdb_url, second.name)
+        assert ask("/admin/reload").json() == {"release": second.name, "before": tiny.name}
+        time.sleep(1.2)
+        assert {ask().json()["release"] for _ in range(40)} == {second.name}
+        assert len(list(temporary.iterdir())) == 1
+        text = service.client.get("/metrics").text
+        assert 'userip_reloads_total{outcome="done"} 2.0' in text
+        assert service.stop() == 0
+    assert list(temporary.iterdir()) == []
