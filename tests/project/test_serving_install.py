@@ -6,11 +6,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx2
+import numpy as np
 import pytest
 
+from bank import open_bank
+from loadtests.redis_server import free_port
 from tests.project.dockerfile import read_dockerfile
+from tests.service.tiny_release import write_release
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = re.compile(
@@ -21,11 +27,15 @@ LIBRARIES_OF_TRAINING = ("torch", "transformers", "polars", "pandas", "ray", "sk
 pytestmark = pytest.mark.slow
 
 
-def _run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run as in an image: away from the repository, with no settings of this shell."""
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("USERIP_", "PYTHON", "VIRTUAL_ENV"))
-    }
+def _environment(**settings: str) -> dict[str, str]:
+    """As in an image: no settings of this shell."""
+    dropped = ("USERIP_", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)} | settings
+
+
+def _run(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end, away from the repository."""
+    environment = _environment(**settings)
     return subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -94,6 +104,45 @@ def test_serve_refuses_a_missing_release_in_one_line(installed: Path, tmp_path: 
     assert done.returncode == 2, done.stderr
     assert str(tmp_path / "none") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_image_commands_serve_and_report_health(installed: Path, tmp_path: Path) -> None:
+    """The entry point, set by environment alone, answers; the health check fails before and passes then."""
+    stage = read_dockerfile(ROOT / "Dockerfile")["service"]
+    entry, check = stage.last("ENTRYPOINT").exec_form, stage.last("HEALTHCHECK").exec_form
+    assert entry is not None
+    assert check is not None
+    release = write_release(tmp_path / "release")
+    bank = open_bank(f"lmdb://{tmp_path}/bank")
+    bank.publish(release.name, ["ann"], np.array([2], np.uint32), np.array([[1, 0, 1]], np.uint16))
+    bank.activate(release.name)
+    bank.close()
+    settings = stage.environment() | {
+        "PATH": f"{installed}:/usr/bin:/bin",
+        "USERIP_HOST": "127.0.0.1",
+        "USERIP_PORT": str(free_port()),
+        "USERIP_RELEASE_DIR": str(release.path),
+        "USERIP_BANK_URL": f"lmdb://{tmp_path}/bank",
+    }
+    healthcheck = [str(installed / check[0]), *check[1:]]
+    assert _run(*healthcheck, cwd=tmp_path, **settings).returncode != 0
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        command = [str(installed / entry[0]), *entry[1:]]
+        service = subprocess.Popen(command, cwd=tmp_path, env=_environment(**settings), stderr=stream)
+    try:
+        deadline = time.monotonic() + 30
+        while _run(*healthcheck, cwd=tmp_path, **settings).returncode:
+            assert service.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+        url = f"http://127.0.0.1:{settings['USERIP_PORT']}"
+        answer = httpx2.post(f"{url}/score", json={"user_id": "ann", "item_ids": ["plain", "i5"]}).json()
+        assert answer["profile"] == "known"
+        assert answer["scores"] == pytest.approx(release.expected(["plain", "i5"], 2, (1, 0, 1)), abs=1e-6)
+        assert httpx2.get(f"{url}/readyz").status_code == 200
+    finally:
+        service.terminate()
+        assert service.wait(timeout=20) == 0
 
 
 def test_every_serving_module_imports(installed: Path, tmp_path: Path) -> None:
