@@ -161,6 +161,6 @@ def key_of(cursor: lmdb.Cursor) -> bytes:
 
 
 def _is_full(message: str) -> bool:
-    # LMDB reports a write that the disk took only in part, as the last one before it is full, as an I/O error.
+    # LMDB reports a write that the disk took only in part, the last before it is full, as an I/O error.
     signs = ("No space left", "File too large", "quota exceeded", "Input/output error")
     return any(words in message for words in signs)

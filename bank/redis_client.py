@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
     OutOfMemoryError,
+    RedisClusterException,
     RedisError,
     ResponseError,
 )
@@ -106,7 +107,7 @@ def named_errors(where: str) -> Iterator[None]:
         ) from None
     except ResponseError as error:
         raise BankUnavailableError(f"{where}: {error}") from None
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         raise BankUnavailableError(f"{where}: {_first_line(error)}") from None
 
 

@@ -6,6 +6,7 @@ other can get it: a reply that comes late must not answer another request.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.asyncio import (
@@ -54,7 +55,7 @@ class ServerExchange:
             **connection_settings(url),
             **tls_settings(url),
         )
-        self._closing: set[asyncio.Task[None]] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order."""
@@ -71,11 +72,18 @@ class ServerExchange:
             await self._release(connection)
 
     async def _release(self, connection: AbstractConnection) -> None:
-        # In a task of its own: a request that is cancelled twice must still give its connection back.
-        task = asyncio.ensure_future(self.pool.release(connection))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        await asyncio.shield(task)
+        try:
+            await self.pool.release(connection)
+        except asyncio.CancelledError:
+            # A request that is cancelled twice must still give its connection back.
+            task = asyncio.ensure_future(self._release_again(connection))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+            raise
+
+    async def _release_again(self, connection: AbstractConnection) -> None:
+        with suppress(KeyError):  # the first time went far enough
+            await self.pool.release(connection)
 
     async def close(self) -> None:
         """Close all connections."""

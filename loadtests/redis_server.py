@@ -60,9 +60,11 @@ class RedisServer:
     def start(self) -> None:
         """Start, empty, on the same port as before; return when it answers."""
         log = self.directory / "redis.log"
+        self.directory.mkdir(exist_ok=True)
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
-        options += ["--dir", str(self.directory), "--logfile", str(log), *self.arguments]
-        self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
+        options += ["--dir", str(self.directory), *self.arguments]
+        with log.open("wb") as output:
+            self._process = subprocess.Popen([self._program, *options], stdout=output, stderr=output)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -70,8 +72,9 @@ class RedisServer:
             if self._answers():
                 return
             time.sleep(0.02)
+        words = log.read_text()
         self.stop()
-        raise RuntimeError(f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}")
+        raise RuntimeError(f"redis-server did not start: {words}")
 
     def _answers(self) -> bool:
         try:
