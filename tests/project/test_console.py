@@ -78,9 +78,7 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
         ),
     ],
 )
-def test_mistakes_are_one_line(
-    arguments: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_are_one_line(arguments: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What a person can mend is said in one line on stderr, with its exit code."""
     assert _exit_code(*arguments) == code
     assert capsys.readouterr() == ("", line + "\n")
@@ -90,9 +88,7 @@ def test_mistakes_are_one_line(
     ("arguments", "named"),
     [(["probe", "--times", "many"], "--times"), (["probe", "--tmies", "2"], "--tmies")],
 )
-def test_wrong_options_are_named(
-    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_options_are_named(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong option, or a wrong value of one, exits with 2 and one line that names the option."""
     assert _exit_code(*arguments) == 2
     err = capsys.readouterr().err

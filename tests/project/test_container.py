@@ -90,9 +90,7 @@ def test_copied_files_exist_and_are_sent(stage: Stage) -> None:
             continue
         for name in copy.text.split()[:-1]:
             assert (ROOT / name).exists(), name
-            assert any(Path(name).match(pattern) for pattern in allowed), (
-                f"{name} is held back by .dockerignore"
-            )
+            assert any(Path(name).match(pattern) for pattern in allowed), f"{name} is held back by .dockerignore"
 
 
 def test_image_holds_every_room_that_is_packaged() -> None:

@@ -19,9 +19,7 @@ def _tracked() -> dict[str, str]:
         pytest.skip("not a git checkout: what belongs to the repository is not known")
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    paths = [
-        path for path in map(Path, filter(None, listed)) if path.suffix in TEXT and path.name != "LICENSE"
-    ]
+    paths = [path for path in map(Path, filter(None, listed)) if path.suffix in TEXT and path.name != "LICENSE"]
     return {str(path): (ROOT / path).read_text("utf-8") for path in paths if (ROOT / path).is_file()}
 
 

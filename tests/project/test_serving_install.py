@@ -19,9 +19,7 @@ from tests.project.dockerfile import read_dockerfile
 from tests.service.tiny_release import write_release
 
 ROOT = Path(__file__).parents[2]
-OFFLINE = re.compile(
-    r"Failed to establish|Temporary failure in name|Network is unreachable|Max retries exceeded"
-)
+OFFLINE = re.compile(r"Failed to establish|Temporary failure in name|Network is unreachable|Max retries exceeded")
 LIBRARIES_OF_TRAINING = ("torch", "transformers", "polars", "pandas", "ray", "sklearn", "pyarrow", "onnx")
 
 pytestmark = pytest.mark.slow
