@@ -39,9 +39,7 @@ class Batch:
         if rows.shape != (count,):
             raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
         if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
-            raise PublishError(
-                f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots"
-            )
+            raise PublishError(f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots")
         _check_range("rows", rows, np.uint32)
         _check_range("codes", codes, np.uint16)
         buckets = -(-count // users_per_bucket) or 1

@@ -30,9 +30,7 @@ def _bank(url: str) -> Iterator[Bank]:
 
 def activate(
     bank: BankOption,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[RELEASE]", help="Name of a complete release.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[RELEASE]", help="Name of a complete release.")] = None,
     release: Annotated[str | None, typer.Option("--release", help="The same as an option.")] = None,
 ) -> None:
     """Make a published release the active one."""
@@ -55,9 +53,7 @@ def rollback(bank: BankOption) -> None:
 
 def prune(
     bank: BankOption,
-    keep: Annotated[
-        int, typer.Option(min=0, help="Releases behind the active one to keep for rollback.")
-    ] = 1,
+    keep: Annotated[int, typer.Option(min=0, help="Releases behind the active one to keep for rollback.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
 ) -> None:
     """Delete releases that nothing points to, and what unfinished publications left."""

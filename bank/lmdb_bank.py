@@ -36,6 +36,7 @@ from bank.release_meta import (
     no_earlier,
     now,
     place_taken,
+    unknown_release,
 )
 from bank.urls import LmdbUrl
 
@@ -64,6 +65,12 @@ class LmdbBank:
         if not self._create:
             raise BankUnavailableError(f"{self._env.where}: no bank there; `userip publish` makes one")
         return False
+
+    def _require(self, release: str) -> None:
+        """Raise UnknownReleaseError for a release that is not there, without making a bank to look for it."""
+        if not self._exists():
+            raise UnknownReleaseError(unknown_release(self._env.where, release, []))
+        self._env.read(lambda txn: read_meta(txn, release, self._env.where))
 
     def active(self) -> str | None:
         """The name of the active release."""
@@ -143,9 +150,7 @@ class LmdbBank:
                 history = [release, *(name for name in history if name != release)]
                 txn.put(HISTORY_KEY, json.dumps(history[:HISTORY_LENGTH]).encode())
 
-        self._env.read(
-            lambda txn: read_meta(txn, release, self._env.where)
-        )  # creates no bank for a wrong name
+        self._require(release)
         self._env.write(step)
 
     def rollback(self) -> str:
@@ -158,7 +163,8 @@ class LmdbBank:
             txn.put(HISTORY_KEY, json.dumps(history[1:]).encode())
             return history[1]
 
-        self._env.read(read_history)
+        if not self._exists():
+            raise UnknownReleaseError(no_earlier(self._env.where, []))
         return self._env.write(step)
 
     def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
@@ -204,12 +210,13 @@ class LmdbBank:
             changed = meta.model_copy(update={"users": meta.users + fresh, "updated": now()})
             txn.put(RELEASE_PREFIX + release.encode(), changed.model_dump_json().encode())
 
-        self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        self._require(release)
         self._env.write(step)
 
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""
         where = self._env.where
+        self._require(release)
         return self._env.read(lambda txn: read_many(txn, read_meta(txn, release, where), user_ids))
 
     def close(self) -> None:

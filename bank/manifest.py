@@ -117,8 +117,7 @@ def read_manifest(directory: Path, *, verify: bool = True) -> Manifest:
         raise ReleaseError(f"{path}: not JSON ({error})") from None
     if isinstance(raw, dict) and raw.get("format") != FORMAT_VERSION:
         raise ReleaseError(
-            f"{path}: format {raw.get('format')!r}, this version reads {FORMAT_VERSION}; "
-            "export the release again"
+            f"{path}: format {raw.get('format')!r}, this version reads {FORMAT_VERSION}; export the release again"
         )
     try:
         manifest = Manifest.model_validate_json(json.dumps(raw))
@@ -137,9 +136,7 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
             raise ReleaseError(f"{directory / MANIFEST}: files: no hash for {needed}")
     present = {path.name for path in directory.iterdir()} - {MANIFEST}
     for name in sorted(present - set(manifest.files)):
-        raise ReleaseError(
-            f"{directory / name}: not named in {MANIFEST}; remove it or export the release again"
-        )
+        raise ReleaseError(f"{directory / name}: not named in {MANIFEST}; remove it or export the release again")
     for name, expected in sorted(manifest.files.items()):
         path = directory / name
         if name not in present or not path.is_file():

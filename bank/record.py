@@ -47,9 +47,7 @@ def encode(record: Record, tag: int) -> bytes:
     try:
         return _HEADER.pack(RECORD_VERSION, tag, record.row) + _CODES[len(record.codes)].pack(*record.codes)
     except struct.error:
-        raise RecordError(
-            f"row {record.row!r}, codes {record.codes!r}: a row is a uint32, a code a uint16"
-        ) from None
+        raise RecordError(f"row {record.row!r}, codes {record.codes!r}: a row is a uint32, a code a uint16") from None
 
 
 def decode(value: bytes, tag: int, slots: int) -> Record | None:
@@ -77,9 +75,7 @@ def look_up(value: bytes | None, tag: int, slots: int) -> Record | RecordError |
         return error
 
 
-def encode_many(
-    tags: NDArray[np.uint32], rows: NDArray[np.uint32], codes: NDArray[np.uint16]
-) -> NDArray[np.uint8]:
+def encode_many(tags: NDArray[np.uint32], rows: NDArray[np.uint32], codes: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """n records at once: tags [n], rows [n], codes [n, K] -> uint8 [n, 9 + 2 K], the bytes of `encode`."""
     count, slots = codes.shape
     values = np.empty((count, record_bytes(slots)), dtype=np.uint8)

@@ -183,9 +183,7 @@ class RedisBank:
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""
         if not self._run(
-            lambda client: client.eval(
-                ACTIVATE, 2, release_key(release), HISTORY_KEY, release, HISTORY_LENGTH
-            )
+            lambda client: client.eval(ACTIVATE, 2, release_key(release), HISTORY_KEY, release, HISTORY_LENGTH)
         ):
             raise UnknownReleaseError(unknown_release(self._url.where, release, self._names()))
 

@@ -102,9 +102,7 @@ def named_errors(where: str) -> Iterator[None]:
             f"{where}: maxmemory is reached; the active release is as it was. `userip prune` makes room"
         ) from None
     except (AuthenticationError, NoPermissionError) as error:
-        raise BankUnavailableError(
-            f"{where}: access refused ({error}); check user, password and ACL"
-        ) from None
+        raise BankUnavailableError(f"{where}: access refused ({error}); check user, password and ACL") from None
     except ResponseError as error:
         raise BankUnavailableError(f"{where}: {error}") from None
     except (RedisError, RedisClusterException, OSError) as error:

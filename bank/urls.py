@@ -97,9 +97,7 @@ def _query(url: str, allowed: tuple[str, ...]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in allowed:
-            raise BankUrlError(
-                f"bank {redact(url)!r}: unknown setting {name!r}; known here: {', '.join(allowed)}"
-            )
+            raise BankUrlError(f"bank {redact(url)!r}: unknown setting {name!r}; known here: {', '.join(allowed)}")
         if name in settings:
             raise BankUrlError(f"bank {redact(url)!r}: {name} is given twice")
         settings[name] = value

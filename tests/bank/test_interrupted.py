@@ -36,9 +36,7 @@ def assert_old_is_served(bank: Bank) -> None:
 
 
 @contextmanager
-def publisher(
-    url: str, *, users: int = 300, seconds: float = 0.02, step: int = 20
-) -> Iterator[subprocess.Popen[str]]:
+def publisher(url: str, *, users: int = 300, seconds: float = 0.02, step: int = 20) -> Iterator[subprocess.Popen[str]]:
     """A process that publishes and activates the release "new" in small, slow steps."""
     command = [sys.executable, "-m", "tests.bank.publisher", url, "new", str(users), str(seconds), str(step)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -226,9 +226,7 @@ def test_a_large_upsert_is_whole(bank: Bank) -> None:
     """Thousands of users at once, new and old, all arrive and are counted."""
     USERS.publish(bank, "a")
     bank.upsert("a", {f"user-{i}": Record(9, (i % 9, 0, 0)) for i in range(3000)})
-    assert bank.get_many("a", [f"user-{i}" for i in range(3000)]) == [
-        Record(9, (i % 9, 0, 0)) for i in range(3000)
-    ]
+    assert bank.get_many("a", [f"user-{i}" for i in range(3000)]) == [Record(9, (i % 9, 0, 0)) for i in range(3000)]
     assert bank.releases()[0].users == 3000
 
 

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from bank.errors import RecordError
 from bank.record import UNKNOWN_CODE, Record, decode, encode, encode_many, look_up
 
-GOLDEN = bytes.fromhex(
-    "01 78563412 efbeadde 0100 2c01 ffff"
-)  # written by hand from the table in bank/record.py
+GOLDEN = bytes.fromhex("01 78563412 efbeadde 0100 2c01 ffff")  # written by hand from the table in bank/record.py
 uint16 = st.integers(0, 0xFFFF)
 uint32 = st.integers(0, 0xFFFFFFFF)
 
@@ -30,9 +28,7 @@ def test_decode_undoes_encode(tag: int, row: int, codes: list[int]) -> None:
 
 
 @given(
-    st.integers(0, 6).flatmap(
-        lambda k: st.lists(st.tuples(uint32, uint32, st.lists(uint16, min_size=k, max_size=k)))
-    )
+    st.integers(0, 6).flatmap(lambda k: st.lists(st.tuples(uint32, uint32, st.lists(uint16, min_size=k, max_size=k))))
 )
 def test_encode_many_writes_the_bytes_of_encode(users: list[tuple[int, int, list[int]]]) -> None:
     """The vectorised encoder of publishing and the scalar one of upsert agree byte for byte."""
@@ -61,9 +57,7 @@ def test_no_value_is_nobody() -> None:
     assert look_up(None, 1, 3) is None
 
 
-@pytest.mark.parametrize(
-    "record", [Record(-1, ()), Record(1 << 32, ()), Record(0, (65536,)), Record(0, (-1,))]
-)
+@pytest.mark.parametrize("record", [Record(-1, ()), Record(1 << 32, ()), Record(0, (65536,)), Record(0, (-1,))])
 def test_values_that_do_not_fit_are_refused(record: Record) -> None:
     """Nothing is cut to size silently."""
     with pytest.raises(RecordError, match="uint32"):

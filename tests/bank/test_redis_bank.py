@@ -104,9 +104,7 @@ def test_password_user_and_database(start_redis: Callable[..., RedisServer]) -> 
     """An ACL user with a password of special characters works in database 3; nothing lands elsewhere."""
     server = start_redis("--requirepass", "other")
     admin = redis.Redis(port=server.port, password="other")
-    admin.acl_setuser(
-        "publisher", enabled=True, passwords=[f"+{SECRET}"], categories=["+@all"], keys=["userip:*"]
-    )
+    admin.acl_setuser("publisher", enabled=True, passwords=[f"+{SECRET}"], categories=["+@all"], keys=["userip:*"])
     login = f"publisher:{quote(SECRET, safe='')}"
     check_whole_life(f"redis://{login}@127.0.0.1:{server.port}/3")
     assert admin.info("keyspace").keys() == {"db3"}
@@ -162,9 +160,7 @@ def test_a_publisher_needs_no_right_to_look_at_the_configuration(
 
 
 @pytest.mark.parametrize("login", [f"publisher:{quote(SECRET, safe='')}@", f":{quote(SECRET, safe='')}@", ""])
-def test_a_refused_login_is_said_without_the_password(
-    start_redis: Callable[..., RedisServer], login: str
-) -> None:
+def test_a_refused_login_is_said_without_the_password(start_redis: Callable[..., RedisServer], login: str) -> None:
     """A wrong or missing password is an error of its own that names the server and shows no secret."""
     server = start_redis("--requirepass", "another")
     url = f"redis://{login}127.0.0.1:{server.port}"

@@ -135,9 +135,7 @@ def test_a_reply_that_comes_late_answers_nobody_else(redis_url: str, redis_serve
         with_reader(late, proxy.url, deadline_s=0.04, max_connections=1)
 
 
-def test_a_read_that_is_cancelled_twice_gives_its_connection_back(
-    redis_url: str, redis_server: RedisServer
-) -> None:
+def test_a_read_that_is_cancelled_twice_gives_its_connection_back(redis_url: str, redis_server: RedisServer) -> None:
     """The second cancellation comes while the connection goes back to the pool: it arrives all the same."""
     publish(redis_url)
     with Proxy(redis_server.port) as proxy:
@@ -234,9 +232,7 @@ def test_a_server_that_stands_still_costs_no_more_than_the_deadline(
     async def read(reader: RedisReader) -> None:
         await assert_right(reader, 1)
         server.pause()
-        waits = await asyncio.gather(
-            *[unavailable_after(reader.get_many("a", ["user-1"])) for _ in range(100)]
-        )
+        waits = await asyncio.gather(*[unavailable_after(reader.get_many("a", ["user-1"])) for _ in range(100)])
         assert max(waits) < 0.05 + 0.25  # the deadline, and slack for a busy machine
         assert await unavailable_after(reader.ping()) < 0.3
         server.resume()
@@ -342,9 +338,7 @@ def test_waiting_for_a_connection_is_bounded_too(redis_url: str, redis_server: R
         async def read(reader: RedisReader) -> None:
             await asyncio.gather(*[assert_right(reader, number) for number in range(100)])
             proxy.delay_s = 5
-            waits = await asyncio.gather(
-                *[unavailable_after(reader.get_many("a", ["user-1"])) for _ in range(20)]
-            )
+            waits = await asyncio.gather(*[unavailable_after(reader.get_many("a", ["user-1"])) for _ in range(20)])
             assert max(waits) < 0.3 + 0.4
 
         with_reader(read, proxy.url, deadline_s=0.3, max_connections=2)
