@@ -125,10 +125,7 @@ def _tables(model: DCN, columns: Float64) -> list[Float64]:
     embedding = _array(model.embedding.weight)
     edges = np.cumsum([0, *model.shape.field_sizes])
     d = model.shape.embedding
-    return [
-        embedding[low:high] @ columns[:, f * d : (f + 1) * d].T
-        for f, (low, high) in enumerate(pairwise(edges))
-    ]
+    return [embedding[low:high] @ columns[:, f * d : (f + 1) * d].T for f, (low, high) in enumerate(pairwise(edges))]
 
 
 def _linear_layers(mlp: nn.Sequential) -> Sequence[tuple[Float64, Float64]]:

@@ -122,9 +122,7 @@ def _logit(graph: _Graph, folded: FoldedDCN, rows: str) -> str:
         head = graph.constant("head", folded.head[:, None])
         bias = graph.node("Gemm", [_deep(graph, folded), head, bias], "deep")
     column = graph.node("Add", [logit, bias], "logit_column")  # [N, 1]
-    return graph.node(
-        "Squeeze", [column, graph.constant("column_axis", np.asarray([1], dtype=np.int64))], "logit"
-    )
+    return graph.node("Squeeze", [column, graph.constant("column_axis", np.asarray([1], dtype=np.int64))], "logit")
 
 
 def _cross(graph: _Graph, folded: FoldedDCN) -> str:
@@ -134,9 +132,7 @@ def _cross(graph: _Graph, folded: FoldedDCN) -> str:
     scale = "dot_0"  # a_1 = 1 + x_0.w_0, since a_0 = 1 and c_0 = 0
     for layer, constant in enumerate(folded.constants[1:], start=1):
         product = graph.node("Mul", [scale, f"dot_{layer}"], f"product_{layer}")
-        scale = graph.node(
-            "Add", [product, graph.scalar(f"constant_{layer}", constant)], f"scale_{layer + 1}"
-        )
+        scale = graph.node("Add", [product, graph.scalar(f"constant_{layer}", constant)], f"scale_{layer + 1}")
     return graph.node("Mul", [scale, "dot_out"], "cross")
 
 

@@ -42,9 +42,7 @@ def _logit_by_loops(model: DCN, rows: list[int]) -> float:
         after = []
         for unit in range(shape.mlp[block]):
             value = sum(h[i] * weight[unit][i] for i in range(len(h))) + bias[unit]
-            value = (value - state[f"{norm}.running_mean"][unit]) / math.sqrt(
-                state[f"{norm}.running_var"][unit] + 1e-5
-            )
+            value = (value - state[f"{norm}.running_mean"][unit]) / math.sqrt(state[f"{norm}.running_var"][unit] + 1e-5)
             value = value * state[f"{norm}.weight"][unit] + state[f"{norm}.bias"][unit]
             after.append(max(0.0, value))
         h = after

@@ -138,9 +138,7 @@ def _cases(draw: st.DrawFn) -> tuple[DCNShape, FieldRoles]:
     seed=st.integers(0, 10_000),
     total=st.sampled_from([0.1, 5.0, 50.0]),
 )
-def test_folded_equals_torch(
-    case: tuple[DCNShape, FieldRoles], n: int, b: int, seed: int, total: float
-) -> None:
+def test_folded_equals_torch(case: tuple[DCNShape, FieldRoles], n: int, b: int, seed: int, total: float) -> None:
     """For any fields, depth and widths; for no, one and many candidates; for small and saturated logits."""
     shape, roles = case
     model = _random_dcn(shape, seed)
@@ -182,9 +180,7 @@ def _huge_embeddings(model: DCN) -> None:
         (DCNShape((30,), mlp=(5,)), FieldRoles(item=0), None, 3.0),
     ],
 )
-def test_torch_plain_and_folded_agree(
-    shape: DCNShape, roles: FieldRoles, extreme: object, logit: float
-) -> None:
+def test_torch_plain_and_folded_agree(shape: DCNShape, roles: FieldRoles, extreme: object, logit: float) -> None:
     """The three differ by at most 1e-5, with huge weights, tiny variances and saturated logits as well."""
     model = _random_dcn(shape, seed=3, spread=0.3)
     if callable(extreme):

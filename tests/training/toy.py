@@ -37,9 +37,7 @@ def toy_dataset(
     for user in range(users):
         for item in rng.choice(items, size=per_user, replace=False):
             chance = 0.5 if noise else 0.9 if item % 3 == user % 3 else 0.15
-            lines.append(
-                (f"u{user}", f"i{item}", bool(rng.random() < chance), ("phone", "tv")[int(rng.integers(2))])
-            )
+            lines.append((f"u{user}", f"i{item}", bool(rng.random() < chance), ("phone", "tv")[int(rng.integers(2))]))
     rows = pl.DataFrame(lines, schema=["user_id", "item_id", "label", "device"], orient="row").with_columns(
         rating=pl.when("label").then(5.0).otherwise(1.0).cast(pl.Float32),
         timestamp=pl.int_range(pl.len(), dtype=pl.Int64),
@@ -53,7 +51,7 @@ def toy_dataset(
             "item_id": [f"i{item}" for item in range(items + 2)],  # the last two have no interactions
             "title": [f"The {KINDS[item % 3]} tale {item}" for item in range(items + 2)],
             "kind": [KINDS[item % 3] for item in range(items + 1)] + [None],
-            "shelf": ["|".join({"all", "odd" if item % 2 else "even"}) for item in range(items + 2)],
+            "shelf": [f"all|{'odd' if item % 2 else 'even'}" for item in range(items + 2)],
         }
     )
     info = DatasetInfo(

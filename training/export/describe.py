@@ -59,9 +59,7 @@ def describe(
 ) -> tuple[CodeDescription, ...]:
     """One description per code of the facet, in code order."""
     known = codes.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN))
-    members = known.select("user_id", code=pl.col(facet)).join(
-        votes.likes.select("user_id"), on="user_id", how="semi"
-    )
+    members = known.select("user_id", code=pl.col(facet)).join(votes.likes.select("user_id"), on="user_id", how="semi")
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
     spelling = dict(_spelling(dataset).iter_rows())
     words = _over_represented(votes.words, members, config, config.words)
@@ -149,21 +147,14 @@ def _item_words(dataset: Dataset) -> pl.DataFrame:
 
 def _spelling(dataset: Dataset) -> pl.DataFrame:
     """key, word: how a key is written in the catalogue; attributes before titles, then the alphabet."""
-    return (
-        _spelled(dataset)
-        .sort("rank", "word")
-        .group_by("key", maintain_order=True)
-        .agg(pl.col("word").first())
-    )
+    return _spelled(dataset).sort("rank", "word").group_by("key", maintain_order=True).agg(pl.col("word").first())
 
 
 def _spelled(dataset: Dataset) -> pl.DataFrame:
     """item_id, word, key, rank: the values of the attribute columns in their order, then title words."""
     names = [name for name in dataset.info.attributes if name in dataset.items.columns]
     pieces = [
-        dataset.items.select(
-            "item_id", word=pl.col(name).cast(pl.String).str.split(SEPARATOR), rank=pl.lit(rank)
-        )
+        dataset.items.select("item_id", word=pl.col(name).cast(pl.String).str.split(SEPARATOR), rank=pl.lit(rank))
         for rank, name in enumerate(names)
     ]
     title_words = pl.col("title").str.extract_all(_WORD.pattern)

@@ -12,9 +12,7 @@ from training.export.verify import PROFILES
 from training.recommender.codes import UNKNOWN
 
 
-def publish_release(
-    release_dir: Path, bank: Bank, activate: bool = True, progress: Progress | None = None
-) -> Manifest:
+def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progress: Progress | None = None) -> Manifest:
     """Write the records of a release beside the others, verified; then, with `activate`, move the pointer.
 
     Raises ReleaseError for a directory that is unsound, and what the bank raises; the active release is
@@ -28,18 +26,14 @@ def publish_release(
     fields = sorted((field for field in manifest.fields if field.slot is not None), key=lambda f: f.slot or 0)
     names = [field.name for field in fields]
     if profiles.columns != ["user_id", "row", *names] or profiles.height != manifest.users:
-        raise ReleaseError(
-            f"{file}: its columns or number of users differ from the manifest; export it again"
-        )
+        raise ReleaseError(f"{file}: its columns or number of users differ from the manifest; export it again")
     rows = profiles["row"].to_numpy().astype(np.uint32)
     codes = np.empty((profiles.height, len(names)), dtype=np.uint16)
     for slot, field in enumerate(fields):
         codes[:, slot] = profiles[field.name].to_numpy()
         wrong = (codes[:, slot] != UNKNOWN) & (codes[:, slot].astype(np.int64) + 1 >= field.size)
         if wrong.any():
-            raise ReleaseError(
-                f"{file}: column {field.name}: a code is over {field.size - 2}; export it again"
-            )
+            raise ReleaseError(f"{file}: column {field.name}: a code is over {field.size - 2}; export it again")
     tables = [field.size for field in manifest.fields if field.source == "user_row"]
     if rows.size and int(rows.max()) >= (tables[0] if tables else 1):
         raise ReleaseError(f"{file}: column row: a row is beyond the recommender's users; export it again")

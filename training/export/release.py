@@ -62,9 +62,7 @@ def write_release(
     return manifest, difference
 
 
-def _write(
-    beside: Path, fitted: FittedRecommender, origin: Origin, config: ExportConfig, now: datetime
-) -> Manifest:
+def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: ExportConfig, now: datetime) -> Manifest:
     catalogue, roles = catalogue_of(fitted), roles_of(fitted.encoder)
     (beside / SCORER).write_bytes(folded_onnx(fold(fitted.model, roles, catalogue.rows), roles))
     write_items(catalogue.ids, beside / ITEMS)

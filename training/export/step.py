@@ -1,6 +1,7 @@
 """The export step: RUN/fit and RUN/quantize become RUN/release."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", seed: int) -> dict[str, Any]:
-    """Write the release into `out` and return its figures. Nothing else may be put into the directory later.
+    """Write the release into `out` and return its figures. No other file may stand beside it when it is used.
 
     Raises ExportError when the graph is off by more than 1e-5, DataError for a missing result of an earlier
     step.
@@ -34,7 +35,13 @@ def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", se
         codebooks=run / "quantize" / CODEBOOKS if codes is not None else None,
         details={"run_seed": seed},
     )
-    manifest, difference = write_release(out, fitted, origin, config.export)
+    built = out / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    manifest, difference = write_release(built, fitted, origin, config.export)
+    # The run keeps a mark of its own in `out`, and a release must be alone in its directory while it is verified.
+    for file in built.iterdir():
+        file.replace(out / file.name)
+    built.rmdir()
     return {
         "release": manifest.release,
         "users": manifest.users,

@@ -42,13 +42,9 @@ def catalogue_of(fitted: FittedRecommender) -> Catalogue:
     trained = encoder.fields[encoder.positions("item_row")[0]].values or ()
     known = pl.DataFrame({"item_id": trained}, schema={"item_id": pl.String})
     fresh = items.select("item_id").join(known, on="item_id", how="anti").sort("item_id")
-    listed = pl.concat([known, fresh]).join(
-        items.drop("title"), on="item_id", how="left", maintain_order="left"
-    )
+    listed = pl.concat([known, fresh]).join(items.drop("title"), on="item_id", how="left", maintain_order="left")
     columns = [rows_of_values(listed["item_id"], trained)]
-    columns += [
-        rows_of_values(listed[encoder.fields[p].name], encoder.fields[p].values or ()) for p in places
-    ]
+    columns += [rows_of_values(listed[encoder.fields[p].name], encoder.fields[p].values or ()) for p in places]
     rows = np.stack(columns, axis=1)
     said = rows.any(axis=1)  # an item of which no field is known is an unknown item
     return Catalogue(

@@ -33,9 +33,7 @@ def verify_release(directory: Path, fitted: FittedRecommender, rows: int) -> flo
     served = _score(directory, manifest, sample)
     difference = float(np.abs(served - fitted.predict(sample)).max())
     if not difference <= TOLERANCE:  # a NaN is refused as well
-        raise ExportError(
-            f"{directory / SCORER}: off by {difference:.2e} from torch, over {TOLERANCE:g}; not released"
-        )
+        raise ExportError(f"{directory / SCORER}: off by {difference:.2e} from torch, over {TOLERANCE:g}; not released")
     return difference
 
 
@@ -76,9 +74,7 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
         codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(65535)).to_numpy()
         feed["slots"] = (codes + 1) % 65536
     if manifest.contexts:
-        feed["context"] = np.stack(
-            [_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1
-        )
+        feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
     scores: NDArray[np.float32] = session.run(["probability"], feed)[0]
     return scores

@@ -96,8 +96,7 @@ class CodeTable:
         if kind == "random":
             users = self.frame.select(pl.col("user_id").unique().sort())
             drawn = users.with_columns(
-                pl.Series(name, rng.integers(0, size, users.height), pl.UInt16)
-                for name, size in self.sizes.items()
+                pl.Series(name, rng.integers(0, size, users.height), pl.UInt16) for name, size in self.sizes.items()
             )
             return replace(self, frame=self._placed(drawn, ["user_id"]))
         if kind == "shuffled":
@@ -117,9 +116,7 @@ class CodeTable:
     def _placed(self, codes: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         """This table's lines with the facet columns of `codes`."""
         lines = self.frame.select("user_id", "fold")
-        return lines.join(codes, on=keys, how="left", maintain_order="left").select(
-            "user_id", "fold", *self.sizes
-        )
+        return lines.join(codes, on=keys, how="left", maintain_order="left").select("user_id", "fold", *self.sizes)
 
 
 def _json(file: Path) -> dict[str, Any]:

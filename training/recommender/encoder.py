@@ -65,9 +65,7 @@ class FieldEncoder(_Frozen):
             fields.clear()
         fields.append(EncodedField(name="item_id", source="item_row", values=_values(train, "item_id")))
         fields += [_categories(train, name, "item") for name in by_role["item"]]
-        fields += [
-            EncodedField(name=name, source="code", codes=code_sizes[name]) for name in sorted(code_sizes)
-        ]
+        fields += [EncodedField(name=name, source="code", codes=code_sizes[name]) for name in sorted(code_sizes)]
         fields += [_categories(train, name, "user") for name in sorted(by_role["user"])]
         fields += [_categories(train, name, "context") for name in by_role["context"]]
         _refuse(fields)
@@ -114,9 +112,7 @@ class FieldEncoder(_Frozen):
         except ValidationError as error:
             raise DataError(f"{file}: {error.errors()[0]['msg']}; run `userip fit` again") from None
         if encoder.split_hash != split_hash:
-            raise SplitMismatchError(
-                f"{file}: was made from another split of the data; run `userip fit` again"
-            )
+            raise SplitMismatchError(f"{file}: was made from another split of the data; run `userip fit` again")
         return encoder
 
 
@@ -150,11 +146,7 @@ def _categories(frame: pl.DataFrame, name: str, source: Source) -> EncodedField:
 def _refuse(fields: Sequence[EncodedField]) -> None:
     names = [field.name for field in fields]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(
-            f"fields: {', '.join(twice)}: two fields have this name; rename the column or facet"
-        )
+        raise ConfigError(f"fields: {', '.join(twice)}: two fields have this name; rename the column or facet")
     for field in fields:
         if field.source == "user" and field.size > MAX_CODE:
-            raise ConfigError(
-                f"fields: {field.name}: {field.size - 1} values; a user field has at most 65534"
-            )
+            raise ConfigError(f"fields: {field.name}: {field.size - 1} values; a user field has at most 65534")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from models.dcn import DCN, DCNShape
 from training.data.dataset import Dataset
 from training.errors import ConfigError, EmptyDataError
+from training.profiles.folds import fold_of_rows
 from training.progress import track
 from training.recommender.codes import CodeTable
 from training.recommender.config import RecommenderConfig
@@ -82,9 +83,7 @@ def fit_recommender(
     train, valid = dataset.rows("train"), dataset.rows("valid")
     for part, rows in (("train", train), ("valid", valid)):
         if rows.height < 2 or rows["label"].n_unique() < 2:
-            raise EmptyDataError(
-                f"{part} rows: {rows.height}, all of one label; more data or another split is needed"
-            )
+            raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
 
     train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
@@ -129,8 +128,6 @@ def encode_rows(
     if codes is not None:
         users = interactions["user_id"]
         if cross_fitted and codes.folds > 1:
-            from training.profiles.folds import fold_of_rows
-
             code_rows = codes.rows_of(users, fold_of_rows(interactions, codes.folds, codes.fold_seed))
         else:
             code_rows = codes.rows_of(users)
@@ -190,9 +187,7 @@ def _loop(
         order = torch.randperm(len(train[0]))
         rows, labels = hide(train[0])[order], train[1][order]
         losses = []
-        for batch, wanted in zip(
-            torch.split(rows, config.batch), torch.split(labels, config.batch), strict=True
-        ):
+        for batch, wanted in zip(torch.split(rows, config.batch), torch.split(labels, config.batch), strict=True):
             if len(batch) < 2:
                 continue  # BatchNorm has no variance of one row
             optimiser.zero_grad()

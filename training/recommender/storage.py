@@ -47,9 +47,5 @@ def read_recommender(directory: Path, dataset: Dataset, codes: CodeTable | None)
         raise DataError(f"{file}: not found; run `userip fit` first") from None
     except (SafetensorError, KeyError, ValidationError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{file}: not a recommender of these fields ({reason}); run `userip fit` again"
-        ) from None
-    return FittedRecommender(
-        model.eval(), encoder, choose_codes(codes, config, seed), config, dataset, seed, ()
-    )
+        raise DataError(f"{file}: not a recommender of these fields ({reason}); run `userip fit` again") from None
+    return FittedRecommender(model.eval(), encoder, choose_codes(codes, config, seed), config, dataset, seed, ())

@@ -10,8 +10,11 @@ import torch
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
 from training.data.dataset import Dataset
 from training.errors import ConfigError, EmptyDataError
+from training.profiles.folds import fold_of_rows
+from training.recommender.codes import CodeTable
 from training.recommender.config import RecommenderConfig
-from training.recommender.fit import FittedRecommender, fit_recommender
+from training.recommender.encoder import FieldEncoder
+from training.recommender.fit import FittedRecommender, encode_rows, fit_recommender
 
 QUICK = RecommenderConfig(codes="none", batch=128, lr=5e-3, epochs=30)
 
@@ -80,6 +83,23 @@ def test_codes_carry_taste_to_users_never_trained_on(cold: Dataset) -> None:
         aucs[kind] = fit_recommender(cold, codes, config, seed=0).evaluate(test)["auc"]
     assert aucs["profile"] > 0.8
     assert max(aucs["none"], aucs["constant"], aucs["shuffled"]) < 0.65
+
+
+def test_train_rows_take_the_code_made_without_their_fold(cold: Dataset) -> None:
+    """A code inferred from a row's own label would poison the model: each train row gets its fold's code."""
+    full = toy_codes(cold)
+    table = [
+        full.frame.with_columns(fold=pl.lit(fold, pl.Int8), hobby=pl.lit(fold + 1, pl.UInt16)) for fold in (-1, 0, 1)
+    ]
+    codes = CodeTable(pl.concat(table), full.sizes, folds=2, fold_seed=11)
+    encoder = FieldEncoder.fit(cold, codes.sizes, user_field=True)
+    place = [field.name for field in encoder.fields].index("hobby")
+    train = cold.rows("train")
+    crossed = encode_rows(train, cold, encoder, codes, cross_fitted=True)[:, place]
+    assert (crossed == fold_of_rows(train, 2, 11).to_numpy() + 2).all()
+    assert set(crossed) == {2, 3}
+    assert set(encode_rows(train, cold, encoder, codes)[:, place]) == {1}
+    assert set(encode_rows(cold.rows("valid"), cold, encoder, codes)[:, place]) == {1}
 
 
 def test_unknown_rows_are_trained(cold: Dataset) -> None:

@@ -81,9 +81,7 @@ def test_no_rows_have_no_figures() -> None:
     ("model", "base", "reported"),
     [(0.6269, 0.6214, 4.5548), (0.8184, 0.8167, 0.5336), (0.7393, 0.7317, 3.2755), (0.7314, 0.7287, 1.1937)],
 )
-def test_relative_auc_improvement_gives_the_papers_numbers(
-    model: float, base: float, reported: float
-) -> None:
+def test_relative_auc_improvement_gives_the_papers_numbers(model: float, base: float, reported: float) -> None:
     """Clothing, Movies, Games over DCN and Yelp over PNN, within .03 points (their inputs are rounded)."""
     assert rela_impr_auc(model, base) == pytest.approx(reported, abs=0.03)
 
@@ -92,8 +90,6 @@ def test_relative_auc_improvement_gives_the_papers_numbers(
     ("model", "base", "reported"),
     [(0.5126, 0.5322, 3.8199), (0.4566, 0.4582, 0.3482), (0.7285, 0.7744, 6.2992), (0.5558, 0.5574, 0.2879)],
 )
-def test_relative_logloss_improvement_gives_the_papers_numbers(
-    model: float, base: float, reported: float
-) -> None:
+def test_relative_logloss_improvement_gives_the_papers_numbers(model: float, base: float, reported: float) -> None:
     """The same four sets, within .03 points."""
     assert rela_impr_logloss(model, base) == pytest.approx(reported, abs=0.03)

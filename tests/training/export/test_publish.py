@@ -1,0 +1,89 @@
+"""A release's records in a real bank, the default one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bank.errors import ReleaseError
+from bank.manifest import Manifest, read_manifest, sha256_of
+from bank.record import UNKNOWN_CODE
+from bank.urls import open_bank
+from tests.training.toy import FIELDS, toy_codes, toy_dataset
+from training.export.config import ExportConfig
+from training.export.publish import publish_release
+from training.export.release import Origin, write_release
+from training.recommender.config import RecommenderConfig
+from training.recommender.fit import fit_recommender
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    dataset = toy_dataset(tmp_path / "set", split="users", fields=FIELDS, users=60)
+    config = RecommenderConfig(batch=128, epochs=1)
+    fitted = fit_recommender(dataset, toy_codes(dataset), config, seed=0)
+    write_release(tmp_path / "release", fitted, Origin("userip", {}, ""), ExportConfig())
+    return tmp_path / "release"
+
+
+def test_every_profile_is_found_again(release: Path, tmp_path: Path) -> None:
+    """Row and codes of every line of profiles.parquet, under the release's name, which becomes active."""
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    manifest = publish_release(release, bank)
+    assert bank.active() == manifest.release
+    profiles = pl.read_parquet(release / "profiles.parquet")
+    found = bank.get_many(manifest.release, profiles["user_id"].to_list())
+    assert [(record.row, *record.codes) for record in found] == list(profiles.drop("user_id").iter_rows())  # type: ignore[union-attr]
+    assert bank.get_many(manifest.release, ["nobody"]) == [None]
+    bank.close()
+
+
+def test_without_activation_the_pointer_stays(release: Path, tmp_path: Path) -> None:
+    """`--no-activate`: the records are there, the active release is as it was."""
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    manifest = publish_release(release, bank, activate=False)
+    assert bank.active() is None
+    assert [info.name for info in bank.releases()] == [manifest.release]
+    bank.close()
+
+
+def _rewrite(release: Path, profiles: pl.DataFrame) -> None:
+    """Put other profiles into the release, hash included, as a faulty exporter would."""
+    profiles.write_parquet(release / "profiles.parquet")
+    raw = json.loads((release / "manifest.json").read_text())
+    raw["files"]["profiles.parquet"] = sha256_of(release / "profiles.parquet")
+    (release / "manifest.json").write_text(Manifest.model_validate_json(json.dumps(raw)).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hobby": pl.lit(3, pl.UInt16)}, "column hobby"),
+        ({"row": pl.lit(61, pl.UInt32)}, "column row"),
+        ({"more": pl.lit(0, pl.UInt16)}, "columns"),
+    ],
+)
+def test_impossible_profiles_are_not_published(
+    release: Path, tmp_path: Path, change: dict[str, pl.Expr], message: str
+) -> None:
+    """A code beyond its codebook, a row beyond the users, other columns: the bank stays empty."""
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    _rewrite(release, pl.read_parquet(release / "profiles.parquet").with_columns(**change))
+    with pytest.raises(ReleaseError, match=message):
+        publish_release(release, bank)
+    assert bank.releases() == []
+    bank.close()
+
+
+def test_unknown_codes_pass(release: Path, tmp_path: Path) -> None:
+    """65535 is no code beyond the codebook: it is how a record says unknown."""
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    unknown = pl.lit(UNKNOWN_CODE, pl.UInt16)
+    _rewrite(release, pl.read_parquet(release / "profiles.parquet").with_columns(hobby=unknown))
+    name = publish_release(release, bank).release
+    record = bank.get_many(name, ["u0"])[0]
+    assert np.uint16(record.codes[1]) == UNKNOWN_CODE  # type: ignore[union-attr]
+    assert read_manifest(release).release == name
+    bank.close()

@@ -1,0 +1,80 @@
+"""The export step: from RUN/quantize and RUN/fit to RUN/release."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bank.manifest import read_manifest
+from tests.training.toy import toy_codes, toy_dataset
+from training.data.dataset import Dataset
+from training.errors import DataError
+from training.export.config import ExportConfig
+from training.export.step import run_export
+from training.recommender.config import RecommenderConfig
+from training.recommender.step import run_fit
+
+
+def _config(codes: str) -> Any:  # noqa: ANN401  (stands for TrainConfig, of which two parts are read)
+    return SimpleNamespace(fit=RecommenderConfig(batch=128, epochs=1, codes=codes), export=ExportConfig())  # type: ignore[arg-type]
+
+
+def _run(dataset: Dataset, run: Path, codes: str) -> Path:
+    for step in ("quantize", "fit"):
+        (run / step).mkdir(parents=True)
+    table = toy_codes(dataset)
+    table.frame.write_parquet(run / "quantize" / "codes.parquet")
+    summary = {"facets": list(table.facets), "split_hash": dataset.split_hash, "method": "userip"}
+    (run / "quantize" / "quantize.json").write_text(json.dumps(summary))
+    (run / "quantize" / "codebooks.safetensors").write_bytes(b"codebooks")
+    (run / "config.toml").write_text("seed = 1\n")
+    run_fit(dataset, run, run / "fit", _config(codes), seed=1)
+    return run
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy_dataset(tmp_path_factory.mktemp("toy") / "set", split="users", users=60)
+
+
+@pytest.mark.parametrize(
+    ("codes", "method"),
+    [("profile", "userip"), ("none", "dcn"), ("constant", "constant"), ("shuffled", "shuffled")],
+)
+def test_a_run_becomes_a_release(dataset: Dataset, tmp_path: Path, codes: str, method: str) -> None:
+    """With the profile's codes, none, or a control; metrics, configuration and codebooks come along."""
+    run = _run(dataset, tmp_path, codes)
+    (run / "release").mkdir()
+    figures = run_export(dataset, run, run / "release", _config(codes), seed=1)
+    manifest = read_manifest(run / "release")
+    assert manifest.release == figures["release"]
+    assert manifest.release.startswith(f"toy-{method}-")
+    assert figures["largest_difference_from_torch"] <= 1e-5
+    assert manifest.metrics == json.loads((run / "fit" / "metrics.json").read_text())
+    assert (run / "release" / "config.toml").read_text() == "seed = 1\n"
+    assert ("codebooks.safetensors" in manifest.files) == (codes != "none")
+    hobby = pl.read_parquet(run / "release" / "profiles.parquet")
+    if codes == "constant":
+        assert hobby["hobby"].unique().to_list() == [0]
+
+
+def test_an_interrupted_attempt_is_written_over(dataset: Dataset, tmp_path: Path) -> None:
+    """The run's own mark in RUN/release.partial is left to it; half a release from before is replaced."""
+    run, out = _run(dataset, tmp_path, "none"), tmp_path / "release.partial"
+    (out / "built").mkdir(parents=True)
+    (out / "built" / "scorer.onnx").write_bytes(b"half")
+    (out / "scorer.onnx").write_bytes(b"half")
+    (out / "started").write_text("mark")
+    run_export(dataset, run, out, _config("none"), seed=1)
+    assert (out / "started").read_text() == "mark"
+    (out / "started").unlink()
+    assert read_manifest(out).users == 60
+
+
+def test_a_missing_step_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    """Export before fit says which command comes first."""
+    with pytest.raises(DataError, match="userip fit"):
+        run_export(dataset, tmp_path, tmp_path / "release", _config("none"), seed=1)
