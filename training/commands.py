@@ -1,0 +1,130 @@
+"""The commands `userip train`, its five steps, `publish`, `infer-new` and `evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.config import TrainConfig, load_config
+from training.data.dataset import Dataset
+from training.run import STEPS, read_step, run_step, set_up_logging
+
+DatasetPath = Annotated[Path, typer.Option("--dataset", help="A data set directory, as `userip prepare` writes it.")]
+RunPath = Annotated[Path, typer.Option("--out", help="The run directory. Finished steps in it are kept.")]
+Preset = Annotated[str, typer.Option(help="quick, default (also: practical), paper or released.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, as infer.steps=6. Repeatable.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one per core.")]
+
+
+def train(
+    dataset: DatasetPath,
+    out: RunPath,
+    preset: Preset = "default",
+    config: ConfigFile = None,
+    setting: Settings = None,
+    seed: Seed = 0,
+    threads: Threads = 0,
+) -> None:
+    """All five steps in turn."""
+    opened, resolved = _prepare(dataset, preset, config, setting, threads)
+    for step in STEPS:
+        run_step(step, opened, out, resolved, seed)
+    _report(out, dataset)
+
+
+def _step(name: str) -> object:
+    def command(
+        dataset: DatasetPath,
+        out: RunPath,
+        preset: Preset = "default",
+        config: ConfigFile = None,
+        setting: Settings = None,
+        seed: Seed = 0,
+        threads: Threads = 0,
+    ) -> None:
+        opened, resolved = _prepare(dataset, preset, config, setting, threads)
+        run_step(name, opened, out, resolved, seed)
+
+    return command
+
+
+language = _step("language")
+infer = _step("infer")
+quantize = _step("quantize")
+fit = _step("fit")
+export = _step("release")
+
+
+def _prepare(
+    dataset: Path, preset: str, config: Path | None, setting: list[str] | None, threads: int
+) -> tuple[Dataset, TrainConfig]:
+    import torch
+
+    set_up_logging()
+    if threads:
+        torch.set_num_threads(threads)
+    return Dataset.open(dataset), load_config(preset, config, setting or ())
+
+
+def _report(out: Path, dataset: Path) -> None:
+    """What came out, in a few lines, and what to do next."""
+    fitted = read_step(out / "fit")
+    quantized = read_step(out / "quantize")
+    if fitted is None or quantized is None:
+        return
+    test = fitted["figures"]["test"]
+    print(f"test AUC {test['auc']:.4f}, logloss {test['logloss']:.4f}")
+    for facet in quantized["figures"]["facets"]:
+        print(f"codebook {facet['name']}: {facet['perplexity']:.1f} of {facet['size']} codes in use")
+    print(f"next: userip publish --release {out / 'release'} --bank lmdb://{out.resolve() / 'bank'}")
+
+
+def publish(
+    release: Annotated[Path, typer.Option(help="A release directory: RUN/release.")],
+    bank: Annotated[str, typer.Option(help="lmdb:///path, redis://, rediss:// or redis+cluster://.")],
+    activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
+) -> None:
+    """Records beside the old ones, verified, then the pointer."""
+    from bank.urls import open_bank
+    from training.export.publish import publish_release
+
+    opened = open_bank(bank)
+    try:
+        manifest = publish_release(release, opened, activate)
+    finally:
+        opened.close()
+    state = "active" if activate else "published, not active"
+    print(f"{manifest.release}: {manifest.users:,} users {state}")
+    print(f"next: userip serve --release {release} --bank {bank}")
+
+
+def infer_new(
+    run: Annotated[Path, typer.Option(help="The run directory whose release is served.")],
+    interactions: Annotated[Path, typer.Option(help="Parquet or CSV: user_id, item_id, label or rating, timestamp.")],
+    bank: Annotated[str, typer.Option(help="The bank that the service reads.")],
+    positive_above: Annotated[
+        float | None, typer.Option(help="A rating above this is positive. Default: as in training.")
+    ] = None,
+) -> None:
+    """E steps alone, codebooks frozen, for the users of the file; their records go into the active release."""
+    from training.fold_in import fold_in_file
+
+    set_up_logging()
+    fold_in_file(run, interactions, bank, positive_above)
+
+
+def evaluate(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option("--out", help="The report directory. Finished rows in it are kept.")],
+    preset: Annotated[str, typer.Option(help="quick or full.")] = "full",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the recommender.")] = 3,
+    config: ConfigFile = None,
+    setting: Settings = None,
+) -> None:
+    """The codes against none, constant, random and shuffled ones."""
+    from training.evaluate import evaluate_dataset
+
+    set_up_logging()
+    evaluate_dataset(dataset, out, preset, seeds, config, setting or ())

@@ -1,0 +1,101 @@
+"""Histories as flat arrays: who interacted with what, and whether it was liked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Interactions of U users, oldest first, user u at [offsets[u], offsets[u + 1]).
+
+    offsets int64 [U + 1]; items int64 [n], a row of the catalogue each; liked bool [n]
+    """
+
+    offsets: Ints
+    items: Ints
+    liked: Bools
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ints:
+        """Interactions per user: int64 [U]."""
+        return np.diff(self.offsets)
+
+    @property
+    def owner(self) -> Ints:
+        """The user of every interaction: int64 [n]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def keep(self, mask: Bools) -> "Histories":
+        """The same users with those interactions only where `mask` [n] is true."""
+        counts = np.bincount(self.owner[mask], minlength=len(self))
+        return Histories(np.concatenate([[0], np.cumsum(counts)]), self.items[mask], self.liked[mask])
+
+    def of(self, users: Ints) -> "Histories":
+        """The histories of `users` [B], in that order; a user may stand there twice."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        take = np.repeat(self.offsets[users] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Histories(offsets, self.items[take], self.liked[take])
+
+    def then(self, other: "Histories") -> "Histories":
+        """These users, then those of `other`."""
+        return Histories(
+            np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
+            np.concatenate([self.items, other.items]),
+            np.concatenate([self.liked, other.liked]),
+        )
+
+    def last(self, count: int) -> "Histories":
+        """The last `count` interactions of every user."""
+        from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.items))
+        return self.keep(from_end <= count)
+
+    def sample(self, count: int, generator: np.random.Generator) -> "Histories":
+        """At most `count` interactions of every user, drawn without replacement, in their order."""
+        if not len(self.items) or self.lengths.max() <= count:
+            return self
+        return self.keep(self.ranks(generator) < count)
+
+    def ranks(self, generator: np.random.Generator) -> Ints:
+        """A random order of every user's own interactions: rank 0 .. length - 1, int64 [n]."""
+        order = np.lexsort((generator.random(len(self.items)), self.owner))
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[order] = np.arange(len(order)) - np.repeat(self.offsets[:-1], self.lengths)
+        return ranks
+
+
+def catalogue_rows(items: pl.DataFrame, item_ids: pl.Series) -> pl.Series:
+    """The row of every item id in `items`, null where it is not in the catalogue."""
+    index = items.select("item_id").with_row_index("row")
+    return item_ids.to_frame("item_id").join(index, on="item_id", how="left", maintain_order="left")["row"]
+
+
+def histories_of(rows: pl.DataFrame, items: pl.DataFrame, users: Sequence[str]) -> Histories:
+    """Histories of `users`, in that order, from rows (`user_id, item_id, label`) that are in time order.
+
+    Items that the catalogue does not know are left out; a user without rows has an empty history.
+    """
+    order = pl.DataFrame({"user_id": users}, schema={"user_id": pl.String}).with_row_index("user")
+    known = (
+        rows.select("user_id", "item_id", "label")
+        .with_columns(row=catalogue_rows(items, rows["item_id"]))
+        .drop_nulls("row")
+        .join(order, on="user_id", how="inner", maintain_order="left")
+        .sort("user", maintain_order=True)
+    )
+    counts = np.bincount(known["user"].to_numpy(), minlength=len(users))
+    return Histories(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        known["row"].to_numpy().astype(np.int64),
+        known["label"].to_numpy().astype(np.bool_),
+    )
