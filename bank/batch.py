@@ -35,13 +35,8 @@ class Batch:
         users_per_bucket: int,
     ) -> "Batch":
         """Check and lay out; rows [n], codes [n, slots]. Raises PublishError saying where it is bad."""
+        check_input(user_ids, rows, codes)
         count = len(user_ids)
-        if rows.shape != (count,):
-            raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
-        if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
-            raise PublishError(f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots")
-        _check_range("rows", rows, np.uint32)
-        _check_range("codes", codes, np.uint16)
         buckets = -(-count // users_per_bucket) or 1
         layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
         values = encode_many(tags[order], rows[order], codes[order])
@@ -65,6 +60,17 @@ class Batch:
         """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
         generator = np.random.default_rng()
         return np.sort(generator.choice(len(self), size=min(size, len(self)), replace=False))
+
+
+def check_input(user_ids: Sequence[str], rows: NDArray[np.uint32], codes: NDArray[np.uint16]) -> None:
+    """Raise PublishError unless rows [n] and codes [n, slots] match the users and fit their types."""
+    count = len(user_ids)
+    if rows.shape != (count,):
+        raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
+    if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
+        raise PublishError(f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots")
+    _check_range("rows", rows, np.uint32)
+    _check_range("codes", codes, np.uint16)
 
 
 def _lay_out(

@@ -17,12 +17,13 @@ from bank.keys import LAYOUT_VERSION
 from bank.lmdb_env import LAYOUT_KEY, LmdbEnvironment, get, key_of
 from bank.lmdb_reader import read_names, record_prefix
 from bank.protocol import Leftover, Progress
-from bank.release_meta import new_attempt, now, published_elsewhere, taken_over, verification_failed
+from bank.release_meta import now, published_elsewhere, taken_over, verification_failed
 
 if TYPE_CHECKING:
     from bank.lmdb_env import Transaction
 
 _PREFIX: Final = b"m:attempt:"
+_NEXT_KEY: Final = b"m:next"
 _CHUNK: Final = 1 << 17  # users per transaction: other writers wait for a chunk, not for a release
 _SAMPLE: Final = 4096
 
@@ -47,21 +48,24 @@ class Attempts:
 
         Raises PublishError if another publisher is at work on the release.
         """
-        attempt, seen = new_attempt(), None
+        seen: float | None = None
 
-        def step(txn: "Transaction") -> float | None:
+        def step(txn: "Transaction") -> str | float:
             for found in _all(txn).values():
                 if found.release == release and self._is_alive(found):
                     return found.beat
+            # Numbered upwards: new records come behind all others, where LMDB fills its pages to the brim.
+            attempt = (get(txn, _NEXT_KEY) or b"00000001").decode()
+            txn.put(_NEXT_KEY, b"%08x" % (int(attempt, 16) + 1))
             txn.put(LAYOUT_KEY, b"%d" % LAYOUT_VERSION)
             _put(txn, attempt, _Attempt(release=release, started=now(), beat=time.time()))
-            return None
+            return attempt
 
-        while (beat := self._env.write(step)) is not None:
+        while not isinstance(attempt := self._env.write(step), str):
             # Killed or at work? A publisher at work gives another sign of life before the lease ends.
-            if seen is not None and beat != seen:
+            if seen is not None and attempt != seen:
                 raise PublishError(published_elsewhere(self._env.where, release))
-            seen = beat
+            seen = attempt
             time.sleep(min(0.2, self._lease_s / 10))
         self.delete_dead(release)
         return attempt
@@ -72,7 +76,6 @@ class Attempts:
         values = batch.records()
         for start in range(0, len(batch), _CHUNK):
             piece = slice(start, start + _CHUNK)
-            # Keys come sorted, and as a rule behind all others: pages are filled to the brim.
             items = list(zip(keys[piece].tolist(), values[piece].tolist(), strict=True))
 
             def step(txn: "Transaction", items: list[tuple[bytes, bytes]] = items) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.batch import Batch
+from bank.batch import Batch, check_input
 from bank.errors import BankError, PublishError, UnknownReleaseError
 from bank.keys import (
     ATTEMPTS_KEY,
@@ -158,7 +158,8 @@ class RedisBank:
     ) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
-        size = record_bytes(codes.shape[-1])
+        check_input(user_ids, rows, codes)
+        size = record_bytes(codes.shape[1])
         per_bucket = self._run(lambda client: users_per_bucket(client, size))
         batch = Batch.of(user_ids, rows, codes, per_bucket)
         if self.active() == release:

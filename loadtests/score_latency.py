@@ -24,13 +24,9 @@ VARIANTS = 500  # different bodies, so that nothing is answered from a cache by 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print p50, p95, p99 in milliseconds, requests per second, and answers by profile."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument(
-        "--release", type=Path, required=True, help="directory to take item and user ids from"
-    )
+    parser.add_argument("--release", type=Path, required=True, help="directory to take item and user ids from")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=1)

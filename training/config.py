@@ -75,6 +75,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
             "metric": "plain", "click_weight": 0.0, "update": "gradient", "alpha": 1e-3, "beta": 1e-3,
             "gamma": 1e-3, "reduction": "mean", "balance": False, "rounds": 2, "revive_share": 0.0,
         },
+        "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
     },
     # The released code: no surrogate, no commitment, an online k-means of z that starts near zero.
     "released": {
@@ -89,6 +90,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
             "beta": 0.0, "gamma": 1.0, "reduction": "mean", "surrogate": False, "balance": False, "rounds": 2,
             "revive_share": 0.0,
         },
+        "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
     },
 }  # fmt: skip
 

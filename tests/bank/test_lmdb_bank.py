@@ -52,6 +52,7 @@ def test_space_is_used_again(tmp_path: Path) -> None:
             bank.activate(f"r{number}")
             bank.prune()
             sizes.append((tmp_path / "bank" / "data.mdb").stat().st_size)
+        print(sizes)
         assert sizes[-1] == sizes[4]
         assert [info.name for info in bank.releases()] == ["r6", "r7"]
 

@@ -1,4 +1,8 @@
-"""Settings of the recommender (METHOD 2.10; the defaults are those of the paper's stack)."""
+"""Settings of the recommender (METHOD 2.10).
+
+Rate, weight decay and dropout are those that validation AUC chose for the plain DCN on three real sets; with the
+paper's own (preset `paper`: .001, 1e-6, .2) it stays half a point of AUC below a logistic regression.
+"""
 
 from typing import Annotated, Literal
 
@@ -27,10 +31,10 @@ class RecommenderConfig(BaseModel):
     embedding: Annotated[int, Field(ge=1, le=1024)] = 8
     cross_layers: Annotated[int, Field(ge=0, le=32)] = 3
     mlp: tuple[Annotated[int, Field(ge=1)], ...] = (16, 16)
-    dropout: Share = 0.2
-    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    dropout: Share = 0.5
+    lr: Annotated[float, Field(gt=0.0)] = 1e-2
     batch: Annotated[int, Field(ge=2)] = 2048
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0.0)] = 3e-4
     epochs: Annotated[int, Field(ge=1)] = 50
     patience: Annotated[int, Field(ge=1)] = 3
     id_dropout: Share = 0.1
