@@ -4,6 +4,7 @@ m:layout            key layout version
 m:history           JSON list of release names; the first is the active one
 m:release:NAME      JSON of ReleaseMeta
 m:attempt:ATTEMPT   JSON of an attempt that is being written, or of records to be deleted
+m:next              the next attempt, 8 hexadecimal digits
 r ATTEMPT PLACE     record; attempt 4 bytes, place = bucket and field, 8 bytes, both big-endian
 """
 

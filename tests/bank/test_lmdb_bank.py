@@ -52,8 +52,8 @@ def test_space_is_used_again(tmp_path: Path) -> None:
             bank.activate(f"r{number}")
             bank.prune()
             sizes.append((tmp_path / "bank" / "data.mdb").stat().st_size)
-        print(sizes)
-        assert sizes[-1] == sizes[4]
+        assert sizes[-1] <= 1.05 * sizes[2]  # three releases: active, previous, and the one being written
+        assert sizes[2] <= 3 * 20_000 * 45  # pages are filled, from the second release on as well
         assert [info.name for info in bank.releases()] == ["r6", "r7"]
 
 
