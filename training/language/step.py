@@ -101,6 +101,15 @@ def load_language(directory: Path, path: str | None, dtype: str) -> tuple[Frozen
     return lm, reader, fillers
 
 
+def positive_above_of(directory: Path) -> float | None:
+    """The rating above which the run's data set counted an interaction as positive; None: it had labels."""
+    try:
+        value = json.loads((directory / "reader.json").read_bytes())["positive_above"]
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: not found; run `userip train` first") from None
+    return None if value is None else float(value)
+
+
 def _check_columns(config: TrainConfig, catalogue: pl.DataFrame) -> None:
     for facet in config.facets:
         for column in facet.columns:
@@ -120,6 +129,7 @@ def _write(out: Path, dataset: Dataset, config: TrainConfig, catalogue: pl.DataF
         "facets": [facet.model_dump(mode="json") for facet in config.facets],
         "history": config.history.model_dump(mode="json"),
         "attributes": list(dataset.info.attributes),
+        "positive_above": dataset.info.positive_above,
         "fillers": fillers.state(),
         "split_hash": dataset.split_hash,
         "trained_on_sha256": text.hexdigest(),

@@ -39,20 +39,19 @@ def _logistic_regression(dataset: Dataset) -> float:
 
 @pytest.mark.slow
 def test_plain_dcn_on_movielens_latest_small(tmp_path: Path) -> None:
-    """User and item only, rating over 3, random 8:1:1: mean test AUC .79 to .82, near the oracle on each split.
+    """User and item only, rating over 3, random 8:1:1: every fit's test AUC is in .79 to .82, near the oracle.
 
-    The mean over splits, because one split of 9,239 test rows has a standard error of .005: at the paper's
-    settings an independent implementation with the conventions of pytorch-fm is between .787 and .803 too.
+    Four splits of three seeds: one split of 9,239 test rows has a standard error of .005, so a single one that
+    lands inside says little.
     """
     if not SOURCE.is_dir():
         pytest.skip(f"{SOURCE} is not here; set USERIP_TEST_DATA")
-    means = []
     for split in SPLITS:
         dataset = _prepared(tmp_path / f"split{split}", split)
         test = dataset.final_eval()
         fits = [fit_recommender(dataset, None, RecommenderConfig(codes="none"), seed) for seed in SEEDS]
         found = [fitted.evaluate(test) for fitted in fits]
-        means.append(np.mean([figures["auc"] for figures in found]))
-        assert means[-1] == pytest.approx(_logistic_regression(dataset), abs=0.015)
+        assert all(0.79 <= figures["auc"] <= 0.82 for figures in found)
+        mean = np.mean([figures["auc"] for figures in found])
+        assert mean == pytest.approx(_logistic_regression(dataset), abs=0.015)
         assert max(figures["ece"] for figures in found) < 0.06
-    assert 0.79 <= np.mean(means) <= 0.82

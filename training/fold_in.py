@@ -1,0 +1,123 @@
+"""Fold-in: profiles of new or changed users, with language model, codebooks and surrogate frozen."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bank.manifest import Manifest, read_manifest
+from bank.protocol import Bank
+from bank.record import UNKNOWN_CODE, Record
+from bank.urls import open_bank
+from training.config import TrainConfig, load_config
+from training.data.cleaning import deduplicate, label
+from training.data.raw import RawData, RowReport
+from training.data.readers.columns import read_table
+from training.data.readers.table import TableColumns, read_any_table
+from training.errors import ConfigError, DataError
+from training.language.histories import histories_of
+from training.language.step import positive_above_of
+from training.profiles.infer import open_language, open_start
+from training.profiles.inference import Inference
+from training.profiles.state import EMState
+from training.run import read_step
+
+log = logging.getLogger(__name__)
+
+
+def fold_in_file(run: Path, interactions: Path, bank_url: str, positive_above: float | None) -> int:
+    """Infer the users of a Parquet or CSV file and upsert them into the active release. Returns how many.
+
+    The file holds, for each of its users, the whole history that the profile is to rest on: columns user_id and
+    item_id, then label (true, false) or rating, and timestamp if there is one. A user who is in the bank keeps the
+    recommender's row and gets the new codes. Raises ConfigError when the bank serves another release than the run's.
+    """
+    manifest = read_manifest(run / "release")
+    threshold = positive_above_of(run / "language") if positive_above is None else positive_above
+    rows = _read(interactions, threshold)
+    bank = open_bank(bank_url)
+    try:
+        _require_active(bank, manifest, run)
+        records, without = _records(bank, manifest, fold_in(run, rows))
+        bank.upsert(manifest.release, records)
+    finally:
+        bank.close()
+    if without:
+        log.warning("no profile for %d users: none of their items is in the catalogue (%s)", len(without), without[0])
+    print(f"{manifest.release}: {len(records):,} users folded in from {rows.height:,} interactions")
+    return len(records)
+
+
+def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """Codes of all users of rows (user_id, item_id, label), oldest first: user_id and one u16 column per facet.
+
+    Null codes where none of a user's items is in the catalogue.
+    """
+    record = read_step(run / "quantize")
+    if record is None:
+        raise DataError(f"{run / 'quantize'}: not found; run `userip train` first")
+    inference = open_inference(run)
+    users = rows["user_id"].unique().sort().to_list()
+    histories = histories_of(rows, inference.reader.items, users).last(inference.config.history.longest)
+    codes = inference.fold_in(histories, record["seed"]).numpy().astype(np.uint16)
+    known = pl.Series(histories.lengths > 0)
+    return pl.DataFrame({"user_id": users}).with_columns(
+        pl.when(known).then(pl.Series(facet.name, codes[:, j])).alias(facet.name)
+        for j, facet in enumerate(inference.reader.facets)
+    )
+
+
+def open_inference(run: Path) -> Inference:
+    """Everything that RUN froze."""
+    config: TrainConfig = load_config(file=run / "config.toml", environment={})
+    lm, reader, fillers = open_language(run, config)
+    start, choice = open_start(run)
+    files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.rounds + 1)]
+    return Inference(lm, reader, fillers, start, choice, config, tuple(EMState.load(file) for file in files))
+
+
+def _read(file: Path, threshold: float | None) -> pl.DataFrame:
+    """The file's interactions with labels, oldest first."""
+    report = RowReport()
+    columns = read_table(file, report).columns
+    judged = {"label_column": "label"} if "label" in columns else {"rating_column": "rating"}
+    timed = {"time_column": "timestamp"} if "timestamp" in columns else {}
+    raw: RawData = read_any_table(file, RowReport(), TableColumns(**judged, **timed))
+    if raw.interactions.is_empty():
+        raise DataError(f"{file}: no interactions in it")
+    if "label" not in columns and threshold is None:
+        raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
+    labelled = label(deduplicate(raw.interactions), threshold)
+    return labelled.sort("user_id", "timestamp", "item_id")
+
+
+def _require_active(bank: Bank, manifest: Manifest, run: Path) -> None:
+    active = bank.active()
+    if active != manifest.release:
+        raise ConfigError(
+            f"--bank: its active release is {active or 'none'}, {run} made {manifest.release}; "
+            f"run `userip publish --release {run / 'release'}` or `userip activate` first"
+        )
+
+
+def _records(bank: Bank, manifest: Manifest, codes: pl.DataFrame) -> tuple[dict[str, Record], list[str]]:
+    """Records to write, and the users without a known item. What is not a facet's code is kept as it stands."""
+    slot = {facet.name: facet.slot for facet in manifest.facets}
+    if set(slot) != set(codes.columns) - {"user_id"}:
+        raise ConfigError(f"the release has facets {sorted(slot)}, the run {codes.columns[1:]}; export the run again")
+    nobody = Record(0, (UNKNOWN_CODE,) * manifest.slots)
+    records, without = {}, []
+    found = bank.get_many(manifest.release, codes["user_id"].to_list())
+    for before, row in zip(found, codes.iter_rows(named=True), strict=True):
+        user = row.pop("user_id")
+        if None in row.values():
+            without.append(user)
+            continue
+        # A damaged record (RecordError) is written anew, like that of somebody new.
+        record = before if isinstance(before, Record) else nobody
+        values = list(record.codes)
+        for name, code in row.items():
+            values[slot[name]] = code
+        records[user] = Record(record.row, tuple(values))
+    return records, without
