@@ -87,11 +87,17 @@ def publish(
     activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer."""
+    from bank.manifest import read_manifest
     from bank.urls import open_bank
     from training.export.publish import publish_release
 
     opened = open_bank(bank)
     try:
+        # A release's name holds the hash of its content: the same name is the same records, and users may have
+        # been folded in since.
+        if opened.active() == read_manifest(release).release:
+            print(f"{opened.active()}: active already, nothing to do")
+            return
         manifest = publish_release(release, opened, activate)
     finally:
         opened.close()

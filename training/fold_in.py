@@ -12,7 +12,7 @@ from bank.record import UNKNOWN_CODE, Record
 from bank.urls import open_bank
 from training.config import TrainConfig, load_config
 from training.data.cleaning import deduplicate, label
-from training.data.raw import RawData, RowReport
+from training.data.raw import RowReport
 from training.data.readers.columns import read_table
 from training.data.readers.table import TableColumns, read_any_table
 from training.errors import ConfigError, DataError
@@ -83,7 +83,7 @@ def _read(file: Path, threshold: float | None) -> pl.DataFrame:
     columns = read_table(file, report).columns
     judged = {"label_column": "label"} if "label" in columns else {"rating_column": "rating"}
     timed = {"time_column": "timestamp"} if "timestamp" in columns else {}
-    raw: RawData = read_any_table(file, RowReport(), TableColumns(**judged, **timed))
+    raw = read_any_table(file, RowReport(), TableColumns.model_validate(judged | timed))
     if raw.interactions.is_empty():
         raise DataError(f"{file}: no interactions in it")
     if "label" not in columns and threshold is None:
