@@ -61,7 +61,9 @@ class Codebook(torch.nn.Module):
         """
         indices = self.assign(z)
         nearest = self.codes[indices]
-        gate = nearest + z - z.detach() if self.straight_through == "both" else z + (nearest - z).detach()
+        # z - sg[z] is exactly 0, so the forward value is the code to the last bit.
+        chosen = nearest if self.straight_through == "both" else nearest.detach()
+        gate = chosen + (z - z.detach())
         commit = (z - nearest.detach()).square()
         return Quantized(gate, indices, commit.sum(1) if reduction == "sum" else commit.mean(1))
 
@@ -109,6 +111,9 @@ class Codebook(torch.nn.Module):
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """All squared Euclidean distances: a [N, r], b [K, r] -> [N, K]; without the [N, K, r] table."""
+    # Around the origin of b: where all points lie far out, a^2 - 2ab + b^2 would cancel the distances away.
+    origin = b.mean(dim=0)
+    a, b = a - origin, b - origin
     return (a.square().sum(1)[:, None] - 2 * a @ b.T + b.square().sum(1)[None]).clamp(min=0)
 
 

@@ -39,7 +39,7 @@ class HistoryConfig(_Frozen):
     factorised       every item sees the prompt and itself only (METHOD 13.3); else also the items before it.
     item_tokens      an item's text, its title and first `attributes` descriptive columns, is cut there.
     longest          a user's last so many interactions are the history.
-    task             T of Eq. 3.
+    task             T of Eq. 3; not empty: its last token, which sees every facet, predicts the history's first.
     """
 
     polarity: bool = True
@@ -49,7 +49,7 @@ class HistoryConfig(_Frozen):
     attributes: Annotated[int, Field(ge=0)] = 3
     item_tokens: Positive = 16
     longest: Positive = 128
-    task: str = "Predict the user's interaction history:"
+    task: Annotated[str, Field(min_length=1)] = "Predict the user's interaction history:"
 
 
 class LanguageConfig(_Frozen):

@@ -80,8 +80,10 @@ class AttributeWords:
     def __init__(self, items: pl.DataFrame, columns: Sequence[str], encode: Encode, counts: ItemCounts) -> None:
         values = [_values(items, columns, row) for row in range(len(items))]
         count = Counter(value for row in values for value in row)
-        # A value of a single item says its title once more; one of nearly all items says nothing.
-        frequent = [v for v, n in count.most_common() if 2 <= n <= 0.8 * len(items)][:MOST_WORDS]
+        # A value of a single item says its title once more; one of nearly all items says nothing. Ties go by the
+        # alphabet: the order of a set of strings differs from process to process.
+        by_count = sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))
+        frequent = [v for v, n in by_count if 2 <= n <= 0.8 * len(items)][:MOST_WORDS]
         index = {value: k for k, value in enumerate(frequent)}
         self.words = frequent
         pairs = [(r, index[v]) for r, row in enumerate(values) for v in row if v in index]

@@ -53,6 +53,7 @@ def run_language(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
         reader = Reader(catalogue, attributes, encode, tokenizer.bos_token_id, config.facets, config.history)
+        reader.check_fits(model.config.n_positions)  # before the training, not behind it
         # The words are counted on the same users that the model is trained on.
         rest = train.keep(~np.isin(train.owner, probe))
         fillers = Fillers.fit(config.facets, catalogue, attributes, encode, rest)

@@ -186,8 +186,10 @@ def e_step(
         optimiser.step()
     with torch.no_grad():
         moved = subspace.z(centre, eps)
-        keep = known.new_tensor(histories.lengths) == 0
-        if not sampled and first is not None and batch is not None:
+        keep = torch.from_numpy(histories.lengths == 0)
+        # Whose history fits into one step is known exactly, whoever else is in the batch.
+        exact = torch.from_numpy(histories.lengths <= items_per_step)
+        if first is not None and batch is not None and bool(exact.any()):
             last = objective_terms(lm, reader, batch, part, moved, eps, objective, known).per_user
-            keep |= last > first
+            keep |= exact & ~(last <= first)  # so that what is not a number goes too
         return torch.where(keep[:, None, None, None], z, moved)

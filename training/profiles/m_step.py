@@ -1,5 +1,6 @@
 """The M step: fit codebooks and surrogate with all z fixed (METHOD 2.5, 2.7)."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,10 +137,13 @@ def next_m_step(
     *,
     last: bool,
 ) -> EMState:
-    """S4: phi (and codes) by L_rec, then codes by the codebook term. Nothing is revived in the last round."""
+    """S4: phi (and codes) by L_rec, then codes by the codebook term. Nothing is revived in the last round.
+
+    `before` stays as it is: fold-in walks through the state of every round.
+    """
     losses: list[float] = []
-    codebooks = [book.requires_grad_(True) for book in before.codebooks]
-    surrogate = before.surrogate
+    codebooks = [copy.deepcopy(book).requires_grad_(True) for book in before.codebooks]
+    surrogate = copy.deepcopy(before.surrogate)
     if surrogate is not None:
         losses = fit_surrogate(surrogate.requires_grad_(True), codebooks, table, clicks, config, seed)
     for j, book in enumerate(codebooks):
