@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -44,6 +45,9 @@ class UsageError(Exception):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit codes: 0 done, 2 wrong usage or input (one line on stderr), 1 anything else."""
+    # ONNX Runtime reads it once, when it is imported; transformers' bars would mix with ours.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
     except (KeyboardInterrupt, typer.Abort):

@@ -1,8 +1,11 @@
 """Fixtures that several rooms share: a private redis-server per session."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports ONNX Runtime
 
 from loadtests.redis_server import MISSING, RedisServer
 

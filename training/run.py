@@ -170,3 +170,6 @@ def set_up_logging() -> None:
     )
     for noisy in ("transformers", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a moment; its bar breaks the lines
