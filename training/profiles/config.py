@@ -63,7 +63,7 @@ class QuantizeConfig(_Frozen):
     alpha, beta, gamma  weights of Eq. 5 and 7: codebook, commitment, and the whole of L_VQ.
     reduction         of squared distances over dimensions: `sum`, or `mean` as in the paper (then nothing moves).
     surrogate         L_rec of Eq. 5; `balance` scales it so that its gradient on z starts as large as L_LM's.
-    straight_through  `both`: gradient of L_rec to z and codes; `z`: to z alone.
+    straight_through  `both`: gradient of L_rec to z and, where `update` is `gradient`, to codes; `z`: to z alone.
     surrogate_epochs  passes over the train rows in every M step.
     revive_share      a code with under this share of an even part of users is moved, but for the last round.
     """

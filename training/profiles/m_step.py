@@ -57,12 +57,13 @@ def fit_surrogate(
     """Fit phi on the train rows by BCE; returns the mean loss of every epoch, in nats.
 
     Without codebooks the surrogate reads dense z. With them it reads straight-through codes, and under
-    `straight_through = "both"` the codes are fitted along (Eq. 5, L_rec).
+    `straight_through = "both"` and `update = "gradient"` the codes are fitted along (Eq. 5, L_rec). Where codes are
+    exact means they stay: L_rec would drag a code off its users, others would take them, and it would end empty.
     """
     draw = np.random.default_rng([seed, 10])
     torch.manual_seed(seed)
     groups = [{"params": list(surrogate.parameters()), "lr": config.surrogate_lr}]
-    if config.straight_through == "both":
+    if config.straight_through == "both" and config.update == "gradient":
         unit = [book.codes.detach().std().clamp(min=1e-8) for book in codebooks]
         groups += [
             {"params": [book.codes], "lr": float(config.surrogate_lr * scale)}
