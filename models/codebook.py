@@ -111,9 +111,8 @@ class Codebook(torch.nn.Module):
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """All squared Euclidean distances: a [N, r], b [K, r] -> [N, K]; without the [N, K, r] table."""
-    # Around the origin of b: where all points lie far out, a^2 - 2ab + b^2 would cancel the distances away.
-    origin = b.mean(dim=0)
-    a, b = a - origin, b - origin
+    # Seen from one of the points: where all lie far out, a^2 - 2ab + b^2 would cancel the distances away.
+    a, b = a - b[0], b - b[0]
     return (a.square().sum(1)[:, None] - 2 * a @ b.T + b.square().sum(1)[None]).clamp(min=0)
 
 
