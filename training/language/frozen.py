@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -33,7 +34,7 @@ class FrozenLM:
             tokenizer = AutoTokenizer.from_pretrained(path)
             # Eager attention: with an additive mask on a CPU it is faster than the fused kernel at our lengths.
             model = AutoModelForCausalLM.from_pretrained(path, dtype=torch_dtype(dtype), attn_implementation="eager")
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"language.path: no causal language model could be loaded from {str(path)!r}: {reason}"

@@ -1,0 +1,78 @@
+"""Histories as flat arrays, against lists of lists."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.training.tiny_language import histories, random_histories
+from training.language.histories import Histories, catalogue_rows, histories_of
+
+ITEMS = pl.DataFrame({"item_id": ["b", "a", "c"]})
+
+
+def _lists(some: Histories) -> list[list[tuple[int, bool]]]:
+    """The interactions of every user, read one by one."""
+    pairs = list(zip(some.items.tolist(), some.liked.tolist(), strict=True))
+    return [pairs[int(some.offsets[u]) : int(some.offsets[u + 1])] for u in range(len(some))]
+
+
+def test_rows_become_histories_in_the_order_of_users() -> None:
+    """Rows keep their order within a user; unknown items and users are left out; nobody's history is empty."""
+    rows = pl.DataFrame(
+        {
+            "user_id": ["v", "u", "v", "x", "u", "v"],
+            "item_id": ["a", "b", "zzz", "a", "c", "b"],
+            "label": [True, False, True, True, True, False],
+        }
+    )
+    got = histories_of(rows, ITEMS, ["w", "v", "u"])
+    assert _lists(got) == [[], [(1, True), (0, False)], [(0, False), (2, True)]]
+    assert got.lengths.tolist() == [0, 2, 2]
+    assert got.owner.tolist() == [1, 1, 2, 2]
+
+
+def test_an_item_that_is_not_in_the_catalogue_has_no_row() -> None:
+    """Rows of the catalogue in the order of the ids asked for, null for a stranger."""
+    assert catalogue_rows(ITEMS, pl.Series(["c", "q", "b", "c"])).to_list() == [2, None, 0, 2]
+
+
+def test_histories_of_no_rows() -> None:
+    """A data set without rows gives empty histories, not an error."""
+    rows = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String, "label": pl.Boolean})
+    assert histories_of(rows, ITEMS, ["u", "v"]).lengths.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_selections_are_those_of_lists(seed: int) -> None:
+    """keep, of, then and last, on random histories with empty ones among them."""
+    some = random_histories(9, 6, seed)
+    lists, draw = _lists(some), np.random.default_rng(seed)
+    mask = draw.random(len(some.items)) < 0.5
+    kept = iter(mask.tolist())
+    assert _lists(some.keep(mask)) == [[pair for pair in user if next(kept)] for user in lists]
+    users = draw.integers(9, size=12)
+    assert _lists(some.of(users)) == [lists[u] for u in users.tolist()]
+    assert _lists(some.then(some.of(users))) == lists + [lists[u] for u in users.tolist()]
+    assert _lists(some.last(2)) == [user[-2:] for user in lists]
+
+
+def test_a_sample_keeps_order_and_short_histories() -> None:
+    """At most `count` of each, different ones, in their order; a history that is short enough stays whole."""
+    some = histories(list(range(10)), [3, ~4], [])
+    for seed in range(20):
+        drawn = _lists(some.sample(4, np.random.default_rng(seed)))
+        assert len(drawn[0]) == 4
+        assert drawn[0] == sorted(set(drawn[0]))
+        assert drawn[1] == [(3, True), (4, False)]
+        assert drawn[2] == []
+    seen = {pair for seed in range(60) for pair in _lists(some.sample(4, np.random.default_rng(seed)))[0]}
+    assert len(seen) == 10  # everything is drawn some time
+
+
+def test_ranks_are_a_random_order_of_each_history() -> None:
+    """Every user's ranks are 0 .. length - 1, and they differ from draw to draw."""
+    some = histories([1, 2, 3, 4, 5], [], [6, 7, 8])
+    ranks = some.ranks(np.random.default_rng(0))
+    assert sorted(ranks[:5].tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(ranks[5:].tolist()) == [0, 1, 2]
+    assert any(ranks.tolist() != some.ranks(np.random.default_rng(seed)).tolist() for seed in range(1, 4))
