@@ -61,7 +61,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "practical": {},
     "quick": {
         "language": {"steps": 150, "users": 48, "layers": 2, "vocabulary": 2048},
-        "infer": {"steps": 6, "shared_steps": 10, "probe_users": 96, "priors": [1.0]},
+        "infer": {"steps": 4, "shared_steps": 10, "probe_users": 96, "priors": [1.0]},
         "quantize": {"rounds": 1, "steps": 2, "restarts": 4},
     },
     # The paper's text: Eq. 2 to 7 with all weights .001, mean-reduced; history as plain text; no cross-fitting.

@@ -18,6 +18,7 @@ class Batch(NamedTuple):
     allow  bool [B, L, L]      who sees whom            position int64 [B, L]
     source int64 [n]           flat index into B * L of the state that predicts the token
     target int64 [n], weight float32 [n], polar bool [n], row int64 [n] (0 .. B - 1), interaction int64 [n]
+    comb int64 [n]             item row + place in the item's text: what `every` picks title tokens by
     """
 
     tokens: Tensor
@@ -29,6 +30,26 @@ class Batch(NamedTuple):
     polar: Tensor
     row: Tensor
     interaction: Tensor
+    comb: Tensor
+
+    def every(self, stride: int, turn: int) -> "Batch":
+        """Supervise every `stride`-th title token only, `stride` times as heavily, another one each turn.
+
+        Polarity stays. Which tokens these are depends on the item alone: a user gets the same whoever is beside.
+        """
+        if stride == 1:
+            return self
+        keep = self.polar | ((self.comb + turn) % stride == 0)
+        weight = torch.where(self.polar, self.weight, self.weight * stride)
+        return self._replace(
+            source=self.source[keep],
+            target=self.target[keep],
+            weight=weight[keep],
+            polar=self.polar[keep],
+            row=self.row[keep],
+            interaction=self.interaction[keep],
+            comb=self.comb[keep],
+        )
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """The additive mask, [B, 1, L, L]."""
@@ -81,6 +102,7 @@ def build_batch(prompt: Prompt, texts: ItemTexts, histories: Histories, *, facto
         polar=torch.from_numpy(texts.polar[side[interaction], histories.items[interaction], inside]),
         row=torch.from_numpy(row[interaction]),
         interaction=torch.from_numpy(interaction),
+        comb=torch.from_numpy(histories.items[interaction] + inside),
     )
 
 

@@ -31,6 +31,7 @@ class InferConfig(_Frozen):
                    first prior are used.
     lr             Adam's rate, in the same units.
     items_per_step a step sees at most so many interactions of a user, drawn anew.
+    title_stride   a step scores every so many-th title token, another one each step: half the time is softmax.
     batch_tokens   a batch of users holds about so many tokens.
     """
 
@@ -40,11 +41,12 @@ class InferConfig(_Frozen):
     rank: Count = 16
     shared_steps: Count = 30
     shared_users: Positive = 64
-    steps: Count = 12
+    steps: Count = 4
     priors: tuple[Weight, ...] = (1.0, 4.0)
     probe_users: Count = 192
     lr: Rate = 0.1
     items_per_step: Positive = 16
+    title_stride: Positive = 4
     batch_tokens: Positive = 12_000
 
 
@@ -73,7 +75,7 @@ class QuantizeConfig(_Frozen):
     click_weight: Weight = 4.0
     restarts: Positive = 10
     rounds: Count = 1
-    steps: Count = 3
+    steps: Count = 2
     lr: Rate = 0.05
     update: Literal["mean", "gradient"] = "mean"
     codes_lr: Rate = 1e-3

@@ -161,35 +161,30 @@ def e_step(
     lr: float,
     items_per_step: int,
     draw: np.random.Generator,
+    title_stride: int = 1,
 ) -> Tensor:
     """Move z float32 [B, J, m, d] for `steps` Adam steps on eps; `lr` is in the prior's standard deviations.
 
-    Long histories are sampled anew in every step. A user without history keeps its start, and so does a user whose
-    objective the steps made worse, where it is known exactly (a history that no step had to sample).
+    Long histories are sampled anew in every step, title tokens in turn (`title_stride`). A user without history keeps
+    its start, and so does a user whose objective, on what the first step saw of the history, came out worse.
     """
     eps = subspace.eps(centre, z).requires_grad_(True)
     optimiser = torch.optim.Adam([eps], lr=lr, betas=(0.9, 0.99))
     known = torch.from_numpy(histories.lengths).clamp(min=1).float()
-    sampled = bool(len(histories.items)) and int(histories.lengths.max()) > items_per_step
-    part, first = histories, None
-    batch = None if sampled else reader.batch(part)
-    for _ in range(steps):
-        if sampled:
-            part = histories.sample(items_per_step, draw)
-            batch = reader.batch(part)
-        assert batch is not None
-        at = subspace.z(centre, eps)
-        terms = objective_terms(lm, reader, batch, part, at, eps, objective, known)
-        if first is None:
-            first = terms.per_user.detach()
+    keep = torch.from_numpy(histories.lengths == 0)
+    seen: tuple[Histories, Batch, Tensor] | None = None
+    for turn in range(steps):
+        part = histories.sample(items_per_step, draw)
+        batch = reader.batch(part).every(title_stride, turn)
+        terms = objective_terms(lm, reader, batch, part, subspace.z(centre, eps), eps, objective, known)
+        if seen is None:
+            seen = part, batch, terms.per_user.detach()
         (eps.grad,) = torch.autograd.grad(terms.per_user.sum(), eps)
         optimiser.step()
     with torch.no_grad():
         moved = subspace.z(centre, eps)
-        keep = torch.from_numpy(histories.lengths == 0)
-        # Whose history fits into one step is known exactly, whoever else is in the batch.
-        exact = torch.from_numpy(histories.lengths <= items_per_step)
-        if first is not None and batch is not None and bool(exact.any()):
-            last = objective_terms(lm, reader, batch, part, moved, eps, objective, known).per_user
-            keep |= exact & ~(last <= first)  # so that what is not a number goes too
+        if seen is not None:
+            part, batch, before = seen
+            after = objective_terms(lm, reader, batch, part, moved, eps, objective, known).per_user
+            keep |= ~(after <= before)  # so that what is not a number goes too
         return torch.where(keep[:, None, None, None], z, moved)

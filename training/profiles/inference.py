@@ -49,7 +49,7 @@ class Inference:
         return e_step(
             self.lm, self.reader, histories, begin, begin, self.start.subspace, Objective(prior=self.choice.prior),
             steps=self.choice.steps, lr=self.config.infer.lr,
-            items_per_step=self.config.infer.items_per_step, draw=draw,
+            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, draw=draw,
         )  # fmt: skip
 
     def round(self, number: int, histories: Histories, views: Ints, z: Tensor, draw: np.random.Generator) -> Tensor:
@@ -59,7 +59,7 @@ class Inference:
         return e_step(
             self.lm, self.reader, histories, z, centre, self.start.subspace, objective,
             steps=self.config.quantize.steps, lr=self.config.quantize.lr,
-            items_per_step=self.config.infer.items_per_step, draw=draw,
+            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, draw=draw,
         )  # fmt: skip
 
     def fold_in(self, histories: Histories, seed: int, label: str = "fold-in") -> Tensor:

@@ -25,7 +25,7 @@ from training.profiles.e_step import Objective, e_step
 from training.profiles.start import Start
 from training.progress import track
 
-ROUND = 3  # steps between two looks at the held-out part
+ROUND = 2  # steps between two looks at the held-out part
 
 
 class Choice(NamedTuple):
@@ -127,6 +127,7 @@ def _advance(
     for users in groups:
         moved[users] = e_step(
             lm, reader, known.of(users), z[users], begin[users], start.subspace, Objective(prior=prior),
-            steps=steps, lr=config.lr, items_per_step=config.items_per_step, draw=draw,
+            steps=steps, lr=config.lr, items_per_step=config.items_per_step, title_stride=config.title_stride,
+            draw=draw,
         )  # fmt: skip
     return moved
