@@ -1,0 +1,123 @@
+"""Views: whole histories, and histories without a fold."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.training.toy import toy_dataset
+from training.data.dataset import Dataset, Split
+from training.language.item_texts import ItemTexts
+from training.profiles.folds import fold_of_rows
+from training.profiles.views import FULL, Views
+
+SEED = 3
+
+
+@pytest.fixture(scope="module", params=["random", "users"])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small set, with every user in training, or with a quarter of them held out whole."""
+    split: Split = request.param
+    return toy_dataset(tmp_path_factory.mktemp(split) / "set", split=split, users=40, per_user=11)
+
+
+def _brute_force(dataset: Dataset, folds: int, longest: int) -> dict[tuple[str, int], list[tuple[str, bool]]]:
+    """(user, fold left out) -> (item, label) oldest first, row by row in plain Python."""
+    train, held = dataset.rows("train"), dataset.rows("history")
+    fold_of = dict(zip(train.select("user_id", "item_id").iter_rows(), fold_of_rows(train, folds, SEED), strict=True))
+    histories = defaultdict(list)
+    rows = [row for frame in (train, held) for row in frame.iter_rows(named=True)]
+    for row in sorted(rows, key=lambda row: (row["user_id"], row["timestamp"], row["item_id"])):
+        histories[row["user_id"]].append((row["item_id"], row["label"]))
+    views = {}
+    trained = set(train["user_id"])
+    for user, whole in histories.items():
+        recent = whole[-longest:]
+        views[user, FULL] = recent
+        if user in trained:
+            for fold in range(folds):
+                views[user, fold] = [(item, liked) for item, liked in recent if fold_of[user, item] != fold]
+    return views
+
+
+def _seen(dataset: Dataset, views: Views, wanted: np.ndarray) -> list[list[tuple[str, bool]]]:
+    histories = views.of_views(wanted)
+    ids = dataset.items["item_id"].to_list()
+    bounds = zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
+    return [[(ids[histories.items[k]], bool(histories.liked[k])) for k in range(a, b)] for a, b in bounds]
+
+
+@pytest.mark.parametrize("folds", [0, 2, 3])
+@pytest.mark.parametrize("longest", [5, 128])
+def test_histories_equal_brute_force(dataset: Dataset, folds: int, longest: int) -> None:
+    """Every view of everybody is the history that a loop over the rows gives; there are no other views."""
+    views = Views.of(dataset, folds, SEED, longest)
+    expected = _brute_force(dataset, folds, longest)
+    keys = [(views.users[user], int(fold)) for user, fold in zip(views.user, views.without, strict=True)]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == set(expected)
+    shuffled = np.random.default_rng(0).permutation(len(views))
+    for view, seen in zip(shuffled, _seen(dataset, views, shuffled), strict=True):
+        assert seen == expected[keys[view]]
+    assert views.interactions().tolist() == [len(expected[key]) for key in keys]
+
+
+def test_a_fold_view_never_contains_a_row_of_its_fold(dataset: Dataset) -> None:
+    """What cross-fitting rests on: the code of a train row's fold comes from a history without that row."""
+    folds = 3
+    views = Views.of(dataset, folds, SEED, 128)
+    train = dataset.rows("train").with_columns(fold=fold_of_rows(dataset.rows("train"), folds, SEED))
+    place = {user: number for number, user in enumerate(views.users)}
+    users = np.array([place[user] for user in train["user_id"]])
+    view = views.view_of(users, train["fold"].to_numpy().astype(np.int64))
+    assert (views.user[view] == users).all()
+    for item, seen in zip(train["item_id"], _seen(dataset, views, view), strict=True):
+        assert item not in [other for other, _ in seen]
+        assert seen  # a user with several rows still has a history
+
+
+def test_fold_minus_one_is_the_whole_history(dataset: Dataset) -> None:
+    """`full` and `view_of(user, -1)` name the whole histories of the train users, in order."""
+    views = Views.of(dataset, 2, SEED, 128)
+    users = np.arange(views.trained)
+    assert (views.view_of(users, np.full(len(users), FULL)) == views.full).all()
+    assert views.users[: views.trained] == sorted(dataset.rows("train")["user_id"].unique())
+
+
+def test_held_out_users_have_their_history_alone(tmp_path: Path) -> None:
+    """Users held out of training stand behind the others, with one view each, of their history rows."""
+    dataset = toy_dataset(tmp_path / "set", split="users", users=40, per_user=11)
+    views = Views.of(dataset, 2, SEED, 128)
+    held_out = sorted(dataset.rows("history")["user_id"].unique())
+    assert held_out
+    assert views.users[views.trained :] == held_out
+    assert (np.bincount(views.user)[views.trained :] == 1).all()
+    assert not set(views.full.tolist()) & set(range(views.trained, len(views.users)))
+
+
+def test_rows_of_unknown_items_are_left_out(tmp_path: Path) -> None:
+    """A row whose item is not in the catalogue is in no view, and the folds of the others stay where they are."""
+    dataset = toy_dataset(tmp_path / "set", users=20, per_user=11)
+    dataset.__dict__["items"] = dataset.items.filter(pl.col("item_id") != "i7")  # the cached catalogue
+    views = Views.of(dataset, 2, SEED, 128)
+    expected = _brute_force(dataset, 2, 128)
+    for view, seen in enumerate(_seen(dataset, views, np.arange(len(views)))):
+        whole = expected[views.users[views.user[view]], int(views.without[view])]
+        assert seen == [(item, liked) for item, liked in whole if item != "i7"]
+
+
+def test_token_lengths_equal_brute_force(dataset: Dataset) -> None:
+    """A view is as long as the texts of its interactions, polarity by polarity."""
+    views = Views.of(dataset, 3, SEED, 128)
+    catalogue = dataset.items
+    length = np.random.default_rng(1).integers(1, 9, size=(2, catalogue.height))
+    texts = ItemTexts.__new__(ItemTexts)
+    object.__setattr__(texts, "length", length)
+    row = {item: number for number, item in enumerate(catalogue["item_id"])}
+    expected = [
+        sum(int(length[int(liked), row[item]]) for item, liked in seen)
+        for seen in _seen(dataset, views, np.arange(len(views)))
+    ]
+    assert views.token_lengths(texts).tolist() == expected
