@@ -6,13 +6,14 @@ Every part is a command that a person could have typed, and is shown as one. Wha
 same place starts with the service.
 """
 
+import io
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -61,9 +62,10 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     _command("simulate", f"--out {data} --users {users} --items {items} --seed {seed}")
     made_from = {"users": users, "items": items, "seed": seed}
     if _made_from(out) == made_from and (data / "dataset.json").is_file():
-        print("done before, kept")
+        print("   done before, kept")
     else:
-        simulate(out=data, users=users, items=items, seed=seed)
+        with _indented():
+            simulate(out=data, users=users, items=items, seed=seed)
         (out / "demo.json").write_text(json.dumps(made_from), encoding="utf-8")
     _heading(
         2,
@@ -72,13 +74,15 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     )
     given = "".join(f" --set {setting}" for setting in settings)
     _command("train", f"--dataset {data} --out {run} --preset quick --seed {seed}{given}")
-    train(dataset=data, out=run, preset="quick", setting=settings, seed=seed)
+    with _indented():
+        train(dataset=data, out=run, preset="quick", setting=settings, seed=seed)
     _heading(3, "What a release is: a directory, and every file in it has its hash in the manifest.")
     for file in sorted((run / "release").iterdir()):
         print(f"   {file.stat().st_size:>9,} bytes  {file.name}")
     _heading(4, "Publish the profiles into a feature bank; here LMDB, a folder. Redis would be another URL.")
     _command("publish", f"--release {run / 'release'} --bank {_bank(out)}")
-    publish(release=run / "release", bank=_bank(out))
+    with _indented():
+        publish(release=run / "release", bank=_bank(out))
 
 
 def _stay(service: DemoService, out: Path) -> None:
@@ -126,6 +130,19 @@ def _made_from(out: Path) -> dict[str, int] | None:
 
 def _bank(out: Path) -> str:
     return f"lmdb://{(out / 'bank').resolve()}"
+
+
+@contextmanager
+def _indented() -> Iterator[None]:
+    """Print what a command prints under its line, without the command's advice on what to do next."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        for line in said.getvalue().splitlines():
+            if not line.startswith("next: "):
+                print(f"   {line}", flush=True)
 
 
 def _heading(number: int, text: str) -> None:

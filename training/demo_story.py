@@ -39,8 +39,8 @@ def tell(service: DemoService, data: Path) -> None:
         print(f"   {code['facet']}: code {code['code']} of {code['codebook_size']}: {words}")
 
     print("\n   A bad request is refused with the field that is wrong (RFC 9457):")
-    bad = service.post("/score", {"user_id": user, "item_ids": []})
-    print(f"   POST /score, no items -> {bad.status} {bad.kind}\n   {bad.body.decode()}")
+    bad = service.post("/score", {"user_id": user, "item_ids": items[0]})
+    print(f"   POST /score, an item where a list belongs -> {bad.status} {bad.kind}\n   {bad.body.decode()}")
 
     print("\n   For Prometheus, one line of many from GET /metrics:")
     metrics = service.get("/metrics").body.decode().splitlines()

@@ -1,0 +1,111 @@
+"""Where a setting comes from, and what is said when it cannot be."""
+
+from pathlib import Path
+
+import pytest
+
+from training.config import PRESETS, TrainConfig, load_config, write_config
+from training.errors import ConfigError
+
+
+def test_defaults_are_the_preset_practical() -> None:
+    """Without anything said, `default` and `practical` are the defaults of every section."""
+    assert load_config(environment={}) == load_config("practical", environment={}) == TrainConfig()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_valid_and_survive_a_file(preset: str, tmp_path: Path) -> None:
+    """A resolved configuration written as TOML is read back as the same, whatever the preset."""
+    config = load_config(preset, environment={})
+    write_config(config, tmp_path / "config.toml")
+    assert load_config(file=tmp_path / "config.toml", environment={}) == config
+    assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_the_paper_s_numbers() -> None:
+    """Preset `paper`: hobby 4, background 3, all weights .001, means over dimensions, no cross-fitting."""
+    paper = load_config("paper", environment={})
+    assert [(facet.name, facet.size) for facet in paper.facets] == [("hobby", 4), ("background", 3)]
+    assert (paper.quantize.alpha, paper.quantize.beta, paper.quantize.gamma) == (1e-3, 1e-3, 1e-3)
+    assert paper.quantize.reduction == "mean"
+    assert paper.infer.folds == 0
+
+
+def test_the_released_code_has_no_commitment_and_no_surrogate() -> None:
+    """Preset `released`: uniform codebooks, moved towards z by .5 MSE alone."""
+    released = load_config("released", environment={})
+    assert (released.quantize.start, released.quantize.beta, released.quantize.surrogate) == ("uniform", 0.0, False)
+    assert released.infer.start == "random"
+
+
+def test_flags_win_over_environment_over_file_over_preset(tmp_path: Path) -> None:
+    """Each source overrides the one before it, and only what it names."""
+    file = tmp_path / "run.toml"
+    file.write_text("[infer]\nsteps = 21\nfolds = 3\nlr = 0.3\n")
+    environment = {"USERIP_TRAIN_INFER__FOLDS": "4", "USERIP_TRAIN_INFER__LR": "0.4", "USERIP_PORT": "1"}
+    infer = load_config("quick", file, ["infer.lr=0.5"], environment).infer
+    assert (infer.steps, infer.folds, infer.lr) == (21, 4, 0.5)
+    assert infer.shared_steps == load_config("quick", environment={}).infer.shared_steps
+
+
+def test_values_are_toml_or_text() -> None:
+    """Numbers, booleans and lists are read as TOML; anything else is text."""
+    config = load_config(
+        settings=["fit.user_field=false", "fit.mlp=[8, 4]", "infer.priors=[0.5]", "language.path=gpt2"], environment={}
+    )
+    assert config.fit.user_field is False
+    assert config.fit.mlp == (8, 4)
+    assert config.infer.priors == (0.5,)
+    assert config.language.path == "gpt2"
+
+
+def test_presets_are_not_changed_by_a_run() -> None:
+    """Two configurations from one preset do not see each other's settings."""
+    load_config("quick", settings=["infer.steps=99", "quantize.rounds=7"], environment={})
+    assert load_config("quick", environment={}).infer.steps != 99
+    assert load_config("quick", environment={}).quantize.rounds != 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["infer.step=3"], "infer.step: no such setting; there are: folds, "),
+        (["inferr.steps=3"], "inferr: no such setting; there are: facets, history, "),
+        (["infer.steps=many"], "infer.steps: "),
+        (["infer.steps=-1"], "infer.steps: "),
+        (["fit.dropout=1.0"], "fit.dropout: "),
+        (["quantize.update=sgd"], "quantize.update: "),
+        (["infer.steps"], "--set infer.steps: give it as section.key=value"),
+        (["facets=[]"], "facets: at least one"),
+        (['facets=[{name="a", phrase="x"}, {name="a", phrase="y"}]'], "facets: at least one, each with a name"),
+        (['facets=[{name="a", phrase="x"}]'], "infer.start = 'filler' needs a facet"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: list[str], said: str) -> None:
+    """One line that begins with the setting, and says what there is; exit code 2."""
+    with pytest.raises(ConfigError) as error:
+        load_config(settings=settings, environment={})
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_a_wrong_setting_of_the_environment_is_named() -> None:
+    """A misspelt variable is refused, not ignored."""
+    with pytest.raises(ConfigError, match=r"infer\.stepz: no such setting"):
+        load_config(environment={"USERIP_TRAIN_INFER__STEPZ": "1"})
+
+
+def test_an_unknown_preset_is_named() -> None:
+    """The presets are listed."""
+    with pytest.raises(ConfigError, match=r"--preset fast: no such preset; there are default, .*quick"):
+        load_config("fast")
+
+
+def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    """The path and, for bad TOML, where it breaks."""
+    with pytest.raises(ConfigError, match=r"--config .*none\.toml: not found"):
+        load_config(file=tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("[infer\n")
+    with pytest.raises(ConfigError, match=r"--config .*broken\.toml: not TOML: .*line 1"):
+        load_config(file=tmp_path / "broken.toml")
