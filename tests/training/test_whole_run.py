@@ -1,0 +1,239 @@
+"""All of training, on simulated users whose profiles are known: no leak, resumable, repeatable, and right."""
+
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
+
+from tests.training.tiny_run import HASTE, contents, easy_set, finish, flags, start, tiny_config, train
+from training.data.dataset import INTERACTIONS, PLANTED, Dataset
+from training.data.storage import write_dataset
+from training.recommender.codes import CodeTable
+from training.recommender.config import CodesKind, RecommenderConfig
+from training.recommender.fit import fit_recommender
+
+pytestmark = pytest.mark.slow
+
+KINDS: Final[tuple[CodesKind, CodesKind]] = ("profile", "none")
+
+
+class Run(NamedTuple):
+    """A finished run and what it was made from."""
+
+    dataset: Dataset
+    path: Path
+
+
+@pytest.fixture(scope="session")
+def easy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The easy simulation and its profiles, inferred in this process without interruption."""
+    directory = tmp_path_factory.mktemp("easy")
+    dataset = easy_set(directory / "data")
+    return Run(dataset, train(dataset, directory / "run", tiny_config(directory)))
+
+
+def _scrambled(dataset: Dataset, out: Path, *, parts: tuple[str, ...]) -> Dataset:
+    """The same data set with every row of `parts` randomised: other labels, items, users, ratings and times.
+
+    It keeps the split hash, which only names the split: artifacts record it, so it would differ by definition.
+    """
+    rows = pl.read_parquet(dataset.path / INTERACTIONS)
+    draw = np.random.default_rng(99)
+    hit = rows["split"].is_in(parts).to_numpy()
+    assert hit.any()
+    users = [f"user-{n}" for n in range(1000)] + rows["user_id"].unique().sort().to_list()
+    items = dataset.items["item_id"].to_list()
+
+    def drawn(values: list[str] | list[bool] | list[float] | list[int], name: str) -> pl.Expr:
+        column = pl.Series(name, [values[k] for k in draw.integers(len(values), size=rows.height)], rows.schema[name])
+        return pl.when(pl.Series(hit)).then(column).otherwise(pl.col(name)).alias(name)
+
+    changed = rows.with_columns(
+        drawn(users, "user_id"),
+        drawn(items, "item_id"),
+        drawn([True, False], "label"),
+        drawn([1.0, 5.0], "rating"),
+        drawn(list(range(10_000)), "timestamp"),
+    )
+    assert not changed.equals(rows)
+    return write_dataset(out, dataset.info, changed, pl.read_parquet(dataset.path / "items.parquet"))
+
+
+def _profiles(run: Path) -> dict[str, bytes]:
+    """Language model, tokenizer, z, codebooks and codes: all but the times in step.json."""
+    found = {f"{step}/{name}": data for step in ("language", "infer", "quantize")
+             for name, data in contents(run / step, "step.json").items()}  # fmt: skip
+    for name in ("language/model.safetensors", "language/tokenizer.json", "infer/z.npy", "quantize/codes.parquet"):
+        assert name in found
+    return found
+
+
+@pytest.mark.parametrize("split", ["random", "users"])
+def test_no_valid_or_test_row_reaches_profiles(split: str, easy: Run, tmp_path: Path) -> None:
+    """LEAK: with every valid and test row randomised, language model, z, codebooks and codes are byte-identical."""
+    if split == "random":
+        before, config = easy, tiny_config(tmp_path)
+    else:
+        config = tiny_config(tmp_path, *HASTE)
+        dataset = easy_set(tmp_path / "data", users=80, split="users")
+        before = Run(dataset, train(dataset, tmp_path / "run", config))
+    scrambled = _scrambled(before.dataset, tmp_path / "scrambled", parts=("valid", "test"))
+    after = train(scrambled, tmp_path / "again", config)
+    assert _profiles(after) == _profiles(before.path)
+
+
+def test_train_rows_do_reach_profiles(tmp_path: Path) -> None:
+    """The leak test can fail: with the train rows randomised, the language model is another one."""
+    config = tiny_config(tmp_path, *HASTE)
+    dataset = easy_set(tmp_path / "data", users=60)
+    scrambled = _scrambled(dataset, tmp_path / "scrambled", parts=("train",))
+    runs = [train(data, tmp_path / name, config, ["language"]) for name, data in (("a", dataset), ("b", scrambled))]
+    first, second = (contents(run / "language") for run in runs)
+    assert first["model.safetensors"] != second["model.safetensors"]
+
+
+def test_the_planted_profiles_are_found(easy: Run) -> None:
+    """PLANTED: codes of the hobby facet and of the background facet agree with the truth, each with ARI >= .8.
+
+    And neither facet says what the other is for.
+    """
+    truth = pl.read_parquet(easy.dataset.path / PLANTED).rename(
+        {"hobby": "true_hobby", "background": "true_background"}
+    )
+    codes = pl.read_parquet(easy.path / "quantize" / "codes.parquet").filter(pl.col("fold") == -1)
+    both = codes.join(truth, on="user_id")
+    assert both.height == truth.height
+
+    def ari(true: str, found: str) -> float:
+        return float(adjusted_rand_score(both[f"true_{true}"], both[found]))
+
+    assert ari("hobby", "hobby") >= 0.8
+    assert ari("background", "background") >= 0.8
+    assert abs(ari("hobby", "background")) < 0.1
+    assert abs(ari("background", "hobby")) < 0.1
+
+
+def test_without_any_effect_codes_gain_nothing(tmp_path: Path) -> None:
+    """NULL: where no user differs from another, codes do not raise the test AUC, within 2 standard errors.
+
+    Mean of three seeds; the standard error is that of a bootstrap over users, paired.
+    """
+    dataset = easy_set(tmp_path / "data", effect=0.0)
+    run = train(dataset, tmp_path / "run", tiny_config(tmp_path, *HASTE))
+    codes = CodeTable.read(run / "quantize", dataset.split_hash)
+    test = dataset.final_eval()
+    label = test["label"].to_numpy()
+    user = test["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    scores = {
+        kind: [fit_recommender(dataset, codes, RecommenderConfig(codes=kind), seed).predict(test) for seed in range(3)]
+        for kind in KINDS
+    }
+
+    def difference(rows: np.ndarray) -> float:
+        means = [np.mean([roc_auc_score(label[rows], s[rows]) for s in scores[kind]]) for kind in KINDS]
+        return float(means[0] - means[1])
+
+    draw = np.random.default_rng(0)
+    rows_of = [np.flatnonzero(user == u) for u in range(user.max() + 1)]
+    resampled = [
+        difference(np.concatenate([rows_of[u] for u in draw.integers(len(rows_of), size=len(rows_of))]))
+        for _ in range(200)
+    ]
+    gain, error = difference(np.arange(len(label))), float(np.std(resampled))
+    print(f"null: AUC {gain:+.4f} with codes, standard error {error:.4f}")
+    assert abs(gain) < 2 * error
+
+
+def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A start that is known to collapse (METHOD 11.1) is a warning in the log, and marked in both JSON files."""
+    run = tmp_path / "run"
+    _copy_steps(easy.path, run, "language", "infer")
+    config = tiny_config(
+        tmp_path, "quantize.start=uniform", "quantize.metric=plain", "quantize.rounds=0", "quantize.surrogate=false"
+    )
+    with caplog.at_level(logging.WARNING):
+        train(easy.dataset, run, config, ["quantize", "fit"])
+    for file, key in (("quantize/quantize.json", "facets"), ("fit/metrics.json", "codebooks")):
+        books = json.loads((run / file).read_bytes())[key]
+        assert any(book["collapsed"] for book in books)
+        assert all(book["collapsed"] == (book["perplexity"] < 0.5 * book["size"]) for book in books)
+    assert any(record.getMessage().startswith("WARNING: codebook ") for record in caplog.records)
+
+
+def test_a_killed_infer_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
+    """RESUME: `userip infer`, killed with SIGKILL early and late among its batches, ends as an unbroken run does."""
+    run = tmp_path / "run"
+    _copy_steps(easy.path, run, "language")
+    command: tuple[str | Path, ...] = ("infer", "--dataset", easy.dataset.path, "--out", run, *flags(tmp_path))
+    marks = run / "infer.partial" / "z.done"
+    batches = len((easy.path / "infer" / "z.done").read_bytes())
+    assert batches >= 12
+    done = 0
+    for after in (1, batches // 2):
+        done = _kill_after(start(*command, cwd=tmp_path), marks, after)
+        assert not (run / "infer").exists()
+    _, said = finish(start(*command, cwd=tmp_path))
+    assert "infer: done in" in said
+    assert done >= batches // 2
+    assert contents(run / "infer", "step.json") == contents(easy.path / "infer", "step.json")
+
+
+def test_a_killed_quantize_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
+    """RESUME: `userip quantize`, killed within the E step of its round, ends with the same codes and codebooks."""
+    run = tmp_path / "run"
+    _copy_steps(easy.path, run, "language", "infer")
+    command: tuple[str | Path, ...] = ("quantize", "--dataset", easy.dataset.path, "--out", run, *flags(tmp_path))
+    marks = run / "quantize.partial" / "z-1.done"
+    batches = len((easy.path / "infer" / "z.done").read_bytes())
+    for after in (0, batches // 3):
+        _kill_after(start(*command, cwd=tmp_path), marks, after)
+        assert (run / "quantize.partial" / "round-0.safetensors").is_file()
+        assert not (run / "quantize").exists()
+    finish(start(*command, cwd=tmp_path))
+    assert contents(run / "quantize", "step.json") == contents(easy.path / "quantize", "step.json")
+
+
+def test_the_same_command_twice_gives_the_same_bytes(easy: Run, tmp_path: Path) -> None:
+    """`userip train` as processes in two places, and the steps in this process: one seed, the same bytes."""
+    here = [tmp_path / name for name in ("a", "b")]
+    config = flags(tmp_path, *HASTE)
+    running = [start("train", "--dataset", easy.dataset.path, "--out", run, *config, cwd=tmp_path) for run in here]
+    said = [finish(process)[0] for process in running]
+    assert said[0].splitlines()[:-1] == said[1].splitlines()[:-1]  # the last line names the directory
+    assert said[0].startswith("test AUC ")
+    for step in ("language", "infer", "quantize", "fit"):
+        assert contents(here[0] / step, "step.json") == contents(here[1] / step, "step.json")
+    manifests = [json.loads((run / "release" / "manifest.json").read_bytes()) for run in here]
+    assert manifests[0]["release"] == manifests[1]["release"]
+    assert manifests[0]["files"] == manifests[1]["files"]
+    train(easy.dataset, tmp_path / "c", tiny_config(tmp_path, *HASTE))
+    assert _profiles(tmp_path / "c") == _profiles(here[0])
+
+
+def _copy_steps(source: Path, run: Path, *steps: str) -> None:
+    for step in steps:
+        shutil.copytree(source / step, run / step)
+
+
+def _kill_after(process: subprocess.Popen[str], marks: Path, batches: int) -> int:
+    """SIGKILL as soon as `marks` exists and more than `batches` batches are marked. Returns how many were."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        done = sum(marks.read_bytes()) if marks.is_file() else -1
+        if done >= batches:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+            return sum(marks.read_bytes())
+        time.sleep(0.001)
+    process.kill()
+    raise AssertionError(f"it ended before it could be killed: {process.communicate()[1]}")
