@@ -99,3 +99,31 @@ def test_a_sequence_that_cannot_fit_is_refused() -> None:
     lm = frozen_lm("gpt2", positions=64)
     with pytest.raises(ConfigError, match=r"history\.item_tokens=16: .* the language model has 64"):
         reader_of(lm, factorised=False).check_fits(lm.longest)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_title_tokens_take_turns(stride: int) -> None:
+    """Over `stride` turns every title token is scored once, `stride` times as heavily; polarity in every turn."""
+    reader = reader_of(frozen_lm("gpt2"))
+    whole = reader.batch(random_histories(4, 6, 1, shortest=2))
+    turns = [whole.every(stride, turn) for turn in range(stride)]
+    key = torch.stack([whole.source, whole.interaction], dim=1).tolist()
+    total = dict.fromkeys(map(tuple, key), 0.0)
+    for batch in turns:
+        assert int(batch.polar.sum()) == int(whole.polar.sum())
+        for source, interaction, weight in zip(
+            batch.source.tolist(), batch.interaction.tolist(), batch.weight.tolist(), strict=True
+        ):
+            total[source, interaction] += weight / stride
+    assert list(total.values()) == pytest.approx(whole.weight.tolist())
+    assert whole.every(1, 0) is whole
+
+
+def test_whose_turn_it_is_depends_on_the_item_alone() -> None:
+    """The same item has the same tokens scored for every user, whatever stands beside or before it."""
+    reader = reader_of(frozen_lm("gpt2"))
+    batch = reader.batch(histories([0, 5, ~3], [~3, 7, 5])).every(3, 1)
+    one, two = (batch.target[batch.interaction == n].tolist() for n in (1, 5))
+    assert one == two
+    one, two = (batch.target[batch.interaction == n].tolist() for n in (2, 3))
+    assert one == two
