@@ -98,12 +98,15 @@ def _stay(service: DemoService, out: Path) -> None:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that the service never outlives it."""
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that the service never outlives it.
+
+    SIGINT is named too: a shell starts background jobs with it switched off.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
