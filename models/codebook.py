@@ -55,21 +55,21 @@ class Codebook(torch.nn.Module):
             return squared_distances(z @ self.scale.T, self.codes @ self.scale.T).argmin(dim=1)
 
     def forward(self, z: Tensor, *, reduction: str = "sum") -> Quantized:
-        """Quantize z [N, d]. The commitment || z - sg[e_k] ||^2 is summed over d, or averaged as in the paper.
+        """Quantize z [N, d]. The commitment || A (z - sg[e_k]) ||^2 is summed over A's rows, or averaged.
 
-        Averaged over d and weighted .001 it moves nothing at d = 768 (METHOD 2.6), so "sum" is the default.
+        The paper's mean over d, weighted .001, moves nothing at d = 768 (METHOD 2.6), so "sum" is the default.
         """
         indices = self.assign(z)
         nearest = self.codes[indices]
         # z - sg[z] is exactly 0, so the forward value is the code to the last bit.
         chosen = nearest if self.straight_through == "both" else nearest.detach()
         gate = chosen + (z - z.detach())
-        commit = (z - nearest.detach()).square()
+        commit = ((z - nearest.detach()) @ self.scale.T).square()
         return Quantized(gate, indices, commit.sum(1) if reduction == "sum" else commit.mean(1))
 
     def codebook_loss(self, z: Tensor, *, reduction: str = "sum") -> Tensor:
-        """|| sg[z] - e_k ||^2 for every z: float [N]; gradient reaches the chosen codes only."""
-        distance = (z.detach() - self.codes[self.assign(z)]).square()
+        """|| A (sg[z] - e_k) ||^2 for every z: float [N]; gradient reaches the chosen codes only."""
+        distance = ((z.detach() - self.codes[self.assign(z)]) @ self.scale.T).square()
         return distance.sum(1) if reduction == "sum" else distance.mean(1)
 
     @torch.no_grad()

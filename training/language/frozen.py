@@ -33,7 +33,9 @@ class FrozenLM:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
             # Eager attention: with an additive mask on a CPU it is faster than the fused kernel at our lengths.
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch_dtype(dtype), attn_implementation="eager")
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=torch_dtype(dtype), attn_implementation="eager", use_safetensors=True
+            )
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(
@@ -44,6 +46,11 @@ class FrozenLM:
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "FrozenLM":
         """Freeze `model` as it is. Raises ConfigError for a model without tied or own output embeddings."""
+        for setting in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+            if getattr(model.config, setting, None) not in (None, 1, 1.0):
+                raise ConfigError(
+                    f"language.path: {type(model).__name__} bends its logits ({setting}), which is not supported"
+                )
         model.requires_grad_(False)
         model.eval()  # type: ignore[no-untyped-call]
         head = model.get_output_embeddings()  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ class InferConfig(_Frozen):
     soft_tokens: Positive = 1
     start: Literal["filler", "shared", "random"] = "filler"
     rank: Count = 16
-    shared_steps: Count = 30
+    shared_steps: Count = 20
     shared_users: Positive = 64
     steps: Count = 4
     priors: tuple[Weight, ...] = (1.0, 4.0)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,6 +62,16 @@ class Subspace(NamedTuple):
         basis = basis * open_[:, None]
         inverse = torch.where(open_, 1 / scale.clamp(min=1e-12), 0.0)[:, :, None] * direction[:, :rank]
         return cls(basis, inverse)
+
+    @classmethod
+    def stack(cls, parts: "Sequence[Subspace]") -> "Subspace":
+        """Subspaces of one facet each as one; those of lower rank are padded with closed directions."""
+        rank = max(part.basis.shape[2] for part in parts)
+        pad = torch.nn.functional.pad
+        return cls(
+            torch.cat([pad(part.basis, (0, rank - part.basis.shape[2])) for part in parts]),
+            torch.cat([pad(part.inverse, (0, 0, 0, rank - part.inverse.shape[1])) for part in parts]),
+        )
 
     @classmethod
     def whole(cls, facets: int, width: int, scale: float) -> "Subspace":
@@ -160,13 +169,14 @@ def e_step(
     steps: int,
     lr: float,
     items_per_step: int,
-    draw: np.random.Generator,
+    seed: int,
     title_stride: int = 1,
 ) -> Tensor:
     """Move z float32 [B, J, m, d] for `steps` Adam steps on eps; `lr` is in the prior's standard deviations.
 
-    Long histories are sampled anew in every step, title tokens in turn (`title_stride`). A user without history keeps
-    its start, and so does a user whose objective, on what the first step saw of the history, came out worse.
+    Long histories are sampled anew in every step, title tokens in turn (`title_stride`), both by `seed` and item
+    alone: a user's z does not depend on who else is in the batch, so fold-in gives what training gave. A user without
+    history keeps its start, and so does one whose objective, on what the first step saw, came out worse.
     """
     eps = subspace.eps(centre, z).requires_grad_(True)
     optimiser = torch.optim.Adam([eps], lr=lr, betas=(0.9, 0.99))
@@ -174,7 +184,7 @@ def e_step(
     keep = torch.from_numpy(histories.lengths == 0)
     seen: tuple[Histories, Batch, Tensor] | None = None
     for turn in range(steps):
-        part = histories.sample(items_per_step, draw)
+        part = histories.pick(items_per_step, seed + turn)
         batch = reader.batch(part).every(title_stride, turn)
         terms = objective_terms(lm, reader, batch, part, subspace.z(centre, eps), eps, objective, known)
         if seen is None:

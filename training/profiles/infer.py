@@ -29,8 +29,8 @@ from training.profiles.table import ProfileTable
 from training.profiles.views import Views
 from training.progress import track
 
-# What happens to a batch: (batch number, views, their histories) -> z
-BatchWork = Callable[[int, Ints, Histories], Tensor]
+# What happens to a batch: (views, their histories) -> z
+BatchWork = Callable[[Ints, Histories], Tensor]
 
 
 def run_infer(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def run_infer(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed:
     table = ProfileTable(out, "z", shape_of(views, start), len(groups))
     inference = Inference(lm, reader, fillers, start, choice, config, ())
 
-    def work(number: int, members: Ints, histories: Histories) -> Tensor:
-        return inference.infer(histories, members, np.random.default_rng([seed, 8, number]))
+    def work(members: Ints, histories: Histories) -> Tensor:
+        return inference.infer(histories, members, seed)
 
     fill(table, groups, views, work, "profiles")
     write_views(views, out)
@@ -82,7 +82,7 @@ def fill(table: ProfileTable, groups: list[Ints], views: Views, work: BatchWork,
     pending = table.pending()
     for number in track(pending, label=label, total=len(groups), done=len(groups) - len(pending)):
         members = groups[number]
-        table.write(number, members, work(number, members, views.of_views(members)))
+        table.write(number, members, work(members, views.of_views(members)))
 
 
 def write_views(views: Views, out: Path) -> None:

@@ -43,23 +43,24 @@ class Inference:
         """The same with one more M step behind it."""
         return replace(self, rounds=(*self.rounds, state))
 
-    def infer(self, histories: Histories, views: Ints, draw: np.random.Generator) -> Tensor:
+    def infer(self, histories: Histories, views: Ints, seed: int) -> Tensor:
         """z [B, J, m, d] before any codebook."""
         begin = self.start.of(self.lm, self.fillers, histories, views)
         return e_step(
             self.lm, self.reader, histories, begin, begin, self.start.subspace, Objective(prior=self.choice.prior),
             steps=self.choice.steps, lr=self.config.infer.lr,
-            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, draw=draw,
+            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, seed=seed,
         )  # fmt: skip
 
-    def round(self, number: int, histories: Histories, views: Ints, z: Tensor, draw: np.random.Generator) -> Tensor:
+    def round(self, number: int, histories: Histories, views: Ints, z: Tensor, seed: int) -> Tensor:
         """z after the E steps of round `number`."""
         centre = self.start.of(self.lm, self.fillers, histories, views)
         objective = self.rounds[number].objective(self.choice.prior, self.config.quantize)
         return e_step(
             self.lm, self.reader, histories, z, centre, self.start.subspace, objective,
             steps=self.config.quantize.steps, lr=self.config.quantize.lr,
-            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, draw=draw,
+            items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride,
+            seed=seed + 1000 * (number + 1),
         )  # fmt: skip
 
     def fold_in(self, histories: Histories, seed: int, label: str = "fold-in") -> Tensor:
@@ -68,11 +69,11 @@ class Inference:
         cap = int(self.config.infer.items_per_step * float(self.reader.texts.length.mean()))
         lengths = np.minimum(token_lengths(histories, self.reader.texts), cap)
         groups = batches(lengths, len(self.reader.prompt.tokens), self.config.infer.batch_tokens)
-        for number, users in enumerate(track(groups, label=label)):
+        for users in track(groups, label=label):
             part = histories.of(users)
-            z = self.infer(part, users, np.random.default_rng([seed, 8, number]))
-            for k in range(len(self.rounds) - 1):
-                z = self.round(k, part, users, z, np.random.default_rng([seed, 9, k, number]))
+            z = self.infer(part, users, seed)
+            for number in range(len(self.rounds) - 1):
+                z = self.round(number, part, users, z, seed)
             codes[torch.from_numpy(users)] = self.rounds[-1].assign(z)
         return codes
 

@@ -88,7 +88,7 @@ def choose(
             prior,
             config,
             looks[0] if steps == looks[0] else ROUND,
-            draw,
+            seed + 1000 * steps,
         )
         score, nats = judge(z)
         curve[f"{steps} steps, prior {prior:g}"] = asdict(nats)
@@ -121,13 +121,13 @@ def _advance(
     prior: float,
     config: InferConfig,
     steps: int,
-    draw: np.random.Generator,
+    seed: int,
 ) -> Tensor:
     moved = z.clone()
     for users in groups:
         moved[users] = e_step(
             lm, reader, known.of(users), z[users], begin[users], start.subspace, Objective(prior=prior),
             steps=steps, lr=config.lr, items_per_step=config.items_per_step, title_stride=config.title_stride,
-            draw=draw,
+            seed=seed,
         )  # fmt: skip
     return moved

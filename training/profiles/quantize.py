@@ -79,9 +79,8 @@ def _e_step(
     """Infer all views anew with the state of the last M step; batch by batch into a table of its own."""
     following = ProfileTable(out, f"z-{number + 1}", shape_of(views, inference.start), len(groups))
 
-    def work(batch: int, members: Ints, histories: Histories) -> Tensor:
-        draw = np.random.default_rng([seed, 9, number, batch])
-        return inference.round(number, histories, members, table[members], draw)
+    def work(members: Ints, histories: Histories) -> Tensor:
+        return inference.round(number, histories, members, table[members], seed)
 
     fill(following, groups, views, work, f"round {number + 1}")
     return following

@@ -80,11 +80,14 @@ def fit_start(
     facets, m = len(reader.facets), reader.soft_tokens
     if config.rank == 0:
         subspace = Subspace.whole(facets, lm.width, lm.rms)
-    elif config.start == "filler":
-        subspace = Subspace.of(slots.transpose(0, 1), config.rank)
     else:
         rows = table[torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[:8192]]
-        subspace = Subspace.of(rows.expand(facets, -1, -1), config.rank)
+        spoken = [config.start == "filler" and facet.filler != "none" for facet in reader.facets]
+        parts = [
+            Subspace.of((slots[:, j] if words_differ else rows)[None], config.rank)
+            for j, words_differ in enumerate(spoken)
+        ]
+        subspace = Subspace.stack(parts)
     shared = words[:, None].expand(-1, m, -1).clone()
     start = Start(shared, words, subspace, config.start == "filler", seed if config.start == "random" else None)
     if config.shared_steps and config.start != "random":
@@ -106,10 +109,10 @@ def _tune(
     users = np.flatnonzero(train.lengths > 0)
     shared = start.shared.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([shared], lr=0.02 * lm.rms)
-    for _ in track(range(config.shared_steps), label="shared prompt"):
+    for turn in track(range(config.shared_steps), label="shared prompt"):
         chosen = draw.choice(users, min(config.shared_users, len(users)), replace=False)
         part = train.of(chosen).sample(config.items_per_step, draw)
-        batch = reader.batch(part)
+        batch = reader.batch(part).every(config.title_stride, turn)
         offset = start.of(lm, fillers, part, chosen) - start.shared
         items = torch.from_numpy(part.lengths).clamp(min=1).float()
         nll, _ = user_nll(lm, reader, batch, shared + offset, batch.weight / items[batch.row])
