@@ -47,7 +47,7 @@ class InferConfig(_Frozen):
     lr: Rate = 0.1
     items_per_step: Positive = 16
     title_stride: Positive = 4
-    batch_tokens: Positive = 12_000
+    batch_tokens: Positive = 6_000
 
 
 class QuantizeConfig(_Frozen):
