@@ -106,9 +106,7 @@ def _threshold(raw: RawData, config: BuildConfig) -> float | None:
             raise ConfigError("which ratings are positive? give --positive-above R (label = rating > R)")
         return None if stated else raw.positive_above
     if stated:
-        raise ConfigError(
-            "--positive-above: the source has labels; to make them anew, name --rating-column only"
-        )
+        raise ConfigError("--positive-above: the source has labels; to make them anew, name --rating-column only")
     return config.positive_above
 
 

@@ -20,9 +20,7 @@ Format = Literal["movietweetings", "movielens", "xwines", "amazon", "yelp", "tab
 Out = Annotated[Path, typer.Option(help="The data set directory to write. An earlier data set is replaced.")]
 SplitRule = Annotated[
     Split,
-    typer.Option(
-        help="random: 8:1:1 by record. temporal: one cut in time. users: a quarter of the users held out."
-    ),
+    typer.Option(help="random: 8:1:1 by record. temporal: one cut in time. users: a quarter of the users held out."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed and same input: same data set, byte for byte.")]
 MinInteractions = Annotated[
@@ -59,12 +57,8 @@ def prepare(
         str | None, typer.Option(help=TABLE + "the item's column in --items, if named differently.")
     ] = None,
     users: Annotated[Path | None, typer.Option(help=TABLE + "the file with the user fields.")] = None,
-    user_field: Annotated[
-        list[str] | None, typer.Option(help=TABLE + "a category of the user. Repeatable.")
-    ] = None,
-    item_field: Annotated[
-        list[str] | None, typer.Option(help=TABLE + "a category of the item. Repeatable.")
-    ] = None,
+    user_field: Annotated[list[str] | None, typer.Option(help=TABLE + "a category of the user. Repeatable.")] = None,
+    item_field: Annotated[list[str] | None, typer.Option(help=TABLE + "a category of the item. Repeatable.")] = None,
     context_field: Annotated[
         list[str] | None, typer.Option(help=TABLE + "a category of the occasion. Repeatable.")
     ] = None,
@@ -124,9 +118,7 @@ def simulate(
         typer.Option(min=4, help="Mean interactions per user; nobody has fewer than half of it."),
     ] = 24,
     hobbies: Annotated[int, typer.Option(min=2, help="Planted hobbies: favourite genres.")] = 4,
-    backgrounds: Annotated[
-        int, typer.Option(min=2, help="Planted backgrounds: price level, generosity.")
-    ] = 3,
+    backgrounds: Annotated[int, typer.Option(min=2, help="Planted backgrounds: price level, generosity.")] = 3,
     effect: Annotated[
         float, typer.Option(min=0, help="Strength of the planted profile; 0: no user differs from another.")
     ] = 1.0,
@@ -139,9 +131,7 @@ def simulate(
 ) -> None:
     """Simulate a shop and users with a planted hobby and background, and write a data set directory."""
     refuse_to_overwrite(out)
-    config = _checked(
-        BuildConfig, name=name or "simulated", split=split, seed=seed, min_interactions=min_interactions
-    )
+    config = _checked(BuildConfig, name=name or "simulated", split=split, seed=seed, min_interactions=min_interactions)
     simulation = _checked(
         SimulationConfig,
         users=users,
@@ -186,9 +176,7 @@ def _summarise(dataset: Dataset, report: RowReport, out: Path) -> None:
     ]
     lines += [f"    {example}" for example in report.examples]
     if n["users_without_train"] or n["items_without_train"]:
-        lines.append(
-            f"  without a train row: {n['users_without_train']:,} users, {n['items_without_train']:,} items"
-        )
+        lines.append(f"  without a train row: {n['users_without_train']:,} users, {n['items_without_train']:,} items")
     if n["items_without_title"]:
         lines.append(f"  without a title (the id stands in): {n['items_without_title']:,} items")
     lines += [f"  written to {out}", f"next: userip train --dataset {out} --out RUN"]

@@ -157,16 +157,12 @@ def _read_info(path: Path) -> DatasetInfo:
     try:
         raw = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            f"{file}: not found; is {path} a data set directory, as `userip prepare` writes it?"
-        ) from None
+        raise DataError(f"{file}: not found; is {path} a data set directory, as `userip prepare` writes it?") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: not JSON ({error}); run `userip prepare` again") from None
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
-        raise DataError(
-            f"{file}: format_version is {version!r}, not {FORMAT_VERSION}; run `userip prepare` again"
-        )
+        raise DataError(f"{file}: format_version is {version!r}, not {FORMAT_VERSION}; run `userip prepare` again")
     try:
         return DatasetInfo.model_validate_json(json.dumps(raw))
     except ValidationError as error:

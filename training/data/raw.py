@@ -71,9 +71,7 @@ class RowReport:
                 )
 
 
-def keep_good(
-    frame: pl.DataFrame, path: Path, report: RowReport, problems: Sequence[pl.Expr]
-) -> pl.DataFrame:
+def keep_good(frame: pl.DataFrame, path: Path, report: RowReport, problems: Sequence[pl.Expr]) -> pl.DataFrame:
     """Drop and report the rows where any of `problems` (str, null where all is well) speaks."""
     judged = frame.with_columns(pl.coalesce(problems).alias("__problem"))
     bad = judged.filter(pl.col("__problem").is_not_null())

@@ -52,9 +52,7 @@ def _random(ordered: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
     for entity in ("user_id", "item_id"):
         deprived = (pl.col("split") == "train").any().over(entity).not_()
         chosen = pl.col("rank") == pl.col("rank").max().over(entity)
-        draw = draw.with_columns(
-            split=pl.when(deprived & chosen).then(pl.lit("train")).otherwise(pl.col("split"))
-        )
+        draw = draw.with_columns(split=pl.when(deprived & chosen).then(pl.lit("train")).otherwise(pl.col("split")))
     return draw["split"]
 
 

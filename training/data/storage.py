@@ -20,9 +20,7 @@ def refuse_to_overwrite(out: Path) -> None:
     if names and INFO not in names:
         raise DataError(f"{out}: holds something else than a data set; choose another --out")
     if foreign := sorted(names - {INFO, INTERACTIONS, ITEMS, PLANTED}):
-        raise DataError(
-            f"{out}: holds files that are no data set's: {', '.join(foreign[:3])}; move them away"
-        )
+        raise DataError(f"{out}: holds files that are no data set's: {', '.join(foreign[:3])}; move them away")
 
 
 def write_dataset(

@@ -99,9 +99,7 @@ def read_delimited(
     )
     good = table.filter(found == len(columns))
     cells = good.select(LINE, pl.col("text").str.split_exact(separator, len(columns) - 1).alias("cells"))
-    return cells.unnest("cells").rename(
-        {f"field_{position}": column for position, column in enumerate(columns)}
-    )
+    return cells.unnest("cells").rename({f"field_{position}": column for position, column in enumerate(columns)})
 
 
 def read_csv(path: Path, report: RowReport, *, separator: str = ",") -> pl.DataFrame:

@@ -122,6 +122,8 @@ def _write_codes(
                 "Its codes tell users apart poorly; lower facets.%s.size or infer more steps",
                 facet.name, perplexity, facet.size, share.min(), facet.name,
             )  # fmt: skip
+        if share.min() == 0 and not collapsed:
+            log.warning("codebook %s: %d of %d codes are nobody's", facet.name, (share == 0).sum(), facet.size)
         facets.append(
             {
                 "name": facet.name,

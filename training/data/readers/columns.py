@@ -70,9 +70,7 @@ def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
     if kind.is_float():
         whole = (column == column.floor()) & (column.abs() < 2**53)
         text = (
-            pl.when(whole)
-            .then(column.cast(pl.Int64, strict=False).cast(pl.String))
-            .otherwise(column.cast(pl.String))
+            pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
         )
         return pl.when(column.is_finite()).then(text)
     if isinstance(kind, pl.Date | pl.Datetime):
