@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from models.token_loss import token_loss
+from training.language.checkpoint import Checkpoint
 from training.language.config import LanguageConfig
 from training.language.fillers import Fillers
 from training.language.histories import Histories, Ints
@@ -67,8 +69,12 @@ def pretrain(
     config: LanguageConfig,
     seed: int,
     dtype: torch.dtype,
+    checkpoint: Path | None = None,
 ) -> list[float]:
-    """Train `model` in place on train histories. Returns the loss per item of every step, in nats."""
+    """Train `model` in place on train histories. Returns the loss per item of every step, in nats.
+
+    With a `checkpoint` file, training goes on from it, if it is there, and is saved to it now and then.
+    """
     draw = np.random.default_rng([seed, 1])
     texts = reader.texts_weighted(config.title_weight, config.polarity_weight)
     eligible = np.flatnonzero(train.lengths >= 2)
@@ -80,8 +86,10 @@ def pretrain(
         lr=config.lr,
         betas=(0.9, 0.98),
     )
-    losses = []
-    for step in track(range(config.steps), label="language model"):
+    saved = Checkpoint(checkpoint, model, optimiser, draw)
+    losses = saved.restore()
+    begun = len(losses)
+    for step in track(range(begun, config.steps), config.steps, "language model", done=begun):
         for group in optimiser.param_groups:
             group["lr"] = config.lr * _schedule(step, config.steps)
         known, target = _halves(train.of(draw.choice(users, min(config.users, len(users)))), config, draw)
@@ -98,6 +106,7 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         losses.append(float(loss.detach()) / items)
+        saved.save(losses)
     return losses
 
 

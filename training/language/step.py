@@ -57,7 +57,9 @@ def run_language(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
         # The words are counted on the same users that the model is trained on.
         rest = train.keep(~np.isin(train.owner, probe))
         fillers = Fillers.fit(config.facets, catalogue, attributes, encode, rest)
-        losses = pretrain(model, reader, fillers, rest, config.language, seed, dtype)
+        checkpoint = out / "checkpoint.safetensors"
+        losses = pretrain(model, reader, fillers, rest, config.language, seed, dtype, checkpoint)
+        checkpoint.unlink(missing_ok=True)
         model.save_pretrained(out, safe_serialization=True)
         tokenizer.save_pretrained(out)
         figures |= {"steps": config.language.steps, "last_loss": round(float(np.mean(losses[-20:])), 4)}

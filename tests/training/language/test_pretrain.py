@@ -9,6 +9,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, histories, tokenizer
+from training.language.checkpoint import Checkpoint
 from training.language.config import HistoryConfig, LanguageConfig
 from training.language.fillers import Fillers
 from training.language.frozen import FrozenLM
@@ -106,3 +107,26 @@ def test_tiny_histories_still_train() -> None:
     config = CONFIG.model_copy(update={"steps": 3})
     losses = pretrain(new_model(config, tokenizer(), 0), reader, fillers, train, config, 0, torch.float32)
     assert np.isfinite(losses).all()
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped between two checkpoints and started again, it ends with the weights of an unbroken training."""
+    monkeypatch.setattr("training.language.checkpoint.EVERY", 4)
+    config = CONFIG.model_copy(update={"steps": 10})
+    unbroken, reader, fillers, expected = _fit(config)
+    file = tmp_path / "checkpoint.safetensors"
+    save = Checkpoint.save
+
+    def save_and_die(self: Checkpoint, losses: list[float]) -> None:
+        save(self, losses)
+        if len(losses) == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(new_model(config, tokenizer(), 0), reader, fillers, _train(), config, 0, torch.float32, file)
+    monkeypatch.setattr(Checkpoint, "save", save)
+    resumed = new_model(config, tokenizer(), 1)  # other weights: all have to come from the checkpoint
+    assert pretrain(resumed, reader, fillers, _train(), config, 0, torch.float32, file) == expected
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
