@@ -18,9 +18,7 @@ from service.serving import Serving
 from service.settings import Settings
 
 
-def admin_routes(
-    serving: Serving, reloader: Reloader, settings: Settings, log: FilteringBoundLogger
-) -> APIRouter:
+def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: FilteringBoundLogger) -> APIRouter:
     """Only made when there is an admin key: without one the routes are not there at all."""
     assert settings.admin_key is not None
     expected = settings.admin_key.get_secret_value().encode()

@@ -17,9 +17,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that share the port. [default: 1]")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings.", envvar="USERIP_CONFIG")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.", envvar="USERIP_CONFIG")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting, as name=value; may be repeated.")
     ] = None,

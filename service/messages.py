@@ -36,9 +36,7 @@ class ScoreResponse(Struct, frozen=True, forbid_unknown_fields=True):
     release: str
     profile: Annotated[
         Literal["known", "default", "unavailable"],
-        Meta(
-            description="known: the bank holds the user; default: it does not; unavailable: it could not say"
-        ),
+        Meta(description="known: the bank holds the user; default: it does not; unavailable: it could not say"),
     ]
     scores: list[Annotated[float, Meta(ge=0, le=1)]]
     unknown_items: Annotated[
@@ -103,9 +101,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         raise MalformedBodyError(str(error).removeprefix("JSON is malformed: ")) from None
     except (UnicodeDecodeError, RecursionError):
         raise MalformedBodyError("not UTF-8, or nested too deeply") from None
-    if (
-        b"\\u0000" in body
-    ):  # the only way to write NUL in JSON, and cheaper to find than to look into every id
+    if b"\\u0000" in body:  # the only way to write NUL in JSON, and cheaper to find than to look into every id
         _refuse_nul(message)
     return message
 
@@ -132,9 +128,7 @@ def _field_problem(text: str) -> FieldProblem:
 
 
 def _refuse_nul(message: object) -> None:
-    problems = [
-        FieldProblem(field, "must not contain NUL") for field, text in _texts(message) if "\x00" in text
-    ]
+    problems = [FieldProblem(field, "must not contain NUL") for field, text in _texts(message) if "\x00" in text]
     if problems:
         raise InvalidRequestError(problems[:20])
 

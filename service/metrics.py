@@ -51,13 +51,9 @@ class Metrics:
         self._score_seconds = histogram("score_seconds", "Time of one run of the graph.", _STAGE_BUCKETS)
         self._candidates = histogram("candidates", "Candidates of one run of the graph.", _CANDIDATES)
         self._unknown_items = counter("unknown_items", "Candidates that the release does not know.")
-        self._unknown_context = counter(
-            "unknown_context_values", "Context values that the release does not know."
-        )
+        self._unknown_context = counter("unknown_context_values", "Context values that the release does not know.")
         self._reloads = counter("reloads", "Reloads of the release directory, by outcome.", "outcome")
-        self._in_flight = Gauge(
-            "userip_in_flight", "Requests at work.", registry=registry, multiprocess_mode="livesum"
-        )
+        self._in_flight = Gauge("userip_in_flight", "Requests at work.", registry=registry, multiprocess_mode="livesum")
         self._release = Gauge(
             "userip_release_loaded_timestamp_seconds",
             "When the served release was loaded; 0 = replaced since.",

@@ -26,9 +26,7 @@ CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx 
 class Observed:
     """Names, times, counts and logs every request, and turns a bug into a 500 without a stack trace."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, log: FilteringBoundLogger, *, access_log: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: FilteringBoundLogger, *, access_log: bool) -> None:
         self.app = app
         self._metrics = metrics
         self._log = log
@@ -135,9 +133,7 @@ def _route(scope: Scope) -> str:
     if (route := scope.get("route")) is not None:
         return str(route.path_format)
     if "endpoint" in scope and not scope.get("path_params"):
-        return str(
-            scope["path"]
-        )  # a route of starlette's own kind without parameters: its path is its pattern
+        return str(scope["path"])  # a route of starlette's own kind without parameters: its path is its pattern
     return "unmatched"
 
 

@@ -49,9 +49,7 @@ def _check(message: memoryview, kind: str, name: str, depth: int) -> None:
         if where in _FORBIDDEN:
             raise ReleaseError(f"{name}: {_FORBIDDEN[where]}; only plain standard graphs are loaded")
         if where == _DATA_LOCATION and value != 0:
-            raise ReleaseError(
-                f"{name}: keeps tensors outside the file; only plain standard graphs are loaded"
-            )
+            raise ReleaseError(f"{name}: keeps tensors outside the file; only plain standard graphs are loaded")
         if isinstance(value, int):
             continue
         if where in _DOMAIN_FIELDS and bytes(value).decode() not in _STANDARD_DOMAINS:

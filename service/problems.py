@@ -66,9 +66,7 @@ async def _of_http(request: Request, error: Exception) -> Response:
         detail=details.get(error.status_code, title),
         request_id=exchange_of(request.scope).request_id,
     )
-    return Response(
-        body, status_code=error.status_code, headers=dict(error.headers or {}), media_type=PROBLEM_JSON
-    )
+    return Response(body, status_code=error.status_code, headers=dict(error.headers or {}), media_type=PROBLEM_JSON)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:

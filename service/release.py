@@ -68,16 +68,12 @@ def _shape_of(manifest: Manifest, where: Path) -> Shape:
     if len(item_fields) != 1 or len(user_fields) > 1:
         raise ReleaseError(f"{where}: fields: one item_row and at most one user_row are needed")
     if item_fields[0].size != manifest.items + 1:
-        raise ReleaseError(
-            f"{where}: fields: {item_fields[0].name} has size {item_fields[0].size}, not items + 1"
-        )
+        raise ReleaseError(f"{where}: fields: {item_fields[0].name} has size {item_fields[0].size}, not items + 1")
     for field in manifest.contexts:
         if field.values is None or len(set(field.values)) != len(field.values):
             raise ReleaseError(f"{where}: fields: {field.name} needs its values, each once")
         if field.size != len(field.values) + 1:
-            raise ReleaseError(
-                f"{where}: fields: {field.name} has {field.size} rows for {len(field.values)} values"
-            )
+            raise ReleaseError(f"{where}: fields: {field.name} has {field.size} rows for {len(field.values)} values")
     return Shape(
         items=item_fields[0].size,
         user=user_fields[0].size if user_fields else None,
@@ -89,9 +85,7 @@ def _shape_of(manifest: Manifest, where: Path) -> Shape:
 def _slot_sizes(manifest: Manifest, where: Path) -> tuple[int, ...]:
     slotted = {field.slot: field for field in manifest.fields if field.source in ("code", "user")}
     if len(slotted) != manifest.slots or set(slotted) != set(range(manifest.slots)):
-        raise ReleaseError(
-            f"{where}: fields: the slots of codes and user fields must be 0..{manifest.slots - 1}"
-        )
+        raise ReleaseError(f"{where}: fields: the slots of codes and user fields must be 0..{manifest.slots - 1}")
     facets = {facet.slot: facet for facet in manifest.facets}
     codes = {slot: field for slot, field in slotted.items() if field.source == "code"}
     if len(facets) != len(manifest.facets) or set(facets) != set(codes):

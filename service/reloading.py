@@ -21,9 +21,7 @@ _LOOK_EVERY_S = 0.5
 class Reloader:
     """Reloads this worker and, through the shared directory, the others."""
 
-    def __init__(
-        self, serving: Serving, metrics: Metrics, log: FilteringBoundLogger, shared: Path | None
-    ) -> None:
+    def __init__(self, serving: Serving, metrics: Metrics, log: FilteringBoundLogger, shared: Path | None) -> None:
         self._serving = serving
         self._metrics = metrics
         self._log = log

@@ -133,9 +133,7 @@ def _check_signature(session: ort.InferenceSession, shape: Shape, name: str) -> 
     for label, dimensions in expected.items():
         node = found[label]
         if node.type != _INT64 or not _fits(node.shape, dimensions):
-            raise ReleaseError(
-                f"{name}: input {label} is {node.type} {node.shape}, expected {_INT64} {dimensions}"
-            )
+            raise ReleaseError(f"{name}: input {label} is {node.type} {node.shape}, expected {_INT64} {dimensions}")
     outputs = [(node.name, node.type) for node in session.get_outputs()]
     if outputs != [(OUTPUT, _FLOAT)]:
         raise ReleaseError(f"{name}: outputs {outputs}, expected one {OUTPUT} of {_FLOAT}")

@@ -93,9 +93,7 @@ async def _check_bank(settings: Settings, release: str, log: FilteringBoundLogge
         if not await reader.has_release(release):
             raise missing
     except BankUnavailableError as error:
-        log.warning(
-            "bank does not answer; scores are served with the default profile", bank=shown, problem=str(error)
-        )
+        log.warning("bank does not answer; scores are served with the default profile", bank=shown, problem=str(error))
     finally:
         await reader.close()
 
@@ -109,9 +107,7 @@ def _free_port(host: str, port: int) -> int:
             probe.bind(address)
             return int(probe.getsockname()[1])
     except OSError as error:
-        raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror}; give --host and --port"
-        ) from None
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; give --host and --port") from None
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:

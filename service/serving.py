@@ -57,9 +57,7 @@ class Serving:
             return "the bank did not say whether it holds the release"
         if isinstance(error, OSError):
             return f"a file of the release cannot be read ({error.strerror})"
-        return (
-            str(error).replace(f"{self.directory}/", "").replace(str(self.directory), "the release directory")
-        )
+        return str(error).replace(f"{self.directory}/", "").replace(str(self.directory), "the release directory")
 
 
 def load_and_warm_up(directory: Path, largest: int) -> Release:

@@ -39,17 +39,13 @@ class Settings(BaseSettings):
     max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
     max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
-    bank_deadline_ms: float = Field(
-        50.0, gt=0, le=60_000, description="a bank read takes no longer than this"
-    )
+    bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="a bank read takes no longer than this")
     bank_connections: Positive = Field(64, description="connections to the bank per worker")
     admin_key: SecretStr | None = Field(None, description="turns the admin routes on; sent as X-API-Key")
     access_log: bool = Field(True, description="one line per request")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
-    shutdown_seconds: Positive = Field(
-        30, description="requests in flight at SIGTERM get this long to finish"
-    )
+    shutdown_seconds: Positive = Field(30, description="requests in flight at SIGTERM get this long to finish")
     runtime_dir: Path | None = Field(
         None,
         description="shared by the workers of one service; made by `userip serve` when there are several",
@@ -109,9 +105,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StartError(
-            f"{path}: {error.strerror}; --config names a TOML file of service settings"
-        ) from None
+        raise StartError(f"{path}: {error.strerror}; --config names a TOML file of service settings") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StartError(f"{path}: not TOML: {error}") from None
 

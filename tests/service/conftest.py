@@ -29,9 +29,7 @@ RECORDS = {
 Serve = Callable[..., TestClient]
 
 
-def publish(
-    url: str, release: str, records: Mapping[str, Record] = RECORDS, *, activate: bool = True
-) -> None:
+def publish(url: str, release: str, records: Mapping[str, Record] = RECORDS, *, activate: bool = True) -> None:
     """Write `records` into the bank under the release's name."""
     rows = np.array([record.row for record in records.values()], np.uint32)
     codes = np.array([record.codes for record in records.values()], np.uint16).reshape(len(records), -1)

@@ -63,8 +63,7 @@ def _simple(keyword: str, rule: Any, value: Any) -> list[str]:  # noqa: ANN401
     number = isinstance(value, int | float) and not isinstance(value, bool)
     checks: dict[str, Callable[[], bool]] = {
         "type": lambda: (
-            isinstance(value, _TYPES[rule])
-            and not (isinstance(value, bool) and rule in ("integer", "number"))
+            isinstance(value, _TYPES[rule]) and not (isinstance(value, bool) and rule in ("integer", "number"))
         ),
         "enum": lambda: value in rule,
         "const": lambda: value == rule,

@@ -26,9 +26,7 @@ def test_admin_routes_are_not_there_without_a_key(client: TestClient) -> None:
         assert client.post(path, headers={"X-API-Key": "x"}).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"X-API-Key": ""}, {"X-API-Key": "s3cret"}, {"X-API-Key": "s3cret-ke"}]
-)
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": ""}, {"X-API-Key": "s3cret"}, {"X-API-Key": "s3cret-ke"}])
 def test_admin_routes_refuse_other_keys(admin: TestClient, headers: dict[str, str]) -> None:
     """No key, an empty one, a part of it: 401, and the answer holds no hint of the right one."""
     for path in ADMIN:
@@ -43,9 +41,7 @@ def utf8(headers: dict[str, str]) -> dict[bytes, bytes]:
     return {name.encode(): value.encode() for name, value in headers.items()}
 
 
-def test_reload_serves_what_the_directory_holds_now(
-    admin: TestClient, lmdb_url: str, tiny: TinyRelease
-) -> None:
+def test_reload_serves_what_the_directory_holds_now(admin: TestClient, lmdb_url: str, tiny: TinyRelease) -> None:
     """After a reload the new release's scores are served under its name, and the metrics say so."""
     second = write_release(tiny.path, seed=1)
     publish(lmdb_url, second.name)
@@ -54,9 +50,7 @@ def test_reload_serves_what_the_directory_holds_now(
     answer = admin.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).json()
     record = RECORDS["u1"]
     assert answer["release"] == second.name
-    assert answer["scores"] == pytest.approx(
-        list(second.expected(["i5"], record.row, record.codes)), abs=1e-6
-    )
+    assert answer["scores"] == pytest.approx(list(second.expected(["i5"], record.row, record.codes)), abs=1e-6)
     assert admin.get("/readyz").status_code == 200
     text = admin.get("/metrics").text
     assert 'userip_reloads_total{outcome="done"} 1.0' in text
@@ -108,10 +102,7 @@ def test_requests_during_reloads_are_all_answered_by_one_release_or_the_other(
     other = write_release(tmp_path / "other", seed=1)
     publish(lmdb_url, other.name)
     record = RECORDS["u1"]
-    right = {
-        release.name: list(release.expected(["i5", "i6"], record.row, record.codes))
-        for release in (tiny, other)
-    }
+    right = {release.name: list(release.expected(["i5", "i6"], record.row, record.codes)) for release in (tiny, other)}
     seen: set[str] = set()
     wrong: list[object] = []
     done = threading.Event()
@@ -121,9 +112,7 @@ def test_requests_during_reloads_are_all_answered_by_one_release_or_the_other(
             response = admin.post("/score", json={"user_id": "u1", "item_ids": ["i5", "i6"]})
             answer = response.json()
             seen.add(answer.get("release"))
-            if response.status_code != 200 or answer["scores"] != pytest.approx(
-                right[answer["release"]], abs=1e-6
-            ):
+            if response.status_code != 200 or answer["scores"] != pytest.approx(right[answer["release"]], abs=1e-6):
                 wrong.append(answer)
 
     asking = threading.Thread(target=ask)

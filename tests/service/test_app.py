@@ -18,9 +18,7 @@ def score(client: TestClient, **body: object) -> Mapping[str, Any]:
     return answer
 
 
-def test_known_user_is_scored_with_row_codes_and_context(
-    serve: Serve, bank_url: str, tiny: TinyRelease
-) -> None:
+def test_known_user_is_scored_with_row_codes_and_context(serve: Serve, bank_url: str, tiny: TinyRelease) -> None:
     """A known user's row, codes and the request's context all enter the probability."""
     client = serve(bank_url)
     for user_id in ("u1", "u2", "a/b c?", "Ünï/日本"):
@@ -41,9 +39,7 @@ def test_unknown_user_gets_the_default_profile(serve: Serve, bank_url: str, tiny
     np.testing.assert_allclose(answer["scores"], tiny.expected(["plain", "i5"]), atol=1e-6)
 
 
-def test_unknown_items_are_scored_as_unknown_and_named_by_position(
-    client: TestClient, tiny: TinyRelease
-) -> None:
+def test_unknown_items_are_scored_as_unknown_and_named_by_position(client: TestClient, tiny: TinyRelease) -> None:
     """Items that the release does not know get the unknown item's score; their positions are listed."""
     items = ["never", "plain", "plain", "nor this", "i7"]
     answer = score(client, user_id="u1", item_ids=items)
@@ -106,9 +102,7 @@ def test_empty_batch_is_answered(client: TestClient) -> None:
     assert (response.status_code, response.json()) == (200, {"responses": []})
 
 
-def test_a_large_batch_leaves_the_event_loop_free_and_is_right(
-    serve: Serve, lmdb_url: str, tiny: TinyRelease
-) -> None:
+def test_a_large_batch_leaves_the_event_loop_free_and_is_right(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
     """A run above the offload size goes to a thread; scores stay in order."""
     client = serve(lmdb_url)
     items = [ITEMS[i % len(ITEMS)] for i in range(1000)]

@@ -66,9 +66,7 @@ BATCH_INVALID = [
 
 
 @pytest.mark.parametrize(("body", "field"), BATCH_INVALID)
-def test_invalid_field_of_a_batch_is_named_with_its_request(
-    small: TestClient, body: object, field: str
-) -> None:
+def test_invalid_field_of_a_batch_is_named_with_its_request(small: TestClient, body: object, field: str) -> None:
     """In a batch the field's name says which request it is in; none of them is answered."""
     response = small.post("/score/batch", json=body)
     assert response.status_code == 422, response.text

@@ -41,9 +41,7 @@ def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
     def files_left(module: str) -> list[str]:
         folder = tmp_path / module
         folder.mkdir()
-        kept = {
-            name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")
-        }
+        kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
         env = kept | {"TMPDIR": str(folder), "HOME": str(folder)}
         subprocess.run([sys.executable, "-c", f"import {module}"], env=env, check=True)
         return [path.name for path in folder.rglob("*")]

@@ -21,9 +21,7 @@ def values(client: TestClient) -> Values:
 
 def test_every_request_is_counted_once_with_what_it_met(client: TestClient) -> None:
     """Requests by route and status, profiles by outcome, candidates, unknown items and context values."""
-    client.post(
-        "/score", json={"user_id": "u1", "item_ids": ["plain", "never"], "context": {"device": "new"}}
-    )
+    client.post("/score", json={"user_id": "u1", "item_ids": ["plain", "never"], "context": {"device": "new"}})
     client.post("/score", json={"user_id": "nobody", "item_ids": []})
     client.post("/score", json={"user_id": 3})
     pair = [{"user_id": "u1", "item_ids": ["i5"]}, {"user_id": "x", "item_ids": ["i6", "i7"]}]
@@ -55,9 +53,7 @@ def test_buckets_reach_below_a_millisecond(client: TestClient) -> None:
     """The first bucket of request times ends at 100 microseconds."""
     client.get("/healthz")
     bounds = [
-        float(dict(labels)["le"])
-        for (name, labels) in values(client)
-        if name == "userip_http_request_seconds_bucket"
+        float(dict(labels)["le"]) for (name, labels) in values(client) if name == "userip_http_request_seconds_bucket"
     ]
     assert min(bounds) == pytest.approx(0.0001)
     assert sum(bound <= 0.001 for bound in set(bounds)) >= 5

@@ -29,9 +29,7 @@ def lines(log: io.BytesIO, event: str) -> list[Mapping[str, Any]]:
 
 def test_request_id_is_kept_when_harmless_and_made_otherwise(client: TestClient) -> None:
     """A caller's id comes back; one that would not be safe in a log is replaced."""
-    assert (
-        client.get("/healthz", headers={"x-request-id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
-    )
+    assert client.get("/healthz", headers={"x-request-id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
     for bad in ("", "with space", "x" * 129, 'quo"te'):
         made = client.get("/healthz", headers={"x-request-id": bad}).headers["x-request-id"]
         assert made != bad

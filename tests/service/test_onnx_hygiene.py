@@ -41,17 +41,13 @@ def external_in_a_branch(model: onnx.ModelProto) -> None:
     out = helper.make_tensor_value_info("o", TensorProto.FLOAT, [1])
     constant = helper.make_node("Constant", [], ["o"], value=tensor)
     inner = helper.make_graph([constant], "inner", [], [out])
-    model.graph.node.append(
-        helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner)
-    )
+    model.graph.node.append(helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner))
 
 
 def custom_node_in_a_branch(model: onnx.ModelProto) -> None:
     out = helper.make_tensor_value_info("o", TensorProto.FLOAT, [1])
     inner = helper.make_graph([helper.make_node("Evil", [], ["o"], domain="evil.ops")], "inner", [], [out])
-    model.graph.node.append(
-        helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner)
-    )
+    model.graph.node.append(helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner))
 
 
 def external_sparse(model: onnx.ModelProto) -> None:
@@ -73,9 +69,7 @@ def external_sparse(model: onnx.ModelProto) -> None:
         (external_sparse, "outside the file"),
     ],
 )
-def test_unsafe_graph_is_refused(
-    tiny: TinyRelease, harm: Callable[[onnx.ModelProto], None], reason: str
-) -> None:
+def test_unsafe_graph_is_refused(tiny: TinyRelease, harm: Callable[[onnx.ModelProto], None], reason: str) -> None:
     """Custom operators, functions and external data are found wherever they hide."""
     model = scorer_graph(tiny)
     refuse_unsafe(model.SerializeToString(), "x/scorer.onnx")

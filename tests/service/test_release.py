@@ -43,9 +43,7 @@ def replaced(name: str, **changes: Any) -> tuple[FieldSpec, ...]:  # noqa: ANN40
         FIELDS[:3] + FIELDS[4:],
     ],
 )
-def test_manifest_that_contradicts_itself_is_refused(
-    tiny: TinyRelease, fields: tuple[FieldSpec, ...]
-) -> None:
+def test_manifest_that_contradicts_itself_is_refused(tiny: TinyRelease, fields: tuple[FieldSpec, ...]) -> None:
     """Sizes, slots, facets and values must agree with each other."""
     change_manifest(tiny, fields=fields)
     with pytest.raises(ReleaseError, match=r"manifest\.json: (fields|facets)"):
@@ -66,9 +64,7 @@ def added(path: Path) -> None:
     (path / "notes.txt").write_text("hello")
 
 
-@pytest.mark.parametrize(
-    ("harm", "file"), [(altered, "scorer.onnx"), (removed, "items.npz"), (added, "notes.txt")]
-)
+@pytest.mark.parametrize(("harm", "file"), [(altered, "scorer.onnx"), (removed, "items.npz"), (added, "notes.txt")])
 def test_directory_that_is_not_the_manifests_is_refused(
     tiny: TinyRelease, harm: Callable[[Path], None], file: str
 ) -> None:
@@ -91,9 +87,7 @@ BAD_ITEMS: list[dict[str, np.ndarray[Any, Any]]] = [
 
 
 @pytest.mark.parametrize("arrays", BAD_ITEMS)
-def test_items_file_that_does_not_fit_is_refused(
-    tiny: TinyRelease, arrays: dict[str, np.ndarray[Any, Any]]
-) -> None:
+def test_items_file_that_does_not_fit_is_refused(tiny: TinyRelease, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     """Missing arrays, other types, another count, bad cuts, doubles, bad text, objects."""
     np.savez(tiny.path / "items.npz", **arrays)  # type: ignore[arg-type]  # the stub mixes up its keywords
     change_manifest(tiny)

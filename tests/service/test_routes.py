@@ -62,9 +62,7 @@ def test_release_tells_what_is_served_and_no_paths(client: TestClient, tiny: Tin
     response = client.get("/release")
     answer = response.json()
     assert (answer["release"], answer["users"], answer["items"]) == (tiny.name, 5, 7)
-    assert [field["values"] for field in answer["fields"] if field["source"] == "context"] == [
-        ["mobile", "tv"]
-    ]
+    assert [field["values"] for field in answer["fields"] if field["source"] == "context"] == [["mobile", "tv"]]
     assert answer["facets"] == [
         {"name": "hobby", "codebook_size": 4},
         {"name": "background", "codebook_size": 3},

@@ -55,9 +55,7 @@ def test_warm_up_passes_for_a_graph_that_fits(graph: onnx.ModelProto) -> None:
         Shape(items=8, user=6, slots=(5, 4, 3), context=(4,)),
     ],
 )
-def test_table_shorter_than_the_manifest_says_is_found_at_warm_up(
-    graph: onnx.ModelProto, shape: Shape
-) -> None:
+def test_table_shorter_than_the_manifest_says_is_found_at_warm_up(graph: onnx.ModelProto, shape: Shape) -> None:
     """A row that the manifest promises and the graph lacks stops the load, not a later request."""
     with pytest.raises(ScoringError, match="rows that it should have"):
         Scorer(graph.SerializeToString(), shape).warm_up(10)
@@ -88,9 +86,7 @@ def rename_output(graph: onnx.ModelProto) -> None:
     graph.graph.output[0].name = "score"
 
 
-@pytest.mark.parametrize(
-    "change", [drop_context, add_input, narrow_slots, fix_batch, int32_items, rename_output]
-)
+@pytest.mark.parametrize("change", [drop_context, add_input, narrow_slots, fix_batch, int32_items, rename_output])
 def test_graph_with_another_signature_is_refused(
     graph: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]
 ) -> None:

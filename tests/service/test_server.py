@@ -33,17 +33,13 @@ def start_fails(cwd: Path, *arguments: str | Path) -> str:
     return done.stderr
 
 
-def test_start_names_what_is_missing_and_how_to_mend_it(
-    tmp_path: Path, tiny: TinyRelease, redis_url: str
-) -> None:
+def test_start_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, tiny: TinyRelease, redis_url: str) -> None:
     """Missing setting or file, altered file, unpublished release, taken port: one line each, exit code 2."""
     missing = start_fails(tmp_path, "--release", tiny.path)
     assert "bank_url" in missing
     assert "--bank or USERIP_BANK_URL" in missing
     bank = ("--bank", redis_url)
-    assert f"{tmp_path}/none/manifest.json: not found" in start_fails(
-        tmp_path, "--release", tmp_path / "none", *bank
-    )
+    assert f"{tmp_path}/none/manifest.json: not found" in start_fails(tmp_path, "--release", tmp_path / "none", *bank)
     for url in (redis_url, f"lmdb://{tmp_path}/nowhere"):
         line = start_fails(tmp_path, "--release", tiny.path, "--bank", url)
         assert f"userip publish --release {tiny.path} --bank {url}" in line
@@ -87,9 +83,7 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
                 seconds.append(time.perf_counter() - started)
                 assert answer.status_code == 200
                 assert answer.json()["profile"] == "unavailable"
-                assert answer.json()["scores"] == pytest.approx(
-                    list(tiny.expected(["plain", "i5"])), abs=1e-6
-                )
+                assert answer.json()["scores"] == pytest.approx(list(tiny.expected(["plain", "i5"])), abs=1e-6)
             # The deadline is 50 ms; the rest is room for a machine that is busy with other tests.
             assert sorted(seconds)[10] < 0.1
             assert max(seconds) < 0.5

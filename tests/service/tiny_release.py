@@ -40,8 +40,7 @@ class TinyRelease:
         """sigmoid(sum of the tables' entries), float64 [N]; `codes` as a record holds them."""
         shared = float(self.user[row])
         shared += sum(
-            float(table[0 if code == 0xFFFF else code + 1])
-            for table, code in zip(self.slots, codes, strict=True)
+            float(table[0 if code == 0xFFFF else code + 1]) for table, code in zip(self.slots, codes, strict=True)
         )
         shared += float(self.context[DEVICES.index(device) + 1 if device in DEVICES else 0])
         own = [float(self.items[ITEMS.index(item) + 1 if item in ITEMS else 0]) for item in item_ids]
@@ -97,9 +96,7 @@ def scorer_graph(release: TinyRelease) -> onnx.ModelProto:
         helper.make_node("Sigmoid", ["logit"], ["probability"]),
     ]
     constants = [numpy_helper.from_array(value, name) for name, value in tables.items()]
-    constants += [
-        numpy_helper.from_array(np.array(i, np.int64), f"at_{i}") for i in range(len(release.slots))
-    ]
+    constants += [numpy_helper.from_array(np.array(i, np.int64), f"at_{i}") for i in range(len(release.slots))]
     shapes: dict[str, list[str | int]] = {
         "items": ["N"],
         "request": ["N"],
@@ -122,9 +119,7 @@ def write_items(path: Path, ids: Sequence[str]) -> None:
 
 def write_manifest(release: TinyRelease, changes: Mapping[str, Any]) -> None:
     """manifest.json with the hashes of what lies in the directory now."""
-    files = {
-        path.name: sha256_of(path) for path in sorted(release.path.iterdir()) if path.name != "manifest.json"
-    }
+    files = {path.name: sha256_of(path) for path in sorted(release.path.iterdir()) if path.name != "manifest.json"}
     values: dict[str, Any] = {
         "format": 1,
         "release": release.name,
@@ -161,7 +156,6 @@ FIELDS = (
 def _facet(name: str, slot: int, size: int) -> Facet:
     liked = (ItemLift(item_id="i5", title="Five", lift=2.0),)
     codes = tuple(
-        CodeDescription(description=(f"{name} {code}", "wörd"), items=liked, share=1 / size)
-        for code in range(size)
+        CodeDescription(description=(f"{name} {code}", "wörd"), items=liked, share=1 / size) for code in range(size)
     )
     return Facet(name=name, slot=slot, codebook_size=size, codes=codes)

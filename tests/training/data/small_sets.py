@@ -28,9 +28,7 @@ def random_rows(
     rng = np.random.default_rng(seed)
     pairs = [(u, i) for u in range(users) for i in rng.choice(items, size=per_user, replace=False)]
     times = rng.permutation(len(pairs)) + 1_000_000
-    return [
-        (f"u{u}", f"i{i}", float(rng.integers(1, 6)), int(t)) for (u, i), t in zip(pairs, times, strict=True)
-    ]
+    return [(f"u{u}", f"i{i}", float(rng.integers(1, 6)), int(t)) for (u, i), t in zip(pairs, times, strict=True)]
 
 
 def small_dataset(out: Path, **settings: object) -> Dataset:

@@ -59,18 +59,14 @@ def test_user_fields_are_constant_and_context_fields_are_not(tmp_path: Path) -> 
     rows = raw_of(random_rows(), sources=())
     n = rows.interactions.height
     interactions = rows.interactions.sort("user_id", "timestamp").with_columns(
-        town=pl.when(pl.int_range(pl.len()).over("user_id") == 3)
-        .then(pl.lit("late"))
-        .otherwise(pl.lit(None)),
+        town=pl.when(pl.int_range(pl.len()).over("user_id") == 3).then(pl.lit("late")).otherwise(pl.lit(None)),
         device=pl.Series(["phone", "desk"] * (n // 2)),
     )
     interactions = interactions.with_columns(
         town=pl.when(pl.int_range(pl.len()).over("user_id") == 0).then(pl.lit("early")).otherwise("town")
     )
     fields = (FieldInfo(name="town", role="user"), FieldInfo(name="device", role="context"))
-    dataset = build(
-        raw_of(random_rows(), sources=(), interactions=interactions, fields=fields), tmp_path / "set"
-    )
+    dataset = build(raw_of(random_rows(), sources=(), interactions=interactions, fields=fields), tmp_path / "set")
     train = dataset.rows()
     assert set(train["town"]) == {"late"}
     assert set(train["device"]) == {"phone", "desk"}

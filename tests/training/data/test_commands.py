@@ -91,18 +91,14 @@ def test_wrong_usage_is_one_line_that_names_the_flag(
     assert not (tmp_path / "set").exists()
 
 
-def test_prepare_leaves_a_foreign_folder_alone(
-    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prepare_leaves_a_foreign_folder_alone(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--out on a folder with other files in it is refused before anything is read."""
     text = run(f"prepare --format table --source {table} --out {tmp_path} --positive-above 3", capsys, code=2)
     assert "something else than a data set" in text
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_simulate_writes_a_data_set_with_planted_profiles(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_simulate_writes_a_data_set_with_planted_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command's flags reach the simulation, and held-out users are said to have no train rows."""
     out = tmp_path / "sim"
     text = run(f"simulate --out {out} --users 80 --items 60 --seed 7 --split users --interactions 12", capsys)

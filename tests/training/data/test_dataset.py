@@ -78,9 +78,7 @@ def test_an_altered_table_is_refused(tmp_path: Path) -> None:
         ({"seed": "seven"}, "seed"),
     ],
 )
-def test_a_description_of_another_make_is_refused(
-    tmp_path: Path, change: dict[str, object], said: str
-) -> None:
+def test_a_description_of_another_make_is_refused(tmp_path: Path, change: dict[str, object], said: str) -> None:
     """Unknown keys, other versions and values of the wrong kind are refused and named."""
     path = small_dataset(tmp_path / "set").path
     info = json.loads((path / INFO).read_text()) | change
@@ -111,9 +109,7 @@ rows_strategy = st.lists(
 
 
 @given(rows=rows_strategy, data=st.data())
-def test_the_split_hash_follows_content_not_order(
-    rows: list[tuple[str, str, bool, str]], data: st.DataObject
-) -> None:
+def test_the_split_hash_follows_content_not_order(rows: list[tuple[str, str, bool, str]], data: st.DataObject) -> None:
     """Row order does not matter to the hash; a label, a part, an id, the rule and the seed do."""
     schema = {"user_id": pl.String, "item_id": pl.String, "label": pl.Boolean, "split": pl.String}
 

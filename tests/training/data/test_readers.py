@@ -156,9 +156,7 @@ def test_xwines(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_those_that_exist(tmp_path: Path) -> None:
     """The error says which column is missing and which there are."""
     write(tmp_path, ratings__csv="userId,movieId,stars,timestamp\n", movies__csv="movieId,title,genres\n")
-    with pytest.raises(
-        DataError, match=r"ratings\.csv: no column 'rating'; it has: userId, movieId, stars, timestamp"
-    ):
+    with pytest.raises(DataError, match=r"ratings\.csv: no column 'rating'; it has: userId, movieId, stars, timestamp"):
         read("movielens", tmp_path)
 
 
@@ -178,9 +176,7 @@ def test_amazon(tmp_path: Path) -> None:
         "{'asin': 'B1', 'title': \"Men's shoe &amp; sock\", 'price': 59.99, 'brand': 'Acme', "
         "'categories': [['Clothing, Shoes & Jewelry', 'Men'], ['Men', 'Shoes']], 'related': None}",
         "{'asin': 'B9', 'title': 'never reviewed'}",
-        json.dumps(
-            {"asin": "B2", "title": "Sock", "price": "$5.00 - $9.99", "category": ["Clothing", "Sock"]}
-        ),
+        json.dumps({"asin": "B2", "title": "Sock", "price": "$5.00 - $9.99", "category": ["Clothing", "Sock"]}),
         json.dumps({"asin": "B3", "title": "Hat", "price": "\n.bad { color: red }", "brand": ""}),
     ]
     with gzip.open(tmp_path / "reviews_Clothing_5.json.gz", "wt") as file:
@@ -211,9 +207,7 @@ def test_amazon_lines_that_are_no_objects_are_bad_rows(tmp_path: Path) -> None:
     raw, report = read("amazon", tmp_path)
     assert raw.interactions.height == 1
     assert report.total_bad == len(bad)
-    assert [example.split(": ")[0] for example in report.examples] == [
-        f"reviews_x.json:{n}" for n in range(2, 7)
-    ]
+    assert [example.split(": ")[0] for example in report.examples] == [f"reviews_x.json:{n}" for n in range(2, 7)]
     assert "missing required field `overall`" in report.examples[2]
 
 

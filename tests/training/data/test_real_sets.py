@@ -34,7 +34,4 @@ def test_the_published_counts_are_met_exactly(
     percent = round(100 * counts["positives"] / counts["interactions"])
     assert (counts["interactions"], counts["users"], counts["items"], percent) == expected
     assert counts["bad_rows"] == counts["items_without_title"] == counts["users_without_train"] == 0
-    assert (
-        dataset.items.select(*dataset.info.attributes).null_count().sum_horizontal()[0]
-        < 0.02 * dataset.items.height
-    )
+    assert dataset.items.select(*dataset.info.attributes).null_count().sum_horizontal()[0] < 0.02 * dataset.items.height

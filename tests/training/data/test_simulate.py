@@ -74,9 +74,7 @@ def test_the_truth_stands_beside_the_data_set_and_not_in_it(tmp_path: Path) -> N
 
 def test_the_same_seed_gives_the_same_shop() -> None:
     """Simulation depends on its settings alone."""
-    first, second, other = (
-        simulate_raw(SimulationConfig(users=50, items=60, seed=seed))[0] for seed in (3, 3, 4)
-    )
+    first, second, other = (simulate_raw(SimulationConfig(users=50, items=60, seed=seed))[0] for seed in (3, 3, 4))
     assert first.interactions.equals(second.interactions)
     assert first.items.equals(second.items)
     assert not first.interactions.equals(other.interactions)

@@ -30,9 +30,7 @@ tables = st.builds(
 @pytest.mark.parametrize("rule", RULES)
 @settings(max_examples=25, deadline=None)
 @given(table=tables, seed=st.integers(0, 5))
-def test_every_row_is_in_exactly_one_part_whatever_the_order(
-    rule: Split, table: pl.DataFrame, seed: int
-) -> None:
+def test_every_row_is_in_exactly_one_part_whatever_the_order(rule: Split, table: pl.DataFrame, seed: int) -> None:
     """The split keeps every row once, and shuffling the input changes nothing."""
     split = add_split(table, rule, seed)
     key = ("user_id", "item_id")
@@ -64,9 +62,7 @@ def test_random_has_eight_to_one_to_one() -> None:
 def test_temporal_cuts_once_for_all(table: pl.DataFrame) -> None:
     """Every train row is before every valid row, and these before every test row, in shares of 8:1:1."""
     split = add_split(table, "temporal", 0)
-    times = {
-        part: split.filter(pl.col("split") == part)["timestamp"].to_numpy() for part in set(split["split"])
-    }
+    times = {part: split.filter(pl.col("split") == part)["timestamp"].to_numpy() for part in set(split["split"])}
     assert times["train"].max() < times["valid"].min()
     assert times["valid"].max() < times["test"].min()
     assert abs(times["test"].size - 0.1 * table.height) <= 1
@@ -83,9 +79,7 @@ def test_temporal_never_divides_rows_of_one_moment() -> None:
 
 def test_temporal_needs_times() -> None:
     """Rows without a time are counted in the refusal."""
-    table = interactions(20, 10, 5, 0).with_columns(
-        timestamp=pl.when(pl.col("user_id") != "u3").then("timestamp")
-    )
+    table = interactions(20, 10, 5, 0).with_columns(timestamp=pl.when(pl.col("user_id") != "u3").then("timestamp"))
     with pytest.raises(DataError, match="5 rows have none"):
         add_split(table, "temporal", 0)
 
@@ -128,8 +122,7 @@ def test_the_random_split_does_not_favour_anyone() -> None:
     table = interactions(60, 40, 20, 0)
     table = table.filter((pl.col("user_id") != "u0") | (pl.int_range(pl.len()).over("user_id") < 4))
     light = [
-        add_split(table, "random", seed).filter(pl.col("user_id") == "u0")["split"].to_list()
-        for seed in range(200)
+        add_split(table, "random", seed).filter(pl.col("user_id") == "u0")["split"].to_list() for seed in range(200)
     ]
     share = np.mean([part == "test" for parts in light for part in parts])
     assert 0.06 < share < 0.14  # 800 draws of .1: two standard errors are .02
