@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from bank.errors import BankUrlError
 from bank.protocol import Bank, Leftover, ReleaseInfo
 from bank.urls import open_bank, redact
 
@@ -35,7 +34,7 @@ def activate(
 ) -> None:
     """Make a published release the active one."""
     if (name is None) == (release is None):
-        raise BankUrlError("activate: name one release; `userip inspect --bank URL` lists them")
+        raise typer.BadParameter("name one release; `userip inspect --bank URL` lists them")
     with _bank(bank) as opened:
         before = opened.active()
         wanted = name or release or ""

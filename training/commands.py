@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bank.commands import BankOption
 from training.config import TrainConfig, load_config
 from training.data.dataset import Dataset
 from training.run import STEPS, read_step, run_step, set_up_logging
@@ -83,12 +84,12 @@ def _report(out: Path, dataset: Path) -> None:
 
 def publish(
     release: Annotated[Path, typer.Option(help="A release directory: RUN/release.")],
-    bank: Annotated[str, typer.Option(help="lmdb:///path, redis://, rediss:// or redis+cluster://.")],
+    bank: BankOption,
     activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer."""
     from bank.manifest import read_manifest
-    from bank.urls import open_bank
+    from bank.urls import open_bank, redact
     from training.export.publish import publish_release
 
     opened = open_bank(bank)
@@ -103,13 +104,13 @@ def publish(
         opened.close()
     state = "active" if activate else "published, not active"
     print(f"{manifest.release}: {manifest.users:,} users {state}")
-    print(f"next: userip serve --release {release} --bank {bank}")
+    print(f"next: userip serve --release {release} --bank {redact(bank)}")
 
 
 def infer_new(
     run: Annotated[Path, typer.Option(help="The run directory whose release is served.")],
     interactions: Annotated[Path, typer.Option(help="Parquet or CSV: user_id, item_id, label or rating, timestamp.")],
-    bank: Annotated[str, typer.Option(help="The bank that the service reads.")],
+    bank: BankOption,
     positive_above: Annotated[
         float | None, typer.Option(help="A rating above this is positive. Default: as in training.")
     ] = None,

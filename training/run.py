@@ -25,6 +25,7 @@ from training.errors import ConfigError, DataError, SplitMismatchError
 log = logging.getLogger(__name__)
 
 STEP: Final = "step.json"
+LEVELS: Final = ("debug", "info", "warning", "error")  # the service's own, in the same variable
 RunStep = Callable[[Dataset, Path, Path, TrainConfig, int], dict[str, Any]]
 
 # Each step: the module that holds run_<step>, the sections of the configuration that it depends on, and the step
@@ -164,10 +165,11 @@ def _locked(run: Path) -> Iterator[None]:
 
 
 def set_up_logging() -> None:
-    """Plain lines on stderr."""
-    logging.basicConfig(
-        level=os.environ.get("USERIP_LOG_LEVEL", "INFO"), format="%(message)s", stream=sys.stderr, force=True
-    )
+    """Plain lines on stderr, from USERIP_LOG_LEVEL on. Raises ConfigError for a level that there is not."""
+    level = os.environ.get("USERIP_LOG_LEVEL") or "info"
+    if level.lower() not in LEVELS:
+        raise ConfigError(f"USERIP_LOG_LEVEL={level}: no such level; there are {', '.join(LEVELS)}")
+    logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr, force=True)
     for noisy in ("transformers", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from transformers.utils.logging import disable_progress_bar
