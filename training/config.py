@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from training.errors import ConfigError
 from training.export.config import ExportConfig
+from training.files import write_text
 from training.language.config import FacetConfig, HistoryConfig, LanguageConfig
 from training.profiles.config import InferConfig, QuantizeConfig
 from training.recommender.config import RecommenderConfig
@@ -125,9 +126,7 @@ def load_config(
 def write_config(config: TrainConfig, file: Path) -> None:
     """Write the resolved configuration as TOML; reading it back gives the same configuration."""
     text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-    beside = file.with_name(file.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(file)
+    write_text(file, text)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

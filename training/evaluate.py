@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from training.config import load_config
 from training.data.dataset import Dataset
+from training.files import write_text
 from training.progress import track
 from training.recommender.codes import CodeTable
 from training.recommender.config import CodesKind, RecommenderConfig
@@ -80,9 +81,9 @@ def evaluate_dataset(
                 }
             )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "quality.json", json.dumps(rows, indent=1))
+    write_text(out / "quality.json", json.dumps(rows, indent=1))
     text = _report(dataset, test, cells, seeds)
-    _write(out / "report.md", text)
+    write_text(out / "report.md", text)
     print(text)
     return rows
 
@@ -152,9 +153,3 @@ def _interval(label: Scores, mine: Scores, other: Scores, picks: list[NDArray[np
         gains.append(np.mean([auc(label[pick], a) - auc(label[pick], b) for a, b in pairs]))
     low, high = np.quantile(gains, [0.025, 0.975]) if gains else (np.nan, np.nan)
     return float(low), float(high)
-
-
-def _write(file: Path, text: str) -> None:
-    beside = file.with_name(file.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(file)

@@ -21,6 +21,7 @@ from typing import Any, Final
 from training.config import TrainConfig, write_config
 from training.data.dataset import Dataset
 from training.errors import ConfigError, DataError, SplitMismatchError
+from training.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,9 @@ def run_step(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: 
         (out / "started").unlink(missing_ok=True)
         if step == "release":  # a release names every one of its files: its record stands beside it, not in it
             _finish(out, run / step)
-            _write_json(run / "release.json", record)
+            write_text(run / "release.json", json.dumps(record, indent=1))
         else:
-            _write_json(out / STEP, record)
+            write_text(out / STEP, json.dumps(record, indent=1))
             _finish(out, run / step)
         log.info("%s: done in %s s, peak memory %s MB", step, record["seconds"], record["peak_memory_mb"])
         return figures
@@ -142,12 +143,6 @@ def _finish(partial: Path, final: Path) -> None:
         final.rename(old)
     partial.rename(final)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    beside = file.with_name(file.name + ".partial")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    beside.replace(file)
 
 
 @contextmanager

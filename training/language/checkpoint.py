@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from training.files import beside
+
 EVERY = 50  # steps, some ten seconds
 
 
@@ -31,13 +33,9 @@ class Checkpoint:
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         said = {"losses": losses, "draw": self.draw.bit_generator.state}
-        beside = self.file.with_name(self.file.name + ".partial")
-        save_file(
-            {name: value.detach().contiguous() for name, value in tensors.items()},
-            beside,
-            metadata={"state": json.dumps(said)},
-        )
-        beside.replace(self.file)
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        with beside(self.file) as partial:
+            save_file(whole, partial, metadata={"state": json.dumps(said)})
 
     def restore(self) -> list[float]:
         """Put everything back, if there is a file. Returns the losses of the steps that are done."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.data.dataset import Dataset
+from training.files import write_text
 from training.language.fillers import Fillers
 from training.language.frozen import FrozenLM
 from training.language.histories import Histories, Ints
@@ -119,7 +120,5 @@ def _choice(
 ) -> Choice:
     if not file.is_file():
         made = choose(lm, reader, fillers, train, start, config.infer, seed)
-        beside = file.with_name(file.name + ".partial")
-        beside.write_text(json.dumps(made._asdict(), indent=1), encoding="utf-8")
-        beside.replace(file)
+        write_text(file, json.dumps(made._asdict(), indent=1))
     return Choice(**json.loads(file.read_bytes()))

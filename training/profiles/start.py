@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.files import beside
 from training.language.fillers import Fillers
 from training.language.frozen import FrozenLM
 from training.language.histories import Histories, Ints
@@ -51,9 +52,8 @@ class Start:
             "inverse": self.subspace.inverse.contiguous(),
             "flags": torch.tensor([int(self.filler), seed]),
         }
-        beside = file.with_name(file.name + ".partial")
-        save_file(tensors, beside)
-        beside.replace(file)
+        with beside(file) as partial:
+            save_file(tensors, partial)
 
     @classmethod
     def load(cls, file: Path) -> "Start":

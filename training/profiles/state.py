@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.codebook import Codebook
 from models.surrogate import Surrogate
+from training.files import beside
 from training.profiles.config import QuantizeConfig
 from training.profiles.e_step import Objective
 
@@ -61,10 +62,9 @@ class EMState:
             "straight_through": [book.straight_through for book in self.codebooks],
             "items": self.surrogate.items if self.surrogate is not None else 0,
         }
-        beside = file.with_name(file.name + ".partial")
         whole = {name: value.contiguous() for name, value in tensors.items()}
-        save_file(whole, beside, metadata={"state": json.dumps(meta)})
-        beside.replace(file)
+        with beside(file) as partial:
+            save_file(whole, partial, metadata={"state": json.dumps(meta)})
 
     @classmethod
     def load(cls, file: Path) -> "EMState":
