@@ -20,9 +20,10 @@ from typing import Final
 import polars as pl
 
 from bank.manifest import CodeDescription, ItemLift
+from bank.record import UNKNOWN_CODE
 from training.data.dataset import Dataset
 from training.export.config import ExportConfig
-from training.recommender.codes import FULL, UNKNOWN, CodeTable
+from training.recommender.codes import FULL, CodeTable
 
 SEPARATOR: Final = "|"  # between several values in one cell of the catalogue
 _WORD = re.compile(r"[^\W\d_]{3,}")  # a word of a title: three letters or more, no digits
@@ -58,7 +59,7 @@ def describe(
     dataset: Dataset, votes: Votes, codes: CodeTable, facet: str, config: ExportConfig
 ) -> tuple[CodeDescription, ...]:
     """One description per code of the facet, in code order."""
-    known = codes.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN))
+    known = codes.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN_CODE))
     members = known.select("user_id", code=pl.col(facet)).join(votes.likes.select("user_id"), on="user_id", how="semi")
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
     spelling = dict(_spelling(dataset).iter_rows())

@@ -8,8 +8,8 @@ import polars as pl
 from bank.errors import ReleaseError
 from bank.manifest import Manifest, read_manifest
 from bank.protocol import Bank, Progress
+from bank.record import UNKNOWN_CODE
 from training.export.verify import PROFILES
-from training.recommender.codes import UNKNOWN
 
 
 def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progress: Progress | None = None) -> Manifest:
@@ -31,7 +31,7 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
     codes = np.empty((profiles.height, len(names)), dtype=np.uint16)
     for slot, field in enumerate(fields):
         codes[:, slot] = profiles[field.name].to_numpy()
-        wrong = (codes[:, slot] != UNKNOWN) & (codes[:, slot].astype(np.int64) + 1 >= field.size)
+        wrong = (codes[:, slot] != UNKNOWN_CODE) & (codes[:, slot].astype(np.int64) + 1 >= field.size)
         if wrong.any():
             raise ReleaseError(f"{file}: column {field.name}: a code is over {field.size - 2}; export it again")
     tables = [field.size for field in manifest.fields if field.source == "user_row"]

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bank.manifest import FieldSpec
+from bank.record import UNKNOWN_CODE
 from models.folding import FieldRoles
-from training.recommender.codes import UNKNOWN
 from training.recommender.encoder import FieldEncoder, rows_of_values
 from training.recommender.fit import FittedRecommender
 
@@ -97,4 +97,4 @@ def profiles_of(fitted: FittedRecommender) -> pl.DataFrame:
 
 def _as_codes(rows: NDArray[np.int64]) -> pl.Series:
     """Row k is code k - 1; row 0, unknown, is 65535."""
-    return pl.Series((rows - 1) % (UNKNOWN + 1), dtype=pl.UInt16)
+    return pl.Series((rows - 1) % (UNKNOWN_CODE + 1), dtype=pl.UInt16)

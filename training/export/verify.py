@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bank.manifest import ITEMS, SCORER, Manifest, read_manifest
+from bank.record import UNKNOWN_CODE
 from training.errors import TrainingError
 from training.recommender.fit import FittedRecommender
 
@@ -71,8 +72,8 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
     if any(field.source == "user_row" for field in manifest.fields):
         feed["user"] = found["row"].fill_null(0).cast(pl.Int64).to_numpy()
     if slots:
-        codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(65535)).to_numpy()
-        feed["slots"] = (codes + 1) % 65536
+        codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy()
+        feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
     if manifest.contexts:
         feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
-import torch
-from torch import Tensor
 
 from models.soft_prompt import Prompt, build_prompt
 from training.errors import ConfigError
@@ -80,8 +78,3 @@ def tokenizer_texts(
     )
     # The fixed words stand there often enough to become single tokens whatever the catalogue's size.
     return item_strings(items, attributes[: history.attributes]) + [" " + v for v in values] + fixed * 100
-
-
-def soft_prompts_of(slots: Tensor, soft_tokens: int) -> Tensor:
-    """Repeat slot embeddings [U, J, d] over the m soft tokens of a facet: [U, J, m, d]."""
-    return slots[:, :, None].expand(-1, -1, soft_tokens, -1).contiguous().to(torch.float32)

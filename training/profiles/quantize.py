@@ -19,6 +19,7 @@ import polars as pl
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bank.record import UNKNOWN_CODE
 from training.config import TrainConfig
 from training.data.dataset import Dataset
 from training.language.histories import Histories, Ints
@@ -28,10 +29,9 @@ from training.profiles.m_step import Clicks, first_m_step, next_m_step
 from training.profiles.state import EMState
 from training.profiles.table import ProfileTable
 from training.profiles.views import Views
+from training.usage import has_collapsed, perplexity
 
 log = logging.getLogger(__name__)
-
-UNKNOWN_CODE = 65535
 
 
 def run_quantize(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -114,13 +114,14 @@ def _write_codes(
     for j, facet in enumerate(config.facets):
         mine = codes[views.full, j]
         share = np.bincount(mine[mine != UNKNOWN_CODE], minlength=facet.size) / max((mine != UNKNOWN_CODE).sum(), 1)
-        perplexity = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
-        collapsed = perplexity < 0.5 * facet.size
+        in_use = perplexity(share)
+        collapsed = has_collapsed(in_use, facet.size)
         if collapsed:
             log.warning(
                 "WARNING: codebook %s has collapsed: perplexity %.2f of %d codes, smallest share %.3f. "
-                "Its codes tell users apart poorly; lower facets.%s.size or infer more steps",
-                facet.name, perplexity, facet.size, share.min(), facet.name,
+                "Its codes tell users apart poorly; give the facet a lower size (facets in --config), "
+                "or raise infer.steps",
+                facet.name, in_use, facet.size, share.min(),
             )  # fmt: skip
         if share.min() == 0 and not collapsed:
             log.warning("codebook %s: %d of %d codes are nobody's", facet.name, (share == 0).sum(), facet.size)
@@ -129,7 +130,7 @@ def _write_codes(
                 "name": facet.name,
                 "size": facet.size,
                 "usage": [round(float(value), 6) for value in share],
-                "perplexity": round(perplexity, 4),
+                "perplexity": round(in_use, 4),
                 "smallest_share": round(float(share.min()), 6),
                 "collapsed": collapsed,
             }

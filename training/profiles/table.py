@@ -1,6 +1,5 @@
 """Soft prompts of all views, in a memory-mapped file that is filled batch by batch and survives a kill."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +48,3 @@ class ProfileTable:
         with self._marks.open("r+b") as marks:
             marks.seek(batch)
             marks.write(b"\1")
-
-    def blocks(self, views: Ints, rows: int = 65_536) -> Iterator[Tensor]:
-        """The rows of `views`, some at a time."""
-        for start in range(0, len(views), rows):
-            yield self[views[start : start + rows]]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bank.record import UNKNOWN_CODE
 from training.errors import DataError, SplitMismatchError
 from training.recommender.config import CodesKind
 
@@ -17,7 +18,6 @@ CODES: Final = "codes.parquet"
 QUANTIZE: Final = "quantize.json"
 STEP: Final = "step.json"
 FULL: Final = -1  # the fold of codes inferred from a user's whole history
-UNKNOWN: Final = 65535
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class CodeTable:
             fold=pl.lit(folds, pl.Int8) if isinstance(folds, int) else folds.cast(pl.Int8)
         )
         joined = keys.join(self.frame, on=["user_id", "fold"], how="left", maintain_order="left")
-        codes = joined.select(pl.col(*self.sizes).cast(pl.Int64).fill_null(UNKNOWN)).to_numpy()
-        rows: NDArray[np.int64] = (codes + 1) % (UNKNOWN + 1)
+        codes = joined.select(pl.col(*self.sizes).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy()
+        rows: NDArray[np.int64] = (codes + 1) % (UNKNOWN_CODE + 1)
         return rows
 
     def usage(self, facet: str) -> list[float]:
         """Share of each of the facet's codes among users whose code, from the whole history, is known."""
-        known = self.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN))[facet]
+        known = self.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN_CODE))[facet]
         counts = np.bincount(known.to_numpy(), minlength=self.sizes[facet])
         return [float(count) / max(len(known), 1) for count in counts]
 
@@ -136,7 +136,7 @@ def _check(file: Path, frame: pl.DataFrame, sizes: Mapping[str, int]) -> None:
     if frame.select("user_id", "fold").is_duplicated().any():
         raise DataError(f"{file}: columns user_id, fold: a user has two codes at one fold")
     for name, size in sizes.items():
-        wrong = frame.filter((pl.col(name) >= size) & (pl.col(name) != UNKNOWN))
+        wrong = frame.filter((pl.col(name) >= size) & (pl.col(name) != UNKNOWN_CODE))
         if wrong.height:
             user, code = wrong["user_id"][0], wrong[name][0]
             raise DataError(f"{file}: column {name}: user {user!r} has code {code}, the codebook has {size}")

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank.manifest import Source
+from bank.record import UNKNOWN_CODE
 from training.data.dataset import Dataset
 from training.errors import ConfigError, DataError, SplitMismatchError
 
 FILE: Final = "encoder.json"
-MAX_CODE: Final = 65535  # 0xFFFF marks an unknown code in a record, so codes go from 0 to 65534
+MAX_CODES: Final = UNKNOWN_CODE  # which marks an unknown code in a record, so codes go from 0 to 65534
 
 Rows = NDArray[np.int64]
 
@@ -35,7 +36,7 @@ class EncodedField(_Frozen):
     name: str
     source: Source
     values: tuple[str, ...] | None = None
-    codes: Annotated[int, Field(ge=1, le=MAX_CODE)] | None = None
+    codes: Annotated[int, Field(ge=1, le=MAX_CODES)] | None = None
 
     @property
     def size(self) -> int:
@@ -148,5 +149,5 @@ def _refuse(fields: Sequence[EncodedField]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"fields: {', '.join(twice)}: two fields have this name; rename the column or facet")
     for field in fields:
-        if field.source == "user" and field.size > MAX_CODE:
+        if field.source == "user" and field.size > MAX_CODES:
             raise ConfigError(f"fields: {field.name}: {field.size - 1} values; a user field has at most 65534")

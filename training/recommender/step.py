@@ -13,6 +13,7 @@ from training.recommender.codes import CodeTable
 from training.recommender.fit import FittedRecommender, fit_recommender
 from training.recommender.metrics import evaluate
 from training.recommender.storage import write_recommender
+from training.usage import has_collapsed, perplexity
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
@@ -78,16 +79,15 @@ def _codebooks(fitted: FittedRecommender) -> list[dict[str, Any]]:
     books = []
     for facet, size in fitted.codes.sizes.items():
         usage = fitted.codes.usage(facet)
-        book = {"facet": facet, "size": size, "usage": usage, "perplexity": _perplexity(usage)}
+        in_use = perplexity(usage)
+        book = {"facet": facet, "size": size, "usage": usage, "perplexity": in_use}
         if fitted.config.codes == "profile":
             extra = {key: value for key, value in said.get(facet, {}).items() if key not in (*book, "name")}
             book |= extra
+            # Of the figures beside it: the quantize step has not counted the users held out of training.
+            book["collapsed"] = has_collapsed(in_use, size)
         books.append(book)
     return books
-
-
-def _perplexity(usage: list[float]) -> float:
-    return math.exp(-sum(share * math.log(share) for share in usage if share > 0))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (any JSON value)

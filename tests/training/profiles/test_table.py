@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from training.profiles.table import ProfileTable
@@ -67,12 +66,3 @@ def test_a_mark_follows_its_values(tmp_path: Path) -> None:
         _fill(table, [number])
         assert (tmp_path / "z.done").read_bytes()[number] == 1
         np.testing.assert_array_equal(np.load(tmp_path / "z.npy")[group], _values(group).numpy())
-
-
-@pytest.mark.parametrize("rows", [1, 2, 100])
-def test_blocks_cover_the_views_in_order(tmp_path: Path, rows: int) -> None:
-    """Read block by block, the rows are those asked for, whatever the size of a block."""
-    table = ProfileTable(tmp_path, "z", SHAPE, len(GROUPS))
-    _fill(table, [0, 1, 2])
-    views = np.array([2, 0, 4, 1, 3])
-    assert torch.equal(torch.cat(list(table.blocks(views, rows))), _values(views))

@@ -78,6 +78,7 @@ def test_codebooks_and_coverage_are_told(run: Path) -> None:
     assert hobby["usage"] == pytest.approx([1 / 3] * 3)
     assert hobby["perplexity"] == pytest.approx(3.0)
     assert hobby["note"] == "planted"
+    assert hobby["collapsed"] is False
     assert metrics["coverage"]["test"] == {"codes": 1.0, "item": 1.0}
 
 
