@@ -6,7 +6,9 @@ TrainingError
 │   ├── BadRowsError        more rows of the input are unreadable than is allowed
 │   └── EmptyDataError      nothing, or too little, is left after cleaning
 ├── SplitMismatchError      an artifact was made from another split than the data set at hand
-└── TestSplitError          test rows were asked for outside the one final evaluation
+├── TestSplitError          test rows were asked for outside the one final evaluation
+├── ExportError             a release does not say what the recommender says  (`training.export.verify`)
+└── DemoServiceError        the demo's service did not start, or has died  (`training.demo_service`)
 
 Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
 """

@@ -1,4 +1,4 @@
-"""Text files as tables of strings: delimited lines, CSV, one JSON object per line; plain or gzipped.
+"""Text files as tables of strings: delimited lines and CSV, plain or gzipped.
 
 Every table carries the line that each row came from, so that a bad row can be named. A byte order mark, CRLF
 line ends and blank lines are not rows and not errors.
