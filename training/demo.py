@@ -2,6 +2,7 @@
 
 OUT/data        a simulated data set        OUT/run        the training run, its release in OUT/run/release
 OUT/bank        an LMDB feature bank        OUT/serve.log  what the service logged
+OUT/facets.toml where the hobby's words come from
 Every part is a command that a person could have typed, and is shown as one. What is done stays: a second demo in the
 same place starts with the service.
 """
@@ -23,8 +24,9 @@ import typer
 from training.demo_service import DemoService, port_to_use
 from training.demo_story import tell
 from training.errors import DataError
+from training.files import write_text
 
-FILES: Final = frozenset({"demo.json", "data", "run", "bank", "serve.log"})
+FILES: Final = frozenset({"demo.json", "facets.toml", "data", "run", "bank", "serve.log"})
 
 
 def demo(
@@ -57,7 +59,7 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     from training.commands import publish, train
     from training.data.commands import simulate
 
-    data, run = out / "data", out / "run"
+    data, run, facets = out / "data", out / "run", out / "facets.toml"
     _heading(1, f"Simulate a shop: {users} users, each with a planted hobby and background, {items} items.")
     _command("simulate", f"--out {data} --users {users} --items {items} --seed {seed}")
     made_from = {"users": users, "items": items, "seed": seed}
@@ -70,12 +72,14 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     _heading(
         2,
         "Train. A small language model learns to read histories; every user's profile is inferred as soft prompts;\n"
-        "   codebooks turn profiles into small integers; a recommender learns to use them; all is exported.",
+        "   codebooks turn profiles into small integers; a recommender learns to use them; all is exported.\n"
+        f"   {facets} says that a hobby is told by an item's genre: its price is the other facet's.",
     )
+    write_text(facets, _facets())
     given = "".join(f" --set {setting}" for setting in settings)
-    _command("train", f"--dataset {data} --out {run} --preset quick --seed {seed}{given}")
+    _command("train", f"--dataset {data} --out {run} --preset quick --config {facets} --seed {seed}{given}")
     with _indented():
-        train(dataset=data, out=run, preset="quick", setting=settings, seed=seed)
+        train(dataset=data, out=run, preset="quick", config=facets, setting=settings, seed=seed)
     _heading(3, "What a release is: a directory, and every file in it has its hash in the manifest.")
     for file in sorted((run / "release").iterdir()):
         print(f"   {file.stat().st_size:>9,} bytes  {file.name}")
@@ -83,6 +87,17 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     _command("publish", f"--release {run / 'release'} --bank {_bank(out)}")
     with _indented():
         publish(release=run / "release", bank=_bank(out))
+
+
+def _facets() -> str:
+    """The default facets as TOML, but that the hobby's words are genres alone."""
+    import tomli_w
+
+    from training.config import FACETS
+
+    hobby, *others = FACETS
+    facets = (hobby.model_copy(update={"columns": ("genre",)}), *others)
+    return tomli_w.dumps({"facets": [facet.model_dump(mode="json", exclude_defaults=True) for facet in facets]})
 
 
 def _stay(service: DemoService, out: Path) -> None:

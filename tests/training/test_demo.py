@@ -63,7 +63,14 @@ def test_from_nothing_to_answers(first: tuple[Path, subprocess.CompletedProcess[
         assert said in done.stdout
     assert "next:" not in done.stdout
     assert "Traceback" not in done.stderr
-    assert {entry.name for entry in out.iterdir()} == {"data", "run", "bank", "demo.json", "serve.log"}
+    assert {entry.name for entry in out.iterdir()} == {
+        "data",
+        "run",
+        "bank",
+        "demo.json",
+        "facets.toml",
+        "serve.log",
+    }
 
 
 @pytest.mark.slow
