@@ -3,6 +3,7 @@
 LMDB must not be opened twice in one process: a bank and a reader of the same directory share an environment.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ class LmdbEnvironment:
         self.map_mb = map_mb
         self.users = 0
         self._env: lmdb.Environment | None = None
+        self._data = os.path.join(path, "data.mdb")  # as text: it is looked at before every read
         self._inode = 0
         self._writable = False
         self._lock = threading.RLock()
@@ -62,7 +64,7 @@ class LmdbEnvironment:
 
     def exists(self) -> bool:
         """Whether there is a bank in the directory."""
-        return (self.path / "data.mdb").exists()
+        return os.path.exists(self._data)
 
     def read(self, work: "Callable[[Transaction], T]") -> T:
         """Run `work` in a read transaction. Raises BankUnavailableError if there is no bank."""
@@ -119,7 +121,7 @@ class LmdbEnvironment:
             if not write:
                 self._env.set_mapsize(0)  # as large as the writers made it
             self._writable = write
-            self._inode = (self.path / "data.mdb").stat().st_ino
+            self._inode = os.stat(self._data).st_ino
             self._check_layout(self._env)
         except (lmdb.Error, OSError) as error:
             self._close()
@@ -140,7 +142,7 @@ class LmdbEnvironment:
 
     def _same_file(self) -> bool:
         try:
-            return (self.path / "data.mdb").stat().st_ino == self._inode
+            return os.stat(self._data).st_ino == self._inode
         except OSError:
             return False
 

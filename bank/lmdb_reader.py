@@ -75,7 +75,7 @@ def read_many(txn: "Transaction", meta: ReleaseMeta, user_ids: Sequence[str]) ->
 
 
 class LmdbReader:
-    """The service's reader of an LMDB bank: direct calls of about a microsecond, so nothing is awaited."""
+    """The service's reader of an LMDB bank: direct calls of some ten microseconds, so nothing is awaited."""
 
     def __init__(self, url: LmdbUrl) -> None:
         self._env = LmdbEnvironment.acquire(url.path, url.map_mb)
