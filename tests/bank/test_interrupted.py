@@ -145,7 +145,7 @@ def test_redis_dies_while_publishing(start_redis: Callable[..., RedisServer]) ->
     started = time.monotonic()
     with pytest.raises(BankUnavailableError, match="redis at"):
         bank.publish("new", MANY.ids, MANY.rows, MANY.codes, lambda done, total: server.pause())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # a server that stands still would be waited for without end
     server.resume()
     server.kill()
     with pytest.raises(BankUnavailableError, match="redis at"):

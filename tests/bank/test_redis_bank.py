@@ -287,7 +287,7 @@ def test_a_cluster_that_is_away(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(BankUnavailableError):
         asyncio.run(read())
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # the deadline is .2 s; without one it would be redis-py's retries
 
 
 def test_nothing_listens(start_redis: Callable[..., RedisServer]) -> None:

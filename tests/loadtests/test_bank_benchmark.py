@@ -1,4 +1,4 @@
-"""The bank benchmark runs and stays within the project's bounds at a small size."""
+"""The bank benchmark runs. How fast a bank is on this machine, is for people to read; tests/bank bounds its size."""
 
 import re
 import subprocess
@@ -17,14 +17,13 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_both_banks_are_fast_and_small_enough() -> None:
-    """A fiftieth of a million users: at most 0.6 s into LMDB, 1.2 s into Redis, scaled from 30 s and 60 s."""
+def test_both_banks_are_measured() -> None:
+    """Rate of publishing, bytes a user and latencies of reads, for LMDB and for Redis."""
     done = benchmark("--users", "20000", "--reads", "100")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^bank (lmdb|redis)://", done.stdout, re.MULTILINE) == ["lmdb", "redis"]
-    seconds = [float(found) for found in re.findall(r"publish +([\d.]+) s", done.stdout)]
-    assert seconds[0] <= 0.6
-    assert seconds[1] <= 1.2
+    assert len(re.findall(r"publish +[\d.]+ s +[\d,]+ users/s", done.stdout)) == 2
+    assert len(re.findall(r"stored +[\d.]+ bytes a user", done.stdout)) == 2
     assert len(re.findall(r"get +(?:1|50) users? +\d+ us p50", done.stdout)) == 4
 
 
