@@ -13,10 +13,4 @@ if [ ! -f "$DATASET/dataset.json" ]; then
     fi
 fi
 userip train --dataset "$DATASET" --out "$RUN" --preset "$PRESET"
-# A bank does not replace its active release, and a release of that name has that content.
-name=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["release"])' "$RUN/release/manifest.json")
-if userip inspect --bank "$BANK" --json | grep -qF "\"active\": \"$name\""; then
-    echo "$name is active already"
-    exit 0
-fi
 userip publish --release "$RUN/release" --bank "$BANK"

@@ -1,7 +1,7 @@
 """The commands `userip train`, its five steps, `publish`, `infer-new` and `evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -124,8 +124,10 @@ def infer_new(
 
 def evaluate(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option("--out", help="The report directory. Finished rows in it are kept.")],
-    preset: Annotated[str, typer.Option(help="quick or full.")] = "full",
+    out: Annotated[Path, typer.Option("--out", help="The report directory. Codes inferred there before are kept.")],
+    preset: Annotated[
+        Literal["quick", "full"], typer.Option(help="full: codes inferred with the default settings of training.")
+    ] = "full",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the recommender.")] = 3,
     config: ConfigFile = None,
     setting: Settings = None,
