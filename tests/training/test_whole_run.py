@@ -15,13 +15,15 @@ import pytest
 from scipy.stats import chi2
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
-from tests.training.tiny_run import HASTE, contents, easy_set, finish, flags, start, tiny_config, train
+from tests.training.tiny_run import HASTE, SETTINGS, contents, easy_set, finish, flags, start, tiny_config, train
+from training.config import load_config
 from training.data.dataset import INTERACTIONS, PLANTED, Dataset
 from training.data.storage import write_dataset
 from training.profiles.folds import fold_of_rows
 from training.recommender.codes import CodeTable
 from training.recommender.config import CodesKind, RecommenderConfig
 from training.recommender.fit import fit_recommender
+from training.run import STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -201,6 +203,22 @@ def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: 
         assert any(book["collapsed"] for book in books)
         assert all(book["collapsed"] == (book["perplexity"] < 0.5 * book["size"]) for book in books)
     assert any(record.getMessage().startswith("WARNING: codebook ") for record in caplog.records)
+
+
+@pytest.mark.parametrize("preset", ["paper", "released", "practical"])
+def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
+    """From data set to release: everybody has a code of every facet, within the preset's codebooks, and an AUC."""
+    dataset = easy_set(tmp_path / "data", users=60)
+    small = [setting for setting in (*SETTINGS, *HASTE) if setting.startswith("language.")]
+    config = load_config(preset, settings=(*small, "infer.steps=2", "fit.epochs=2"), environment={})
+    run = train(dataset, tmp_path / "run", config, list(STEPS))
+    codes = pl.read_parquet(run / "quantize" / "codes.parquet")
+    assert set(codes.filter(pl.col("fold") == -1)["user_id"]) == set(dataset.rows("train")["user_id"])
+    assert codes["fold"].n_unique() == 1 + config.infer.folds
+    for facet in config.facets:
+        assert codes[facet.name].to_numpy().max() < facet.size
+    metrics = json.loads((run / "release" / "metrics.json").read_bytes())
+    assert 0.4 < metrics["test"]["auc"] < 1.0
 
 
 def test_a_killed_infer_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
