@@ -126,6 +126,20 @@ def test_the_planted_profiles_are_found(easy: Run) -> None:
     assert abs(ari("background", "hobby")) < 0.1
 
 
+def test_planted_profiles_beat_random_codes(easy: Run) -> None:
+    """Where profiles drive ratings, inferred codes have a higher test AUC than random and constant ones."""
+    codes = CodeTable.read(easy.path / "quantize", easy.dataset.split_hash)
+    test = easy.dataset.final_eval()
+    kinds: tuple[CodesKind, ...] = ("profile", "random", "constant")
+    auc = {}
+    for kind in kinds:
+        settings = RecommenderConfig(codes=kind, user_field=False)
+        scores = [fit_recommender(easy.dataset, codes, settings, seed).predict(test) for seed in range(3)]
+        auc[kind] = np.mean([roc_auc_score(test["label"], score) for score in scores])
+    print(f"planted: test AUC {auc}")
+    assert auc["profile"] > max(auc["random"], auc["constant"]) + 0.02
+
+
 @pytest.fixture(scope="module")
 def null_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """Three simulations in which no user differs from another, and their profiles."""
