@@ -114,12 +114,15 @@ def infer_new(
     positive_above: Annotated[
         float | None, typer.Option(help="A rating above this is positive. Default: as in training.")
     ] = None,
+    allow_bad_rows: Annotated[
+        bool, typer.Option("--allow-bad-rows", help="Go on when over 1 % of the file's rows cannot be read.")
+    ] = False,
 ) -> None:
     """E steps alone, codebooks frozen, for the users of the file; their records go into the active release."""
     from training.fold_in import fold_in_file
 
     set_up_logging()
-    fold_in_file(run, interactions, bank, positive_above)
+    fold_in_file(run, interactions, bank, positive_above, allow_bad_rows=allow_bad_rows)
 
 
 def evaluate(

@@ -1,6 +1,7 @@
 """Fold-in: profiles of new or changed users, with language model, codebooks and surrogate frozen."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from bank.record import UNKNOWN_CODE, Record
 from bank.urls import open_bank
 from training.config import TrainConfig, load_config
 from training.data.cleaning import deduplicate, label
-from training.data.raw import RowReport
+from training.data.raw import LINE, RowReport
 from training.data.readers.columns import read_table
 from training.data.readers.table import TableColumns, read_any_table
+from training.data.text_files import need_columns
 from training.errors import ConfigError, DataError
 from training.language.histories import histories_of
 from training.language.step import positive_above_of
@@ -26,7 +28,9 @@ from training.run import read_step
 log = logging.getLogger(__name__)
 
 
-def fold_in_file(run: Path, interactions: Path, bank_url: str, positive_above: float | None) -> int:
+def fold_in_file(
+    run: Path, interactions: Path, bank_url: str, positive_above: float | None, *, allow_bad_rows: bool = False
+) -> int:
     """Infer the users of a Parquet or CSV file and upsert them into the active release. Returns how many.
 
     The file holds, for each of its users, the whole history that the profile is to rest on: columns user_id and
@@ -34,8 +38,12 @@ def fold_in_file(run: Path, interactions: Path, bank_url: str, positive_above: f
     recommender's row and gets the new codes. Raises ConfigError when the bank serves another release than the run's.
     """
     manifest = read_manifest(run / "release")
-    threshold = positive_above_of(run / "language") if positive_above is None else positive_above
-    rows = _read(interactions, threshold)
+    kind = manifest.method.get("codes", "profile")
+    if kind != "profile":
+        raise ConfigError(f"{run / 'release'}: was fitted with fit.codes = {kind!r}, so no profile of a user enters it")
+    if positive_above is not None and not math.isfinite(positive_above):
+        raise ConfigError(f"--positive-above {positive_above}: give a finite number")
+    rows = _read(interactions, run / "language", positive_above, allow_bad_rows=allow_bad_rows)
     bank = open_bank(bank_url)
     try:
         _require_active(bank, manifest, run)
@@ -77,19 +85,31 @@ def open_inference(run: Path) -> Inference:
     return Inference(lm, reader, fillers, start, choice, config, tuple(EMState.load(file) for file in files))
 
 
-def _read(file: Path, threshold: float | None) -> pl.DataFrame:
-    """The file's interactions with labels, oldest first."""
-    report = RowReport()
-    columns = read_table(file, report).columns
-    judged = {"label_column": "label"} if "label" in columns else {"rating_column": "rating"}
+def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad_rows: bool) -> pl.DataFrame:
+    """The file's interactions with labels, oldest first: its own labels, or else its ratings over the threshold."""
+    table = read_table(file, RowReport())
+    need_columns(table, file, ("user_id", "item_id"))
+    columns = [column for column in table.columns if column != LINE]
+    if not {"label", "rating"} & set(columns):
+        raise DataError(f"{file}: no column 'label' or 'rating'; it has: {', '.join(columns)}")
+    stated = "label" in columns
+    if stated and positive_above is not None:
+        raise ConfigError(f"--positive-above: {file} has labels; to make them anew of ratings, leave that column out")
+    threshold = None
+    if not stated:
+        threshold = positive_above_of(language) if positive_above is None else positive_above
+        if threshold is None:
+            raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
+    judged = {"label_column": "label"} if stated else {"rating_column": "rating"}
     timed = {"time_column": "timestamp"} if "timestamp" in columns else {}
-    raw = read_any_table(file, RowReport(), TableColumns.model_validate(judged | timed))
+    report = RowReport()
+    raw = read_any_table(file, report, TableColumns.model_validate(judged | timed))
+    report.refuse_if_many(allowed=allow_bad_rows)
     if raw.interactions.is_empty():
         raise DataError(f"{file}: no interactions in it")
-    if "label" not in columns and threshold is None:
-        raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
-    labelled = label(deduplicate(raw.interactions), threshold)
-    return labelled.sort("user_id", "timestamp", "item_id")
+    if report.total_bad:
+        log.warning("left out %d unreadable rows: %s", report.total_bad, "; ".join(report.examples))
+    return label(deduplicate(raw.interactions), threshold).sort("user_id", "timestamp", "item_id")
 
 
 def _require_active(bank: Bank, manifest: Manifest, run: Path) -> None:

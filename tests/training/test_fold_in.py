@@ -1,5 +1,7 @@
 """Fold-in: frozen models give new users the codes that training would have given them, and touch nobody else."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from bank.record import Record
 from bank.urls import open_bank
 from tests.training.tiny_run import HASTE, contents, easy_set, one_thread, tiny_config, train
 from training.data.dataset import Dataset
-from training.errors import ConfigError, DataError
+from training.errors import BadRowsError, ConfigError, DataError
 from training.export.publish import publish_release
 from training.fold_in import fold_in, fold_in_file
 from training.run import STEPS
@@ -116,3 +118,66 @@ def test_an_empty_file_is_named(served: Served, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("user_id,item_id,label\n")
     with pytest.raises(DataError, match=r"new\.csv: no interactions in it"):
         fold_in_file(served.run, tmp_path / "new.csv", served.url, None)
+
+
+def test_labels_are_taken_as_they_are(served: Served, tmp_path: Path) -> None:
+    """A run of ratings takes labels too: the same history says the same in both, and turned labels say another."""
+    rows = served.dataset.rows("train")
+    rows = rows.filter(pl.col("user_id") == rows["user_id"][0])
+    told = {
+        "labels": rows.select("item_id", "timestamp", "label"),
+        "ratings": rows.select("item_id", "timestamp", "rating"),
+        "turned": rows.select("item_id", "timestamp", label=~pl.col("label")),
+    }
+    for user, table in told.items():
+        table.with_columns(user_id=pl.lit(user)).write_csv(tmp_path / "new.csv")
+        with one_thread():
+            assert fold_in_file(served.run, tmp_path / "new.csv", served.url, None) == 1
+    codes = {user: served.record(user).codes for user in told}
+    assert codes["labels"] == codes["ratings"] != codes["turned"]
+
+
+def test_unreadable_rows_are_refused_and_then_told(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over 1 % of bad rows is an error that names them; allowed, they are left out and named in the log."""
+    item = served.dataset.items["item_id"][0]
+    file = tmp_path / "new.csv"
+    file.write_text(f"user_id,item_id,label\nnew,{item},true\nnew,{item},perhaps\n")
+    with pytest.raises(BadRowsError, match=r"1 of 2 rows cannot be read \(new\.csv:3: label 'perhaps'"):
+        fold_in_file(served.run, file, served.url, None)
+    with one_thread():
+        assert fold_in_file(served.run, file, served.url, None, allow_bad_rows=True) == 1
+    assert any("left out 1 unreadable rows: new.csv:3" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("header", "positive_above", "complaint"),
+    [
+        ("customer,item_id,label", None, "no column 'user_id'; it has: customer, item_id, label"),
+        ("user_id,sku,label", None, "no column 'item_id'; it has: user_id, sku, label"),
+        ("user_id,item_id,stars", None, "no column 'label' or 'rating'; it has: user_id"),
+        ("user_id,item_id,label", 3.0, "--positive-above: .* has labels"),
+        ("user_id,item_id,rating", float("nan"), "--positive-above nan: give a finite number"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    header: str, positive_above: float | None, complaint: str, served: Served, tmp_path: Path
+) -> None:
+    """Columns and thresholds that cannot be used: exit code 2 and what is wrong, in the command's own words."""
+    (tmp_path / "new.csv").write_text(f"{header}\nnew,a,1\n")
+    with pytest.raises((ConfigError, DataError), match=complaint) as error:
+        fold_in_file(served.run, tmp_path / "new.csv", served.url, positive_above)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["none", "constant"])
+def test_a_release_without_profiles_is_refused(kind: str, served: Served, tmp_path: Path) -> None:
+    """Codes of a profile mean nothing to a recommender that was fitted on a control's, or on none."""
+    shutil.copytree(served.run / "release", tmp_path / "release")
+    file = tmp_path / "release" / "manifest.json"
+    manifest = json.loads(file.read_bytes())
+    manifest["method"]["codes"] = kind
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=f"was fitted with fit.codes = '{kind}'"):
+        fold_in_file(tmp_path, tmp_path / "new.csv", served.url, None)
