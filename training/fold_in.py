@@ -18,12 +18,13 @@ from training.data.readers.columns import read_table
 from training.data.readers.table import TableColumns, read_any_table
 from training.data.text_files import need_columns
 from training.errors import ConfigError, DataError
+from training.export.release import CONFIG
 from training.language.histories import histories_of
 from training.language.step import positive_above_of
 from training.profiles.infer import open_language, open_start
 from training.profiles.inference import Inference
 from training.profiles.state import EMState
-from training.run import read_step
+from training.run import read_whole
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +63,7 @@ def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
 
     Null codes where none of a user's items is in the catalogue.
     """
-    record = read_step(run / "quantize")
-    if record is None:
-        raise DataError(f"{run / 'quantize'}: not found; run `userip train` first")
+    record = read_whole(run)["quantize"]
     inference = open_inference(run)
     users = rows["user_id"].unique().sort().to_list()
     histories = histories_of(rows, inference.reader.items, users).last(inference.config.history.longest)
@@ -77,8 +76,8 @@ def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def open_inference(run: Path) -> Inference:
-    """Everything that RUN froze."""
-    config: TrainConfig = load_config(file=run / "config.toml", environment={})
+    """Everything that RUN froze, with the settings of its release: RUN/config.toml may be those of a later command."""
+    config: TrainConfig = load_config(file=run / "release" / CONFIG, environment={})
     lm, reader, fillers = open_language(run, config)
     start, choice = open_start(run)
     files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.rounds + 1)]

@@ -78,6 +78,7 @@ def run_step(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: 
         record = {
             "step": step,
             "fingerprint": mark,
+            "before": fingerprint(before, dataset, config, seed) if before else None,
             "split_hash": dataset.split_hash,
             "seed": seed,
             "seconds": round(time.monotonic() - begun, 1),
@@ -105,6 +106,25 @@ def read_step(directory: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return record
+
+
+def read_whole(run: Path) -> dict[str, dict[str, Any]]:
+    """The records of all steps. Raises unless the release was made from the other steps as they are now.
+
+    They are newer where a command with other settings has not come to its end.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for step, (_, _, before) in STEPS.items():
+        record = read_step(run / step)
+        if record is None:
+            raise DataError(f"{run / step}: not found; run `userip train` first")
+        if before and record.get("before", records[before]["fingerprint"]) != records[before]["fingerprint"]:
+            raise ConfigError(
+                f"{run / step}: was made before {run / before}, which another `userip train` has made anew; "
+                "let that one come to its end and publish what it makes"
+            )
+        records[step] = record
+    return records
 
 
 def _function(step: str) -> str:

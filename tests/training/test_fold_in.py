@@ -15,6 +15,7 @@ from bank.protocol import Bank
 from bank.record import Record
 from bank.urls import open_bank
 from tests.training.tiny_run import HASTE, contents, easy_set, one_thread, tiny_config, train
+from training.config import load_config, write_config
 from training.data.dataset import Dataset
 from training.errors import BadRowsError, ConfigError, DataError
 from training.export.publish import publish_release
@@ -73,6 +74,17 @@ def test_the_same_history_gets_the_same_codes(trained: tuple[Dataset, Path]) -> 
     for facet in ("hobby", "background"):
         assert (both[facet] == both[f"{facet}_trained"]).all()
     assert contents(run) == before
+
+
+def test_the_settings_are_those_of_the_release(trained: tuple[Dataset, Path], tmp_path: Path) -> None:
+    """A later command that was interrupted has left its settings in RUN/config.toml: they count for nothing here."""
+    dataset, run = trained
+    shutil.copytree(run, tmp_path / "run")
+    rows = dataset.rows("history")
+    other = load_config(file=run / "config.toml", settings=["infer.lr=5.0", "quantize.rounds=0"], environment={})
+    write_config(other, tmp_path / "run" / "config.toml")
+    with one_thread():
+        assert fold_in(tmp_path / "run", rows).equals(fold_in(run, rows))
 
 
 def test_a_changed_user_keeps_the_row_and_gets_new_codes(served: Served, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from training import run as run_module
 from training.config import TrainConfig, load_config
 from training.data.dataset import Dataset
 from training.errors import ConfigError, DataError, SplitMismatchError
-from training.run import STEPS, fingerprint, read_step, run_step
+from training.run import STEPS, fingerprint, read_step, read_whole, run_step
 
 ORDER = list(STEPS)
 CONFIG = TrainConfig()
@@ -113,6 +113,23 @@ def test_the_record_says_what_a_step_was_made_from(dataset: Dataset, tmp_path: P
     assert [file.name for file in (tmp_path / "release").iterdir()] == ["result"]
     assert read_step(tmp_path / "release") is not None
     assert load_config(file=tmp_path / "config.toml", environment={}) == CONFIG
+
+
+def test_a_release_is_whole_while_no_other_command_is_under_way(
+    dataset: Dataset, tmp_path: Path, calls: list[str]
+) -> None:
+    """A step that was redone with other settings does not belong to the release any more, until the last is redone."""
+    with pytest.raises(DataError, match=r"language: not found"):
+        read_whole(tmp_path)
+    _all(dataset, tmp_path)
+    assert list(read_whole(tmp_path)) == ORDER
+    other = load_config(settings=["infer.steps=7"], environment={})
+    for step in ("language", "infer"):
+        run_step(step, dataset, tmp_path, other, 0)
+    with pytest.raises(ConfigError, match=r"quantize: was made before .*infer, which another"):
+        read_whole(tmp_path)
+    _all(dataset, tmp_path, other)
+    assert read_whole(tmp_path)["infer"]["before"] == fingerprint("language", dataset, other, 0)
 
 
 def test_an_interrupted_step_finds_its_files_again(
