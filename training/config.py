@@ -134,6 +134,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"--config {file}: not found") from None
+    except OSError as error:
+        raise ConfigError(f"--config {file}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {file}: not TOML: {error}") from None
 
@@ -169,4 +171,5 @@ def _explain(error: ValidationError) -> str:
             section = fields[str(part)].annotation if str(part) in fields else section
         known = ", ".join(getattr(section, "model_fields", {}))
         return f"{where}: no such setting; there are: {known}"
-    return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

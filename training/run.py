@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.config import TrainConfig, write_config
-from training.data.dataset import Dataset
+from training.data.dataset import INFO, Dataset
 from training.errors import ConfigError, DataError, SplitMismatchError
 from training.files import write_text
 
@@ -170,8 +170,14 @@ def _locked(run: Path) -> Iterator[None]:
     """One command at a time in a run directory; the lock dies with its process."""
     import fcntl
 
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("a") as file:
+    if (run / INFO).is_file():
+        raise ConfigError(f"--out {run}: is a data set; a run needs a directory of its own")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = (run / ".lock").open("a")
+    except OSError as error:
+        raise ConfigError(f"--out {run}: cannot be written ({error.strerror or error})") from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

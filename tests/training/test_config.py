@@ -78,6 +78,8 @@ def test_presets_are_not_changed_by_a_run() -> None:
         (["infer.steps"], "--set infer.steps: give it as section.key=value"),
         (["facets=[]"], "facets: at least one"),
         (['facets=[{name="a", phrase="x"}, {name="a", phrase="y"}]'], "facets: at least one, each with a name"),
+        (["language.width=33"], "language: width=33 has to be a multiple of heads=4"),
+        (["infer.folds=1"], "infer.folds: 0 is off, 2 or more cross-fit"),
         (['facets=[{name="a", phrase="x"}]'], "infer.start = 'filler' needs a facet"),
     ],
 )
@@ -106,6 +108,8 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     """The path and, for bad TOML, where it breaks."""
     with pytest.raises(ConfigError, match=r"--config .*none\.toml: not found"):
         load_config(file=tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"--config .*: cannot be read \(Is a directory\)"):
+        load_config(file=tmp_path)
     (tmp_path / "broken.toml").write_text("[infer\n")
     with pytest.raises(ConfigError, match=r"--config .*broken\.toml: not TOML: .*line 1"):
         load_config(file=tmp_path / "broken.toml")

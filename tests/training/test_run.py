@@ -223,6 +223,20 @@ def test_another_run_at_work_is_refused(dataset: Dataset, tmp_path: Path, calls:
     assert calls == ["language"]
 
 
+def test_a_run_directory_that_cannot_be_one_is_named(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
+    """A file, a place below a file, the data set itself: exit code 2, and nothing is written."""
+    (tmp_path / "file").touch()
+    for run in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match=r"--out .*file.*: cannot be written \(") as error:
+            run_step("language", dataset, run, CONFIG, 0)
+        assert error.value.exit_code == 2
+    before = sorted(dataset.path.iterdir())
+    with pytest.raises(ConfigError, match=r"--out .*: is a data set; a run needs a directory of its own"):
+        run_step("language", dataset, dataset.path, CONFIG, 0)
+    assert sorted(dataset.path.iterdir()) == before
+    assert calls == []
+
+
 def test_a_record_that_is_broken_counts_for_nothing(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
     """A step directory without a readable record is not finished and is done again."""
     run_step("language", dataset, tmp_path, CONFIG, 0)

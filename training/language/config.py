@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -75,3 +75,9 @@ class LanguageConfig(_Frozen):
     title_weight: NonNegative = 1.0
     polarity_weight: NonNegative = 3.0
     fill_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
+
+    @model_validator(mode="after")
+    def _even(self) -> "LanguageConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width={self.width} has to be a multiple of heads={self.heads}")
+        return self

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -48,6 +48,13 @@ class InferConfig(_Frozen):
     items_per_step: Positive = 16
     title_stride: Positive = 4
     batch_tokens: Positive = 6_000
+
+    @field_validator("folds")
+    @classmethod
+    def _parts(cls, folds: int) -> int:
+        if folds == 1:  # a history without its only fold is empty
+            raise ValueError("0 is off, 2 or more cross-fit; 1 would leave no history at all")
+        return folds
 
 
 class QuantizeConfig(_Frozen):
