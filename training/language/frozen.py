@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,19 +30,28 @@ class FrozenLM:
 
     @classmethod
     def load(cls, path: str | Path, dtype: str = "auto") -> "FrozenLM":
-        """Load from a folder or a hub name. Raises ConfigError for what cannot be loaded."""
+        """Load from a folder or a hub name. Raises ConfigError for what cannot be loaded, or not whole."""
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
             # Eager attention: with an additive mask on a CPU it is faster than the fused kernel at our lengths.
-            model = AutoModelForCausalLM.from_pretrained(
-                path, dtype=torch_dtype(dtype), attn_implementation="eager", use_safetensors=True
-            )
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path, dtype=torch_dtype(dtype), attn_implementation="eager", use_safetensors=True,
+                output_loading_info=True,
+            )  # fmt: skip
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"language.path: no causal language model could be loaded from {str(path)!r}: {reason}"
             ) from None
-        return cls.of(model, tokenizer)
+        model, account = loaded
+        if absent := sorted(account["missing_keys"]):
+            raise ConfigError(
+                f"language.path: {str(path)!r} has no {absent[0]} (of {len(absent)} weights that are not there); "
+                f"as {type(model).__name__} it would be random; is it a causal language model?"
+            )
+        lm = cls.of(model, tokenizer)
+        lm._check_parts(str(path))
+        return lm
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "FrozenLM":
@@ -58,6 +68,26 @@ class FrozenLM:
             raise ConfigError(f"language.path: {type(model).__name__} has no output embeddings; a causal LM has")
         table: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
         return cls(model, tokenizer, table, head.weight, getattr(head, "bias", None))
+
+    @torch.no_grad()
+    def _check_parts(self, path: str) -> None:
+        """Raise ConfigError unless tokenizer, embeddings, states and head belong together."""
+        tokens = self.encode("This user likes a story about the sea.")
+        if not tokens or max(tokens) >= len(self.table):
+            raise ConfigError(
+                f"language.path: the tokenizer of {path!r} "
+                + ("makes nothing of plain words" if not tokens else f"has ids beyond the model's {len(self.table):,}")
+                + "; are the tokenizer's files those of the model?"
+            )
+        ids = torch.tensor([tokens])
+        logits: Tensor = self.model(ids).logits
+        own = self.model.base_model(ids).last_hidden_state @ self.head.T
+        own = own if self.head_bias is None else own + self.head_bias
+        if float((own - logits).abs().max()) > 0.05 * float(logits.abs().max()):
+            raise ConfigError(
+                f"language.path: the logits of {type(self.model).__name__} are not its last states times its output "
+                "embeddings, which is not supported"
+            )
 
     @property
     def width(self) -> int:

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from tests.training.tiny_language import KINDS, frozen_lm, histories, reader_of, soft_prompts, tokenizer
 from training.errors import ConfigError
@@ -116,6 +124,38 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ConfigError, match=r"language\.path: no causal language model"):
+        FrozenLM.load(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    """Without the tokenizer's files the library makes an empty one, to which every text is nothing."""
+    frozen_lm("gpt2").model.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"the tokenizer of .* makes nothing of plain words"):
+        FrozenLM.load(tmp_path)
+
+
+def test_a_tokenizer_of_a_larger_model_is_named(tmp_path: Path) -> None:
+    """Ids beyond the embeddings would be an index error later."""
+    torch.manual_seed(3)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=40, n_positions=64, n_embd=32, n_layer=1, n_head=4, bos_token_id=0, eos_token_id=0)
+    ).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"the tokenizer of .* has ids beyond the model's 40"):
+        FrozenLM.load(tmp_path)
+
+
+def test_a_model_that_is_not_whole_or_no_causal_one_is_named(tmp_path: Path) -> None:
+    """Weights that are not in the folder would be random; a head behind another layer would be left out."""
+    config = BertConfig(
+        vocab_size=len(tokenizer()), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    tokenizer().save_pretrained(tmp_path)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"has no cls\.predictions\..* it would be random"):
+        FrozenLM.load(tmp_path)
+    BertLMHeadModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"logits of BertLMHeadModel are not its last states times"):
         FrozenLM.load(tmp_path)
 
 
