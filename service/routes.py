@@ -3,6 +3,7 @@
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from service.answers import (
     FacetAnswer,
@@ -25,6 +26,21 @@ from service.serving import Serving
 from service.settings import Settings
 
 
+class _AnyId(Convertor[str]):
+    """Like `path`, but a line end is a character like any other."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_id", _AnyId())
+
+
 def open_routes(
     dataplane: Dataplane, serving: Serving, profiles: Profiles, metrics: Metrics, settings: Settings
 ) -> APIRouter:
@@ -32,7 +48,7 @@ def open_routes(
     router = APIRouter()
 
     @router.get(
-        "/profile/{user_id:path}",
+        "/profile/{user_id:any_id}",
         response_model=ProfileAnswer,
         responses=problem_docs(404, 422, 503),
         summary="A user's codes and what they stand for",

@@ -23,6 +23,7 @@ RECORDS = {
     "u2": Record(0, (3, UNKNOWN_CODE, 0)),  # held out of training: no row of its own
     "a/b c?": Record(2, (1, 2, UNKNOWN_CODE)),
     "Ünï/日本": Record(3, (2, 0, 1)),
+    "two\nlines\n": Record(2, (0, 0, 0)),
     "impossible row": Record(99, (0, 0, 0)),
     "impossible code": Record(1, (4, 0, 0)),
 }
