@@ -104,7 +104,8 @@ def publish(
         opened.close()
     state = "active" if activate else "published, not active"
     print(f"{manifest.release}: {manifest.users:,} users {state}")
-    print(f"next: userip serve --release {release} --bank {redact(bank)}")
+    serve = f"userip serve --release {release} --bank {redact(bank)}"
+    print(f"next: {serve if activate else f'userip activate --bank {redact(bank)} {manifest.release}'}")
 
 
 def infer_new(

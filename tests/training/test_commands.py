@@ -41,6 +41,16 @@ def test_publish_says_what_is_active_and_shows_no_password(
     assert capsys.readouterr().out == f"{name}: active already, nothing to do\n"
 
 
+def test_publish_without_activation_advises_it(
+    release: Path, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was published beside the active release is activated next, and served then."""
+    publish(release=release, bank=redis_url, activate=False)
+    name = read_manifest(release).release
+    said = capsys.readouterr().out
+    assert said == f"{name}: 30 users published, not active\nnext: userip activate --bank {redis_url} {name}\n"
+
+
 @pytest.mark.parametrize(("value", "level"), [("warning", 30), ("DEBUG", 10), ("", 20), (None, 20)])
 def test_the_log_level_is_read_as_the_service_reads_it(
     value: str | None, level: int, monkeypatch: pytest.MonkeyPatch
