@@ -1,5 +1,6 @@
 """The commands `userip train`, its five steps, `publish`, `infer-new` and `evaluate`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,27 +16,13 @@ RunPath = Annotated[Path, typer.Option("--out", help="The run directory. Finishe
 Preset = Annotated[str, typer.Option(help="quick, default (also: practical), paper or released.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, as infer.steps=6. Repeatable.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed and as many threads on such a CPU: same bytes.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one per core.")]
 
 
-def train(
-    dataset: DatasetPath,
-    out: RunPath,
-    preset: Preset = "default",
-    config: ConfigFile = None,
-    setting: Settings = None,
-    seed: Seed = 0,
-    threads: Threads = 0,
-) -> None:
-    """All five steps in turn."""
-    opened, resolved = _prepare(dataset, preset, config, setting, threads)
-    for step in STEPS:
-        run_step(step, opened, out, resolved, seed)
-    _report(out, dataset)
+def _command(*steps: str) -> Callable[..., None]:
+    """A command that does `steps` in turn; after all of them it says what came out."""
 
-
-def _step(name: str) -> object:
     def command(
         dataset: DatasetPath,
         out: RunPath,
@@ -46,16 +33,20 @@ def _step(name: str) -> object:
         threads: Threads = 0,
     ) -> None:
         opened, resolved = _prepare(dataset, preset, config, setting, threads)
-        run_step(name, opened, out, resolved, seed)
+        for step in steps:
+            run_step(step, opened, out, resolved, seed)
+        if len(steps) == len(STEPS):
+            _report(out, dataset)
 
     return command
 
 
-language = _step("language")
-infer = _step("infer")
-quantize = _step("quantize")
-fit = _step("fit")
-export = _step("release")
+train = _command(*STEPS)
+language = _command("language")
+infer = _command("infer")
+quantize = _command("quantize")
+fit = _command("fit")
+export = _command("release")
 
 
 def _prepare(
