@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.config import load_config
-from training.data.dataset import Dataset
+from training.data.dataset import INFO, Dataset
+from training.errors import ConfigError
 from training.files import write_text
 from training.progress import track
 from training.recommender.codes import CodeTable
@@ -60,6 +61,8 @@ def evaluate_dataset(
 ) -> list[dict[str, Any]]:
     """Infer codes once (in REPORT/run, resumable), fit everything, read the test rows, write both reports."""
     dataset = Dataset.open(path)
+    if (out / INFO).is_file():
+        raise ConfigError(f"--out {out}: is a data set; a report needs a directory of its own")
     resolved = load_config("quick" if preset == "quick" else "default", config, settings)
     run = out / "run"
     for step in ("language", "infer", "quantize"):

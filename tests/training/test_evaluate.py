@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.tiny_run import HASTE, SETTINGS, config_file, easy_set, one_thread
+from tests.training.tiny_run import HASTE, SETTINGS, config_file, contents, easy_set, one_thread
+from training.errors import ConfigError
 from training.evaluate import METHODS, RECOMMENDERS, evaluate_dataset
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,15 @@ def test_codes_are_held_against_their_controls(tmp_path: Path) -> None:
         if method != "constant":
             expected = auc[method, recommender] - auc["constant", recommender]
             assert float(gain) == pytest.approx(expected, abs=1.5e-4)
+
+
+def test_a_report_does_not_go_into_the_data_set(tmp_path: Path) -> None:
+    """The data set's directory as --out is refused, and stays as it was."""
+    dataset = easy_set(tmp_path / "data", users=60)
+    before = contents(dataset.path)
+    with pytest.raises(ConfigError, match=r"--out .*data: is a data set; a report needs"):
+        evaluate_dataset(dataset.path, dataset.path, "quick", 1, None, ())
+    assert contents(dataset.path) == before
 
 
 def _mean(rows: list[dict[str, object]], pair: tuple[str, str]) -> float:
