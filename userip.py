@@ -1,5 +1,6 @@
 """The console script `userip`: a table of commands, each imported only when it is called."""
 
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -35,6 +36,8 @@ COMMANDS: Final = {
 _SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
 _ROOMS: Final = ("bank", "models", "training", "service", "loadtests")
 _INTERRUPTED: Final = 130
+# Faults of the machine, not of the program: no right to a file, a disk that is full, read-only or broken.
+_OUTSIDE: Final = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class UsageError(Exception):
@@ -53,14 +56,18 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except typer.TyperException as error:
-        # The option parser's complaint, which names the option.
-        print(f"userip: {error.format_message()}", file=sys.stderr)
+        # The option parser's complaint, which names the option; a list of choices comes in several lines.
+        print(f"userip: {' '.join(error.format_message().split())}", file=sys.stderr)
         code = 2
     except Exception as error:
         # Errors that a person can act on carry an exit code and a one-line message (each room's errors.py).
         code = getattr(error, "exit_code", 0)
         if code:
             print(f"userip: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in _OUTSIDE:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"userip: {where}{error.strerror}", file=sys.stderr)
+            code = 1
         else:
             traceback.print_exc()
             code = 1

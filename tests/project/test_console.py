@@ -1,9 +1,10 @@
 """The console script: one line per mistake, the documented exit codes, and imports only on use."""
 
+import errno
 import subprocess
 import sys
 import types
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import typer
@@ -18,16 +19,23 @@ class _MendableError(Exception):
 def _probe(
     times: Annotated[int, typer.Option("--times", help="A number.")] = 1,
     fail: Annotated[str, typer.Option("--fail")] = "",
+    kind: Annotated[Literal["a", "b"], typer.Option("--kind")] = "a",
 ) -> None:
     if fail == "mendable":
         raise _MendableError("r.csv: row 3: column rating: not a number")
     if fail == "bug":
         raise ZeroDivisionError("division by zero")
+    if fail == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "run/config.toml")
     if fail == "exit":
         raise typer.Exit(3)
     if fail == "interrupt":
         raise KeyboardInterrupt
     print("ran", times)
+
+
+def _probe_kind(kind: Annotated[Literal["a", "b"], typer.Option("--kind")]) -> None:
+    """A command with a choice that has to be made."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +44,9 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("userip_probe")
     module.probe = _probe  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "userip_probe", module)
+    module.kind = _probe_kind  # type: ignore[attr-defined]
     monkeypatch.setitem(userip.COMMANDS, "probe", ("userip_probe:probe", "Probe."))
+    monkeypatch.setitem(userip.COMMANDS, "probe-kind", ("userip_probe:kind", "Probe."))
 
 
 def _exit_code(*arguments: str) -> int:
@@ -71,6 +81,9 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
             2,
             "userip: r.csv: row 3: column rating: not a number",
         ),
+        (["probe", "--fail", "full"], 1, "userip: run/config.toml: No space left on device"),
+        (["probe", "--kind", "x"], 2, "userip: Invalid value for '--kind': Value error, 'x' is not one of 'a', 'b'."),
+        (["probe-kind"], 2, "userip: Missing option '--kind'. Choose from: a, b"),
         (
             ["probe", "--fail", "interrupt"],
             130,
