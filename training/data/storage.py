@@ -52,7 +52,7 @@ def write_dataset(
             out.rename(old)
         partial.rename(out)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:  # a full disk is polars' own error
         shutil.rmtree(partial, ignore_errors=True)
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
+        raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return Dataset.open(out)

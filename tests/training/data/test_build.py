@@ -129,6 +129,22 @@ def test_an_earlier_data_set_is_replaced_and_nothing_else(tmp_path: Path) -> Non
     assert (tmp_path / "home" / "letter").read_text() == "keep"
 
 
+def test_a_full_disk_leaves_the_earlier_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """polars has an error of its own for it: one line, the old data set whole, nothing beside it."""
+    before = small_dataset(tmp_path / "set")
+
+    def full(self: pl.DataFrame, file: Path) -> None:
+        file.write_bytes(b"PAR1")
+        raise pl.exceptions.ComputeError("underlying IO error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", full)
+        with pytest.raises(DataError, match=r"set: cannot be written \(.*No space left"):
+            small_dataset(tmp_path / "set", seed=1)
+    assert Dataset.open(tmp_path / "set").split_hash == before.split_hash
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
 def test_writing_that_fails_leaves_the_earlier_data_set(tmp_path: Path) -> None:
     """If the new data set cannot be written, the old one is as it was and nothing is left beside it."""
     before = small_dataset(tmp_path / "set")
