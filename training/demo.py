@@ -101,11 +101,11 @@ def _facets() -> str:
 
 
 def _stay(service: DemoService, out: Path) -> None:
-    print(f"\nThe service stays up at {service.url} (log: {out / 'serve.log'}). Try in another terminal:")
-    for line in service.examples:
-        print(f"   {line}")
-    print(f"   open {service.url}/docs\nCtrl-C stops it.", flush=True)
-    try:
+    try:  # from the first line on: who reads "Ctrl-C stops it" may be quicker than the next statement
+        print(f"\nThe service stays up at {service.url} (log: {out / 'serve.log'}). Try in another terminal:")
+        for line in service.examples:
+            print(f"   {line}")
+        print(f"   open {service.url}/docs\nCtrl-C stops it.", flush=True)
         service.wait()
     except KeyboardInterrupt:
         print()
