@@ -72,8 +72,9 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
     """While redis-server is stopped: 200 and `unavailable` within the deadline; soon after, `known`."""
     publish(redis_url, tiny.name)
     with ServeProcess(tiny.path, redis_url, tmp_path / "log", "--set", "bank_deadline_ms=50") as service:
-        known = service.score()
-        assert known.json()["profile"] == "known"
+        begun = time.monotonic()
+        while (known := service.score()).json()["profile"] != "known":
+            assert time.monotonic() - begun < 20  # a first read may miss 50 ms on a busy machine
         redis_server.pause()
         try:
             seconds = []
