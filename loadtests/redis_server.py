@@ -85,8 +85,15 @@ class RedisServer:
             return False
 
     def pause(self) -> None:
-        """SIGSTOP: the server holds its connections and answers nothing."""
+        """SIGSTOP: the server holds its connections and answers nothing. Returns once it stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        # The signal is on its way only: until it arrives the server still answers.
+        status = Path(f"/proc/{self.pid}/stat")
+        end = time.monotonic() + 10
+        while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "T":
+            if time.monotonic() > end:
+                raise RuntimeError(f"redis-server {self.pid} did not stop within 10 s of SIGSTOP")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """SIGCONT after `pause`."""
