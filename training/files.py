@@ -1,8 +1,12 @@
 """Writing a file whole or not at all."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from training.errors import DataError
 
 
 @contextmanager
@@ -20,3 +24,14 @@ def write_text(file: Path, text: str) -> None:
     """Write `text` in UTF-8, whole or not at all."""
     with beside(file) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(file: Path, step: str) -> dict[str, Any]:
+    """What an earlier step wrote. Raises DataError naming the file and the step to run."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{file}: not found; run `userip {step}` first") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}: not JSON ({error}); run `userip {step}` again") from None
+    return content

@@ -1,6 +1,5 @@
 """The export step: RUN/fit and RUN/quantize become RUN/release."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from training.data.dataset import Dataset
-from training.errors import DataError
 from training.export.release import CODEBOOKS, CONFIG, Origin, write_release
+from training.files import read_json
 from training.recommender.codes import CodeTable
 from training.recommender.config import CodesKind
 from training.recommender.step import METRICS
@@ -30,7 +29,7 @@ def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", se
     fitted = read_recommender(run / "fit", dataset, codes)
     origin = Origin(
         method=method_name(fitted.config.codes, codes),
-        metrics=_read_metrics(run / "fit" / METRICS),
+        metrics=read_json(run / "fit" / METRICS, "fit"),
         config=_resolved(run, config),
         codebooks=run / "quantize" / CODEBOOKS if codes is not None else None,
         details={"run_seed": seed},
@@ -62,13 +61,3 @@ def _resolved(run: Path, config: "TrainConfig") -> str:
     if file.is_file():
         return file.read_text(encoding="utf-8")
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-
-
-def _read_metrics(file: Path) -> dict[str, Any]:
-    try:
-        metrics: dict[str, Any] = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{file}: not found; run `userip fit` first") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}: not JSON ({error}); run `userip fit` again") from None
-    return metrics

@@ -1,6 +1,5 @@
 """The codes of all users, per fold, and their controls of the same shape."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from bank.record import UNKNOWN_CODE
 from training.errors import DataError, SplitMismatchError
+from training.files import read_json
 from training.recommender.config import CodesKind
 
 CODES: Final = "codes.parquet"
@@ -43,8 +43,8 @@ class CodeTable:
     @classmethod
     def read(cls, directory: Path, split_hash: str) -> "CodeTable":
         """Read RUN/quantize. Raises DataError naming file and column, or SplitMismatchError."""
-        summary = _json(directory / QUANTIZE)
-        made_from = summary.get("split_hash") or _json(directory / STEP).get("split_hash")
+        summary = read_json(directory / QUANTIZE, "quantize")
+        made_from = summary.get("split_hash") or read_json(directory / STEP, "quantize").get("split_hash")
         if made_from != split_hash:
             raise SplitMismatchError(
                 f"{directory}: was made from another split of the data; run `userip quantize` again"
@@ -117,16 +117,6 @@ class CodeTable:
         """This table's lines with the facet columns of `codes`."""
         lines = self.frame.select("user_id", "fold")
         return lines.join(codes, on=keys, how="left", maintain_order="left").select("user_id", "fold", *self.sizes)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{file}: not found; run `userip quantize` first") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}: not JSON ({error}); run `userip quantize` again") from None
-    return content
 
 
 def _check(file: Path, frame: pl.DataFrame, sizes: Mapping[str, int]) -> None:
