@@ -64,7 +64,7 @@ def write_release(
 
 def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: ExportConfig, now: datetime) -> Manifest:
     catalogue, roles = catalogue_of(fitted), roles_of(fitted.encoder)
-    (beside / SCORER).write_bytes(folded_onnx(fold(fitted.model, roles, catalogue.rows), roles))
+    (beside / SCORER).write_bytes(folded_onnx(fold(fitted.dcn, roles, catalogue.rows), roles))
     write_items(catalogue.ids, beside / ITEMS)
     profiles = profiles_of(fitted)
     profiles.write_parquet(beside / PROFILES)

@@ -1,4 +1,4 @@
-"""Fit the DCN: the one training loop of all recommenders (METHOD 2.10).
+"""Fit a recommender: the one training loop of all networks (METHOD 2.10).
 
 Everything is a tensor before the first step: rows int64 [n, F], labels float32 [n]. An epoch is one
 permutation cut into batches. Fitting ends when the validation AUC has not grown for `patience` epochs; the
@@ -6,9 +6,10 @@ best weights stay.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,10 @@ from training.recommender.config import RecommenderConfig
 from training.recommender.encoder import FieldEncoder, with_item_fields
 from training.recommender.metrics import auc, evaluate
 
-PREDICT_BATCH = 65_536
+PREDICT_BATCH: Final = 65_536
+
+# What a recommender's network is made by: from the sizes of the fields to rows int64 [B, F] -> logits float32 [B]
+Network = Callable[[DCNShape], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Epoch:
 class FittedRecommender:
     """A recommender as it is served: network, fields, and the codes it was fitted with (controls applied)."""
 
-    model: DCN
+    model: nn.Module
     encoder: FieldEncoder
     codes: CodeTable | None
     config: RecommenderConfig
@@ -50,14 +54,21 @@ class FittedRecommender:
     seed: int
     log: tuple[Epoch, ...]
 
+    @property
+    def dcn(self) -> DCN:
+        """The network, where it is a DCN: what is stored, folded and served."""
+        if not isinstance(self.model, DCN):
+            raise TypeError(f"a DCN is served, not a {type(self.model).__name__}")
+        return self.model
+
     def rows(self, interactions: pl.DataFrame) -> NDArray[np.int64]:
         """Rows int64 [n, F] of interactions, with every user's code from the whole history (fold -1)."""
         return encode_rows(interactions, self.dataset, self.encoder, self.codes)
 
     def predict(self, interactions: pl.DataFrame) -> NDArray[np.float32]:
         """Click probabilities float32 [n] of interactions, in their order."""
-        with _one_thread():
-            return _predict(self.model, torch.from_numpy(self.rows(interactions)))
+        with one_thread():
+            return predict_rows(self.model, torch.from_numpy(self.rows(interactions)))
 
     def evaluate(self, interactions: pl.DataFrame) -> dict[str, float]:
         """AUC, logloss, GAUC and ECE on labelled interactions."""
@@ -70,6 +81,7 @@ def fit_recommender(
     config: RecommenderConfig,
     seed: int,
     *,
+    network: Network = DCN,
     label: str | None = None,
 ) -> FittedRecommender:
     """Fit on the train rows, stop on the valid rows. The same arguments give the same weights, bit for bit.
@@ -87,12 +99,12 @@ def fit_recommender(
 
     train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = DCN(shape_of(encoder, config))
-        log = _loop(
+        model = network(shape_of(encoder, config))
+        log = fit_network(
             model,
-            _Hiding(encoder, config),
+            Hiding(encoder, config),
             (train_rows, torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (valid_rows, valid["label"].to_numpy()),
             config=config,
@@ -134,7 +146,7 @@ def encode_rows(
     return encoder.encode(with_item_fields(interactions, dataset), code_rows)
 
 
-class _Hiding:
+class Hiding:
     """Id-dropout: rows become 0 as they will when serving, so that the unknown rows are trained.
 
     One draw per example decides how well its user is known: a stranger (user row, codes and user fields
@@ -168,9 +180,9 @@ def _flags(places: tuple[int, ...], fields: int) -> Tensor:
     return flags
 
 
-def _loop(
-    model: DCN,
-    hide: _Hiding,
+def fit_network(
+    model: nn.Module,
+    hide: Hiding,
     train: tuple[Tensor, Tensor],
     valid: tuple[Tensor, NDArray[np.bool_]],
     *,
@@ -195,7 +207,7 @@ def _loop(
             loss.backward()
             optimiser.step()
             losses.append(loss.detach())
-        score = auc(valid[1], _predict(model, valid[0]))
+        score = auc(valid[1], predict_rows(model, valid[0]))
         log.append(Epoch(float(torch.stack(losses).mean()), score, time.perf_counter() - begin))
         if not best or score > log[best_epoch].auc:
             best_epoch, best = epoch, {name: value.clone() for name, value in model.state_dict().items()}
@@ -206,7 +218,7 @@ def _loop(
     return tuple(log)
 
 
-def _predict(model: DCN, rows: Tensor) -> NDArray[np.float32]:
+def predict_rows(model: nn.Module, rows: Tensor) -> NDArray[np.float32]:
     model.eval()
     with torch.inference_mode():
         pieces = [torch.sigmoid(model(piece)) for piece in torch.split(rows, PREDICT_BATCH)]
@@ -215,7 +227,7 @@ def _predict(model: DCN, rows: Tensor) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """The batches are too small to share, and a fixed thread count keeps sums, and so bytes, the same."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

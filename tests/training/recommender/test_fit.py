@@ -111,9 +111,9 @@ def test_unknown_rows_are_trained(cold: Dataset) -> None:
     moved = {}
     for name, config in (("never", never), ("often", often)):
         fitted = fit_recommender(cold, codes, config, seed=0)
-        moved[name] = fitted.model.embedding.weight[fitted.model.offsets].detach()
+        moved[name] = fitted.dcn.embedding.weight[fitted.dcn.offsets].detach()
     still = fit_recommender(cold, codes, never.model_copy(update={"lr": 1e-12}), seed=0)
-    first = still.model.embedding.weight[still.model.offsets].detach()
+    first = still.dcn.embedding.weight[still.dcn.offsets].detach()
     torch.testing.assert_close(moved["never"], first)
     assert ((moved["often"] - first).abs().amax(dim=1) > 1e-3).all()
 
