@@ -129,6 +129,10 @@ class Dataset:
             raise ValueError(f"no such part of the data: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
         return self._interactions.filter(pl.col("split").is_in(list(named)))
 
+    def test_pairs(self) -> pl.DataFrame:
+        """The test rows without what they are judged by (label, rating): enough to predict them, not to peek."""
+        return self._interactions.filter(pl.col("split") == "test").drop("label", "rating", strict=False)
+
     def final_eval(self) -> pl.DataFrame:
         """The test rows, sorted as in `rows`. Each call adds one to `test_reads`."""
         self.test_reads += 1

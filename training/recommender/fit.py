@@ -219,6 +219,7 @@ def fit_network(
 
 
 def predict_rows(model: nn.Module, rows: Tensor) -> NDArray[np.float32]:
+    """Click probabilities float32 [n] of rows int64 [n, F]; leaves the model in evaluation mode."""
     model.eval()
     with torch.inference_mode():
         pieces = [torch.sigmoid(model(piece)) for piece in torch.split(rows, PREDICT_BATCH)]

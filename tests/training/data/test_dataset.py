@@ -27,6 +27,9 @@ def test_test_rows_are_out_of_reach_except_once_counted(tmp_path: Path) -> None:
     with pytest.raises(TestSplitError, match="final_eval"):
         dataset.rows("train", "test")
     assert dataset.test_reads == 0
+    pairs = dataset.test_pairs()
+    assert not {"label", "rating"} & set(pairs.columns)
+    assert dataset.test_reads == 0
     assert set(dataset.final_eval()["split"]) == {"test"}
     assert dataset.test_reads == 1
 
