@@ -1,0 +1,273 @@
+"""What a report is made of: plain results, without a word about how they look.
+
+A `Report` holds `Section`s, each of which tests one claim; a section holds blocks. `markdown.py` and `page.py` draw
+every block. Texts are plain text: whatever is in them is shown as it is, never read as markup.
+
+Numbers are floats; None and NaN mean "no value" and are shown as an en dash. A block whose parts do not fit each
+other raises ValueError where it is made.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["yes", "no", "undecided"]
+Better = Literal["higher", "lower"]
+Kind = Literal["text", "metric", "difference", "percent", "change", "count", "number", "seconds"]
+"""How a number is written.
+
+metric 0.7312 · difference +0.0012 · percent 95.0 % (of the fraction 0.95) · change +1.2 % (of the fraction 0.012) ·
+count 12,345 · number: three significant digits · seconds 41 s, 3.3 min, 1.2 h · text: words, left-aligned.
+"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, for a cell of a `Table`: "+0.0012 [+0.0003, +0.0021]"."""
+
+    mean: float
+    low: float
+    high: float
+
+
+Cell = str | float | Estimate | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a `Table`. With `better`, its best value is bold, in every group of rows on its own.
+
+    In a column of kind "difference" or "change", an `Estimate` whose interval excludes zero is coloured.
+    """
+
+    name: str
+    kind: Kind = "text"
+    better: Better | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns. A row of one text is a heading over the rows below it. `ours`: numbers of rows to tint.
+
+    A cell of text is shown as it is in a column of any kind.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    ours: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) not in (1, len(self.columns)):
+                raise ValueError(f"{self.title}: row {number} has {len(row)} cells for {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs of plain text; `title` is a small heading over them."""
+
+    paragraphs: tuple[str, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A line to compare with: across the plot of `Lines` at this y, down that of `Intervals` at this x."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One estimate with its interval. Rows of one `group` stand together under its name, in the order given."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    group: str = ""
+
+
+NO_DIFFERENCE = Reference("no difference", 0.0)
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Forest plot: a row each, its mean a point, its interval a bar.
+
+    A row is coloured as better or worse where its interval lies on one side of the first reference; `better` says
+    which side. Without a reference nothing is coloured.
+    """
+
+    title: str
+    axis: str
+    rows: tuple[IntervalRow, ...]
+    references: tuple[Reference, ...] = (NO_DIFFERENCE,)
+    kind: Kind = "difference"
+    better: Better = "higher"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line through (x, y), with a band between low and high where both are given."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or not len(self.low) == len(self.high) in (0, len(self.y)):
+            lengths = f"x {len(self.x)}, y {len(self.y)}, low {len(self.low)}, high {len(self.high)}"
+            raise ValueError(f"series {self.name}: lengths differ: {lengths}")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sweeps and learning curves. With `log_x`, every x is above zero; ticks then stand at the x that occur."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log_x: bool = False
+    references: tuple[Reference, ...] = ()
+    kind: Kind = "metric"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.log_x and any(x <= 0 for series in self.series for x in series.x):
+            raise ValueError(f"{self.title}: a logarithmic axis shows only x above zero")
+
+
+@dataclass(frozen=True)
+class BarSeries:
+    """A bar for each label of `Bars`, with a whisker from low to high where both are given."""
+
+    name: str
+    values: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars from zero, side by side where there is more than one series: code usage, gains by activity quartile."""
+
+    title: str
+    x_label: str
+    y_label: str
+    labels: tuple[str, ...]
+    series: tuple[BarSeries, ...]
+    kind: Kind = "count"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for series in self.series:
+            sizes = (len(series.values), len(series.low), len(series.high))
+            if sizes[0] != len(self.labels) or sizes[1] != sizes[2] or sizes[1] not in (0, sizes[0]):
+                raise ValueError(
+                    f"{self.title}, {series.name}: {sizes} values, low, high for {len(self.labels)} labels"
+                )
+
+
+@dataclass(frozen=True)
+class CodeMap:
+    """A point per user, coloured by code, each code named in its middle. `names[c]` names code c, else its number.
+
+    Of more than 6,000 users every n-th is drawn, and the caption says so. Users without finite x and y are left out.
+    """
+
+    title: str
+    x: Sequence[float]
+    y: Sequence[float]
+    codes: Sequence[int]
+    names: tuple[str, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.x) == len(self.y) == len(self.codes):
+            raise ValueError(f"{self.title}: {len(self.x)} x, {len(self.y)} y and {len(self.codes)} codes")
+        if any(code < 0 for code in self.codes):
+            raise ValueError(f"{self.title}: a code is below 0")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, genre or title that is over-represented in a code: lift 1.0 is as often as everywhere."""
+
+    word: str
+    lift: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class WordGroup:
+    """The words of one code; `about` says more of it ("412 users")."""
+
+    name: str
+    words: tuple[Word, ...]
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class WordLists:
+    """What each code is about: a card per code, its words with their lift as bars on one common scale."""
+
+    title: str
+    groups: tuple[WordGroup, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A grid of coloured numbers [rows, columns]. With `centre`, one hue above it and another below."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: Sequence[Sequence[float | None]]
+    kind: Kind = "number"
+    centre: float | None = None
+    row_label: str = ""
+    column_label: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.rows) or any(len(row) != len(self.columns) for row in self.values):
+            raise ValueError(f"{self.title}: values are not [{len(self.rows)} rows, {len(self.columns)} columns]")
+
+
+Block = Table | Text | Intervals | Lines | Bars | CodeMap | WordLists | Heat
+
+
+@dataclass(frozen=True)
+class Section:
+    """One claim: the question that it answers, the answer in one plain sentence, and what it rests on.
+
+    A section with a question stands in the overview at the top; with a verdict it has a badge there. `title` is
+    short and unlike any other section's.
+    """
+
+    title: str
+    question: str = ""
+    answer: str = ""
+    verdict: Verdict | None = None
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole; `facts` (name, value) say what was measured on what: data set, rows, seeds, version, time."""
+
+    title: str
+    subtitle: str = ""
+    sections: tuple[Section, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
