@@ -8,12 +8,12 @@
 Row 0 of every field means unknown. Embeddings start Xavier-uniform over the one concatenated table.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+
+from models.layers import FieldNetwork, mlp
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +32,18 @@ class DCNShape:
         return len(self.field_sizes) * self.embedding
 
 
-class DCN(nn.Module):
+class DCN(FieldNetwork):
     """The network. `forward` takes rows of the fields, `forward_embedded` takes x_0 itself."""
 
-    offsets: Tensor
-
     def __init__(self, shape: DCNShape) -> None:
-        super().__init__()
-        if not shape.field_sizes or min(shape.field_sizes) < 1:
-            raise ValueError(f"a DCN needs at least one field of at least one row, got {shape.field_sizes}")
+        super().__init__(shape.field_sizes, shape.embedding)
         self.shape = shape
         width = shape.width
-        # One table for all fields: one gather forwards, one scatter backwards, one optimiser step.
-        self.embedding = nn.Embedding(sum(shape.field_sizes), shape.embedding)
-        nn.init.xavier_uniform_(self.embedding.weight)
-        starts = list(accumulate(shape.field_sizes, initial=0))[:-1]
-        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
         bound = width**-0.5
         self.cross_weight = nn.Parameter(torch.empty(shape.cross_layers, width).uniform_(-bound, bound))
         self.cross_bias = nn.Parameter(torch.zeros(shape.cross_layers, width))
-        self.mlp = _mlp(width, shape.mlp, shape.dropout)
+        self.mlp = mlp(width, shape.mlp, shape.dropout)
         self.head = nn.Linear(width + (shape.mlp[-1] if shape.mlp else 0), 1)
-
-    def embed(self, rows: Tensor) -> Tensor:
-        """Rows int64 [B, F] -> x_0 float32 [B, F*d]."""
-        return nn.functional.embedding(rows + self.offsets, self.embedding.weight).flatten(1)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
@@ -71,10 +58,3 @@ class DCN(nn.Module):
             x = torch.cat([x, self.mlp(x0)], dim=1)
         logits: Tensor = self.head(x).squeeze(1)
         return logits
-
-
-def _mlp(width: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in zip((width, *widths), widths, strict=False):
-        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout)]
-    return nn.Sequential(*layers)

@@ -1,0 +1,59 @@
+"""What the networks over categorical fields share: the embedding table, the linear term and the deep layers.
+
+Row 0 of every field means unknown. Embeddings start Xavier-uniform over the one concatenated table.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, combinations
+
+import torch
+from torch import Tensor, nn
+
+
+class FieldNetwork(nn.Module):
+    """A network over fields: one table of `width` columns holds the rows of all fields, one after the other."""
+
+    offsets: Tensor
+
+    def __init__(self, field_sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        if not field_sizes or min(field_sizes) < 1:
+            raise ValueError(
+                f"a {type(self).__name__} needs at least one field of at least one row, got {tuple(field_sizes)}"
+            )
+        # One table for all fields: one gather forwards, one scatter backwards, one optimiser step.
+        self.embedding = nn.Embedding(sum(field_sizes), width)
+        nn.init.xavier_uniform_(self.embedding.weight)
+        starts = list(accumulate(field_sizes, initial=0))[:-1]
+        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """Rows int64 [B, F] -> the fields' embeddings side by side, float32 [B, F*width]."""
+        return nn.functional.embedding(rows + self.offsets, self.embedding.weight).flatten(1)
+
+
+class LinearTerm(FieldNetwork):
+    """lin = w_0 + sum_i w_i: one weight per row of each field, which starts at 0."""
+
+    def __init__(self, field_sizes: Sequence[int]) -> None:
+        super().__init__(field_sizes, 1)
+        nn.init.zeros_(self.embedding.weight)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows int64 [B, F] -> float32 [B]."""
+        return self.embed(rows).sum(dim=1) + self.bias
+
+
+def mlp(width: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
+    """Linear -> BatchNorm -> ReLU -> Dropout per width: [B, width] -> [B, widths[-1]]. No widths: the identity."""
+    layers: list[nn.Module] = []
+    for before, after in zip((width, *widths), widths, strict=False):
+        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers)
+
+
+def pairs(fields: int) -> tuple[list[int], list[int]]:
+    """The places i and j of every pair of fields i < j, in the order (0, 1), (0, 2), .., (1, 2), .."""
+    both = list(combinations(range(fields), 2))
+    return [i for i, _ in both], [j for _, j in both]
