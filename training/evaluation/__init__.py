@@ -1,0 +1,1 @@
+"""The paper's claims, tested: controls, intervals and the report."""
