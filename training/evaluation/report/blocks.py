@@ -38,7 +38,7 @@ Cell = str | float | Estimate | None
 class Column:
     """A column of a `Table`. With `better`, its best value is bold, in every group of rows on its own.
 
-    In a column of kind "difference" or "change", an `Estimate` whose interval excludes zero is coloured.
+    If its kind is "difference" or "change", an `Estimate` whose interval excludes zero is coloured as well.
     """
 
     name: str
