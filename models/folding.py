@@ -100,12 +100,8 @@ def fold(model: DCN, roles: FieldRoles, catalogue: Rows) -> FoldedDCN:
     head = _array(model.head.weight)[0]
     shifts = np.vstack([np.zeros((1, width)), np.cumsum(steps, axis=0)])  # c_0 .. c_L
 
-    columns = [*cross, head[:width]]
-    start = np.concatenate([np.ones(len(cross)), np.zeros(1)])
-    if layers:
-        columns += list(layers[0][0])
-        start = np.concatenate([start, layers[0][1]])
-    tables = _tables(model, np.stack(columns))
+    start = np.concatenate([np.ones(len(cross)), np.zeros(1), *([layers[0][1]] if layers else [])])
+    tables = _tables(model, folded_columns(model))
 
     items = start + sum(tables[f][catalogue[:, i]] for i, f in enumerate(fields))
     request = [tables[f] for f in roles.request]
@@ -118,6 +114,14 @@ def fold(model: DCN, roles: FieldRoles, catalogue: Rows) -> FoldedDCN:
         head=head[width:].astype(np.float32),
         bias=float(_array(model.head.bias)[0] + shifts[-1] @ head[:width]),
     )
+
+
+def folded_columns(model: DCN) -> Float64:
+    """What turns x_0 [width] into a folded row, but for its constants: float64 [W, width]."""
+    columns = [*_array(model.cross_weight), _array(model.head.weight)[0, : model.shape.width]]
+    if layers := _linear_layers(model.mlp):
+        columns += list(layers[0][0])
+    return np.stack(columns)
 
 
 def _tables(model: DCN, columns: Float64) -> list[Float64]:

@@ -26,24 +26,32 @@ IR_VERSION: Final = 8
 LARGEST: Final = 2**31 - 1  # a protobuf message, and so a model without external data, ends at 2 GiB
 
 
-class _Graph:
-    """Nodes and initializers in the order in which they are needed."""
+class Graph:
+    """Nodes and initializers in the order in which they are needed. Every method gives the new value's name."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        """Hold an array."""
         self.initializers.append(numpy_helper.from_array(value, name))
         return name
 
     def scalar(self, name: str, value: float) -> str:
+        """Hold one number, float32 [1]."""
         return self.constant(name, np.asarray([value], dtype=np.float32))
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
+        """Add one operator with one output."""
         node = helper.make_node(operator, inputs, [output], output, **attributes)  # type: ignore[arg-type]
         self.nodes.append(node)  # (the stub gives attributes the type of make_node's own keywords)
         return output
+
+    def split(self, value: str, sizes: str, outputs: list[str]) -> list[str]:
+        """Cut the columns of `value` into pieces of these sizes."""
+        self.nodes.append(helper.make_node("Split", [value, sizes], outputs, name=f"split_{value}", axis=1))
+        return outputs
 
 
 def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> bytes:
@@ -56,19 +64,23 @@ def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> bytes:
         raise ValueError(
             f"the folded tables take {size / 2**30:.1f} GiB an ONNX model holds 2: fit without a user field"
         )
-    graph = _Graph()
-    inputs = [_input("items", "N"), _input("request", "N")]
+    graph = Graph()
+    inputs = [graph_input("items", "N"), graph_input("request", "N")]
     rows = graph.node("Gather", [graph.constant("item_rows", folded.items), "items"], "item_row")
     if folded.sizes:
-        inputs += _request_inputs(roles)
-        shared = _request_rows(graph, folded, roles)
+        inputs += request_inputs(roles)
+        shared = request_rows(graph, folded, roles)
         spread = graph.node("Gather", [shared, "request"], "request_row")
         rows = graph.node("Add", [rows, spread], "row")
-    logit = _logit(graph, folded, rows)
+    return model_bytes(graph, inputs, logit_of(graph, folded, rows), "folded_dcn")
+
+
+def model_bytes(graph: Graph, inputs: list[onnx.ValueInfoProto], logit: str, name: str) -> bytes:
+    """Close `graph` with the probability of its logits and give the checked model's bytes."""
     graph.node("Sigmoid", [logit], "probability")
     output = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N"])
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "folded_dcn", inputs, [output], graph.initializers),
+        helper.make_graph(graph.nodes, name, inputs, [output], graph.initializers),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="userip",
@@ -78,19 +90,21 @@ def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> bytes:
     return content
 
 
-def _input(name: str, *shape: str | int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.INT64, list(shape))
+def graph_input(name: str, *shape: str | int, kind: int = TensorProto.INT64) -> onnx.ValueInfoProto:
+    """Declare an input of this shape, of rows unless `kind` says otherwise."""
+    return helper.make_tensor_value_info(name, kind, list(shape))
 
 
-def _request_inputs(roles: FieldRoles) -> list[onnx.ValueInfoProto]:
-    inputs = [] if roles.user is None else [_input("user", "B")]
+def request_inputs(roles: FieldRoles) -> list[onnx.ValueInfoProto]:
+    """Declare `user`, `slots` and `context`, where there are such fields."""
+    inputs = [] if roles.user is None else [graph_input("user", "B")]
     for name, fields in (("slots", roles.slots), ("context", roles.context)):
         if fields:
-            inputs.append(_input(name, "B", len(fields)))
+            inputs.append(graph_input(name, "B", len(fields)))
     return inputs
 
 
-def _request_rows(graph: _Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
+def request_rows(graph: Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
     """Sum of the rows of user, slots and context: [B, W]."""
     parts = []
     if roles.user is not None:
@@ -107,14 +121,14 @@ def _request_rows(graph: _Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
     return graph.node("ReduceSum", [gathered, axes], "shared", keepdims=0)
 
 
-def _logit(graph: _Graph, folded: FoldedDCN, rows: str) -> str:
+def logit_of(graph: Graph, folded: FoldedDCN, rows: str) -> str:
     """Rows [N, W] -> logits [N]: a_L x_0.w_out + MLP + bias."""
     layers = folded.cross_layers
     hidden = folded.items.shape[1] - layers - 1
     names = [*(f"dot_{layer}" for layer in range(layers)), "dot_out", *(["hidden_0"] if hidden else [])]
     widths = np.asarray([1] * (layers + 1) + [hidden] * bool(hidden), dtype=np.int64)
     sizes = graph.constant("widths", widths)
-    graph.nodes.append(helper.make_node("Split", [rows, sizes], names, name="split", axis=1))
+    graph.split(rows, sizes, names)
 
     logit = _cross(graph, folded)
     bias = graph.scalar("bias", folded.bias)
@@ -125,7 +139,7 @@ def _logit(graph: _Graph, folded: FoldedDCN, rows: str) -> str:
     return graph.node("Squeeze", [column, graph.constant("column_axis", np.asarray([1], dtype=np.int64))], "logit")
 
 
-def _cross(graph: _Graph, folded: FoldedDCN) -> str:
+def _cross(graph: Graph, folded: FoldedDCN) -> str:
     """The recurrence a_{l+1} = a_l (1 + x_0.w_l) + c_l.w_l, then a_L x_0.w_out: [N, 1]."""
     if not folded.cross_layers:
         return "dot_out"
@@ -136,7 +150,7 @@ def _cross(graph: _Graph, folded: FoldedDCN) -> str:
     return graph.node("Mul", [scale, "dot_out"], "cross")
 
 
-def _deep(graph: _Graph, folded: FoldedDCN) -> str:
+def _deep(graph: Graph, folded: FoldedDCN) -> str:
     """The MLP behind its first layer: [N, last width]."""
     active = graph.node("Relu", ["hidden_0"], "active_0")
     for index, (weight, bias) in enumerate(folded.dense, start=1):
