@@ -44,7 +44,7 @@ def tick_step(low: float, high: float, about: int = 5) -> float:
     """The distance 1, 2 or 5 times a power of ten that gives about so many ticks."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    return min((1, 2, 5, 10), key=lambda factor: abs(math.log(factor * power / rough))) * power
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -5,7 +5,7 @@ import math
 from training.evaluation.report.axes import Scale
 from training.evaluation.report.blocks import Heat, Word, WordGroup, WordLists
 from training.evaluation.report.drawing import finite
-from training.evaluation.report.markup import Markup, element, join
+from training.evaluation.report.markup import Markup, element
 from training.evaluation.report.numbers import NBSP, NOTHING, TIMES, write_interval, write_number
 
 DENSE = 16
@@ -30,16 +30,15 @@ def draw_heat(block: Heat) -> Markup:
         element("tr", element("th", name, scope="row"), *(_cell(block, value, centre, reach) for value in values))
         for name, values in zip(block.rows, block.values, strict=True)
     ]
-    named = ", ".join(
-        text
-        for text in (
-            block.row_label and f"down: {block.row_label}",
-            block.column_label and f"across: {block.column_label}",
-        )
-        if text
-    )
     table = element("table", element("thead", head), element("tbody", *rows), class_="heat dense" if dense else "heat")
-    return join(element("div", table, class_="wide"), element("p", named.capitalize(), class_="note") if named else "")
+    return element("div", table, class_="wide")
+
+
+def what_axes_are(block: Heat) -> str:
+    """What the caption says of the rows and columns; nothing where they have no name."""
+    named = (("Down", block.row_label), ("across", block.column_label))
+    text = ", ".join(f"{where}: {name}" for where, name in named if name)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _card(group: WordGroup, scale: Scale) -> Markup:
@@ -68,7 +67,5 @@ def _cell(block: Heat, value: float | None, centre: float, reach: float) -> Mark
         return element("td", write_number(value, block.kind), style="--part:0%")
     part = min(1.0, abs(value - centre) / reach)
     hue = "c0" if value >= centre else "c1"
-    # Past this share of the hue, the page's colour is easier to read on it than the ink.
-    class_ = f"{hue} strong" if part > 0.6 else hue
     text = write_number(value, block.kind)
-    return element("td", text, class_=class_, style=f"--part:{round(95 * part)}%", title=text)
+    return element("td", text, class_=hue, style=f"--part:{round(100 * part)}%", title=text)

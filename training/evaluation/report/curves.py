@@ -17,7 +17,7 @@ from training.evaluation.report.markup import Markup, element, join, px
 from training.evaluation.report.numbers import write_interval, write_number, write_tick
 
 LEFT, TOP, BOTTOM = 70.0, 34.0, 330.0
-NAMES = 190.0
+NAMES = 215.0
 GAP = 17.0
 
 

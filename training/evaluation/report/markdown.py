@@ -2,7 +2,7 @@
 
 import re
 
-from training.evaluation.report.blocks import Block, Report, Section, Table, Text
+from training.evaluation.report.blocks import Block, Cell, Column, Report, Section, Table, Text
 from training.evaluation.report.markup import plain
 from training.evaluation.report.numbers import NOTHING, write_cell
 from training.evaluation.report.tables import as_table, best_cells, is_heading
@@ -53,19 +53,27 @@ def _table(table: Table) -> str:
         if is_heading(table, row):
             cells = [f"**{_text(str(row[0]))}**"] + [""] * (len(table.columns) - 1)
         else:
-            cells = [
-                f"**{text}**" if (number, at) in best else text
-                for at, text in enumerate(
-                    _text(cell) if isinstance(cell, str) else write_cell(cell, column.kind)
-                    for cell, column in zip(row, table.columns, strict=True)
-                )
-            ]
+            pairs = enumerate(zip(row, table.columns, strict=True))
+            cells = [_cell(cell, column, best=(number, at) in best) for at, (cell, column) in pairs]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) if table.rows else "\n".join([*lines, f"| {NOTHING} " + "|" * len(table.columns)])
+
+
+def _cell(cell: Cell, column: Column, *, best: bool) -> str:
+    if isinstance(cell, str):
+        return _text(cell)
+    text = write_cell(cell, column.kind)
+    number, *interval = text.split(" ", maxsplit=1)
+    return " ".join([f"**{number}**", *interval]) if best else text
 
 
 def _text(text: str) -> str:
     """`text` on one line, with a backslash before whatever Markdown would read as markup."""
     flat = " ".join(plain(text).split())
     escaped = re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", flat)
-    return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", escaped)
+    # What begins a heading, a list or an underline where it begins a line.
+    return re.sub(
+        r"^(#|[-+=]|\d+(?=[.)](?:\s|$)))",
+        lambda found: found[1] + "\\" if found[1].isdigit() else "\\" + found[1],
+        escaped,
+    )

@@ -18,7 +18,7 @@ from training.evaluation.report.blocks import (
     Text,
     WordLists,
 )
-from training.evaluation.report.cards import draw_heat, draw_words
+from training.evaluation.report.cards import draw_heat, draw_words, what_axes_are
 from training.evaluation.report.codemap import draw_codemap, how_many_drawn
 from training.evaluation.report.columns import draw_bars
 from training.evaluation.report.curves import draw_lines
@@ -108,7 +108,11 @@ def _block(block: Block, key: str) -> Markup:
         return join(heading, *(element("p", paragraph) for paragraph in block.paragraphs))
     if isinstance(block, Table):
         return element("div", _table(block), _note(block.note), class_="block")
-    note = f"{block.note} {how_many_drawn(block)}".strip() if isinstance(block, CodeMap) else block.note
+    note = block.note
+    if isinstance(block, CodeMap):
+        note = f"{note} {how_many_drawn(block)}".strip()
+    if isinstance(block, Heat):
+        note = f"{what_axes_are(block)} {note}".strip()
     caption = element("figcaption", block.title)
     # Cards and coloured cells are texts themselves; behind a drawing stands the table of its numbers.
     table = "" if isinstance(block, WordLists | Heat) else _details(as_table(block))

@@ -29,6 +29,10 @@ HUES = (
 )
 
 
+# The share of a hue in the strongest cell of a `Heat`, light and dark: on more of it the ink could not be read.
+DEEPEST = (0.7, 0.53)
+
+
 def style_sheet() -> str:
     """The whole style sheet of the page."""
     light, dark = (_colours(number) for number in (0, 1))
@@ -40,13 +44,13 @@ def style_sheet() -> str:
 
 def _colours(scheme: int) -> str:
     named = [*INK.items(), *((f"hue{number}", hue) for number, hue in enumerate(HUES))]
-    return ";".join(f"--{name}:{colours[scheme]}" for name, colours in named)
+    return ";".join([*(f"--{name}:{colours[scheme]}" for name, colours in named), f"--deepest:{DEEPEST[scheme]}"])
 
 
 _PAGE = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
-body{margin:0 auto;max-width:62rem;padding:2.5rem 1.25rem 4rem;background:var(--page);color:var(--ink);
+body{margin:0 auto;max-width:54.5rem;padding:2.5rem 1.25rem 4rem;background:var(--page);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 a{color:var(--link)}
 h1{font-size:2rem;line-height:1.2;letter-spacing:-.02em;margin:0}
@@ -96,7 +100,7 @@ td.best .interval-text{font-weight:400}
 td.better{color:var(--yes)}td.worse{color:var(--no)}
 details{margin:.5rem 0 0;font-size:.88rem}
 summary{color:var(--soft);cursor:pointer;width:max-content}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:1rem}
 .card{background:var(--card);border-radius:10px;padding:.8rem .95rem .9rem;break-inside:avoid}
 .card h4{margin:0 0 .5rem;font-size:.98rem;display:flex;justify-content:space-between;gap:1rem;align-items:baseline}
 .card h4 span{color:var(--soft);font-weight:400;font-size:.82rem;white-space:nowrap}
@@ -105,12 +109,12 @@ summary{color:var(--soft);cursor:pointer;width:max-content}
 .card li>span:first-child{overflow-wrap:anywhere}
 .card li svg{grid-column:1/-1;height:8px;min-width:0;margin:.1rem 0 .25rem}
 .heat td{text-align:center;border:2px solid var(--page);padding:.3rem .4rem;min-width:2.4rem;
-background:color-mix(in srgb,var(--hue) var(--part),var(--page))}
-.heat td.strong{color:var(--page)}
+background:color-mix(in srgb,var(--hue) calc(var(--part)*var(--deepest)),var(--page))}
 .heat thead th{text-align:center}
 .heat tbody th{border:0;white-space:nowrap;min-width:0;color:var(--soft)}
-.heat.dense td{padding:0;min-width:.8rem;height:1rem;font-size:0;border-width:1px}
-.heat.dense thead th{padding:.2rem .1rem;font-size:.7rem}
+.heat.dense td{padding:0;min-width:1.15rem;height:1.15rem;font-size:0;border-width:1px}
+.heat.dense thead th{padding:.2rem 0;font-size:.72rem;line-height:1.15rem;
+writing-mode:vertical-rl;vertical-align:bottom}
 footer{margin-top:4rem;color:var(--soft);font-size:.85rem}
 """
 

@@ -17,6 +17,8 @@ from training.evaluation.report.blocks import (
     WordLists,
 )
 from training.evaluation.report.codemap import code_name
+from training.evaluation.report.drawing import finite
+from training.evaluation.report.forest import standing
 from training.evaluation.report.numbers import is_missing, write_number
 
 Plot = Intervals | Lines | Bars | CodeMap | WordLists | Heat
@@ -79,11 +81,14 @@ def _intervals(block: Intervals) -> Table:
         if row.group != group:
             rows.append((row.group,))
             group = row.group
-        rows.append((row.name, Estimate(row.mean, row.low, row.high)))
+        said = {"even": "undecided"}.get(standing(row, block), standing(row, block))
+        rows.append((row.name, Estimate(row.mean, row.low, row.high), said if finite(row.mean) else ""))
     # A reference at zero goes without saying.
-    rows += [(reference.name, reference.value) for reference in block.references if reference.value]
-    columns = (Column(""), Column(block.axis, block.kind, block.better if block.references else None))
-    return Table(block.title, columns, tuple(rows), block.note)
+    rows += [(reference.name, reference.value, "") for reference in block.references if reference.value]
+    columns = (Column(""), Column(block.axis, block.kind), Column("interval"))
+    if block.references:
+        return Table(block.title, columns, tuple(rows), block.note)
+    return Table(block.title, columns[:2], tuple(row[:2] for row in rows), block.note)
 
 
 def _lines(block: Lines) -> Table:
