@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("base", "train", "load", "dev")
+LAYERS = ("base", "train", "load", "dev", "baselines")
 
 
 def _pins(layer: str) -> dict[str, str]:
@@ -78,9 +78,9 @@ def _imported(room: str) -> set[str]:
         ("bank", ("base",)),
         ("service", ("base",)),
         ("models", ("base", "train")),
-        ("training", ("base", "train")),
+        ("training", ("base", "train", "baselines")),
         ("loadtests", ("base", "train", "load")),
-        ("tests", ("base", "train", "load", "dev")),
+        ("tests", ("base", "train", "load", "dev", "baselines")),
     ],
 )
 def test_what_a_room_imports_is_declared(room: str, layers: tuple[str, ...]) -> None:

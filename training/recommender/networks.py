@@ -1,0 +1,69 @@
+"""The recommenders of Table 2 (METHOD 8), by name. A new one is a file and a line here.
+
+All are fitted by the one loop of `training.recommender.fit`, from the same `RecommenderConfig`: `cross_layers` is
+the depth of the networks that have one apart from the MLP, `dropout` and `mlp` are theirs where they have such parts.
+"""
+
+from math import gcd
+from typing import Any, Final
+
+from models.dcn import DCN, DCNShape
+from models.dcnv2 import DCNv2
+from models.deepfm import DeepFM
+from models.ffm import FFM
+from models.pnn import PNN
+from training.recommender.deepctr import library_network
+from training.recommender.fit import Network
+
+
+def _deep(shape: DCNShape) -> dict[str, Any]:
+    return {"dnn_hidden_units": shape.mlp, "dnn_dropout": shape.dropout}
+
+
+def _afm(shape: DCNShape) -> dict[str, Any]:
+    return {"attention_factor": shape.embedding, "afm_dropout": shape.dropout}
+
+
+def _difm(shape: DCNShape) -> dict[str, Any]:
+    return _deep(shape) | {"dnn_use_bn": True, "att_head_num": gcd(4, shape.embedding)}
+
+
+def _afn(shape: DCNShape) -> dict[str, Any]:
+    return {"afn_dnn_hidden_units": shape.mlp, "dnn_dropout": shape.dropout}
+
+
+def _autoint(shape: DCNShape) -> dict[str, Any]:
+    heads = {"att_layer_num": shape.cross_layers, "att_head_num": gcd(2, shape.embedding)}
+    return _deep(shape) | heads | {"dnn_use_bn": True}
+
+
+def _cross(shape: DCNShape) -> dict[str, Any]:
+    return _deep(shape) | {"dnn_use_bn": True, "cross_num": shape.cross_layers}
+
+
+def _cross_matrix(shape: DCNShape) -> dict[str, Any]:
+    return _cross(shape) | {"cross_parameterization": "matrix"}
+
+
+NETWORKS: Final[dict[str, Network]] = {
+    "ffm": FFM,
+    "afm": library_network("AFM", _afm),
+    "fibinet": library_network("FiBiNET", _deep),
+    "difm": library_network("DIFM", _difm),
+    "afn": library_network("AFN", _afn),
+    "deepfm": DeepFM,
+    "autoint": library_network("AutoInt", _autoint),
+    "onn": library_network("ONN", _deep),
+    "pnn": PNN,
+    "dcnv2": DCNv2,
+    "dcn": DCN,
+}
+
+# The library's own of what we wrote ourselves: the two have to agree.
+CROSS_CHECKS: Final[dict[str, Network]] = {
+    "deepfm-deepctr": library_network("DeepFM", _deep),
+    "pnn-deepctr": library_network("PNN", _deep),
+    "dcnv2-deepctr": library_network("DCN", _cross_matrix),
+    "dcnmix-deepctr": library_network("DCNMix", _cross),
+    "dcn-deepctr": library_network("DCN", _cross),
+}
