@@ -42,7 +42,7 @@ def code_name(block: CodeMap, code: int) -> str:
 def how_many_drawn(block: CodeMap) -> str:
     """What the caption says where not every user is drawn; else nothing."""
     every = _every(block)
-    return f"Drawn is one in {every} of {len(block.codes):,} users." if every > 1 else ""
+    return f"One in {every} of the {len(block.codes):,} users is drawn." if every > 1 else ""
 
 
 def _every(block: CodeMap) -> int:

@@ -13,17 +13,17 @@ TOP = 10.0
 
 def draw_intervals(block: Intervals, key: str) -> Markup:
     """The forest plot as an SVG element; `key` makes its ids unlike those of other drawings."""
-    grouped = _grouped(block.rows)
+    groups = grouped(block.rows)
     texts = {row: _numbers(row, block) for row in block.rows}
     left = 12 + min(NAMES, max((text_width(row.name) for row in block.rows), default=0)) + 14
     right = WIDTH - max((text_width(text) for text in texts.values()), default=0) - 14
     top = TOP + 16 * len(block.references)
-    bottom = top + ROW * (len(block.rows) + sum(1 for group, _ in grouped if group)) + 6
+    bottom = top + ROW * (len(block.rows) + sum(1 for group, _ in groups if group)) + 6
     shown = [end for row in block.rows for end in (row.mean, row.low, row.high)]
     low, high = extent([*shown, *(reference.value for reference in block.references)])
     scale = Scale(low, high, left, right)
     parts, y = [_axis(block, scale, top, bottom)], top + 3 + ROW / 2
-    for group, rows in grouped:
+    for group, rows in groups:
         if group:
             parts.append(label(group, 0, y, class_="strong", room=right))
             y += ROW
@@ -36,6 +36,14 @@ def draw_intervals(block: Intervals, key: str) -> Markup:
     return sheet(key, bottom + 46, block.title, about, *parts)
 
 
+def grouped(rows: tuple[IntervalRow, ...]) -> list[tuple[str, list[IntervalRow]]]:
+    """The groups in the order in which they first occur; rows without one stand above all headings."""
+    groups: dict[str, list[IntervalRow]] = {"": []}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [(name, members) for name, members in groups.items() if members]
+
+
 def standing(row: IntervalRow, block: Intervals) -> str:
     """better, worse or even: on which side of the first reference the whole interval lies."""
     if not block.references or not finite(row.low, row.high):
@@ -44,13 +52,6 @@ def standing(row: IntervalRow, block: Intervals) -> str:
     if not (above or below):
         return "even"
     return "better" if above == (block.better == "higher") else "worse"
-
-
-def _grouped(rows: tuple[IntervalRow, ...]) -> list[tuple[str, list[IntervalRow]]]:
-    groups: dict[str, list[IntervalRow]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
-    return list(groups.items())
 
 
 def _numbers(row: IntervalRow, block: Intervals) -> str:

@@ -36,10 +36,9 @@ def write_cell(cell: Cell, kind: Kind) -> str:
 
 
 def write_interval(low: float, high: float, kind: Kind) -> str:
-    """An interval; the unit stands once, behind it."""
-    unit = f"{NBSP}%" if kind in ("percent", "change") else ""
-    texts = [write_number(end, kind).removesuffix(unit) for end in (low, high)]
-    return f"[{texts[0]},{NBSP}{texts[1]}]{unit}"
+    """An interval to stand behind its mean, which has the unit."""
+    ends = [write_number(end, kind).removesuffix(f"{NBSP}%") for end in (low, high)]
+    return f"[{ends[0]},{NBSP}{ends[1]}]"
 
 
 def write_tick(value: float, step: float, kind: Kind) -> str:

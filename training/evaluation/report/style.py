@@ -89,18 +89,18 @@ table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-num
 th,td{padding:.36rem .8rem;text-align:left;border-bottom:1px solid var(--line);unicode-bidi:isolate}
 th:first-child,td:first-child{padding-left:.5rem}
 thead th{font-weight:560;color:var(--soft);font-size:.84rem;vertical-align:bottom;border-bottom-width:2px}
-tbody th{font-weight:inherit;overflow-wrap:anywhere;min-width:9rem}
+tbody th{font-weight:inherit;overflow-wrap:anywhere;min-width:9rem;position:sticky;left:0;background:var(--page)}
 tbody tr:last-child>*{border-bottom:0}
 .number{text-align:right;white-space:nowrap}
 .interval-text{color:var(--soft);font-size:.88em}
 tr.group th{font-weight:620;padding-top:.9rem}
-tr.ours>*{background:color-mix(in srgb,var(--hue0) 9%,transparent)}
+tr.ours>*{background:color-mix(in srgb,var(--hue0) 9%,var(--page))}
 td.best{font-weight:700}
 td.best .interval-text{font-weight:400}
 td.better{color:var(--yes)}td.worse{color:var(--no)}
 details{margin:.5rem 0 0;font-size:.88rem}
 summary{color:var(--soft);cursor:pointer;width:max-content}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:1rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(18.5rem,100%),1fr));gap:1rem}
 .card{background:var(--card);border-radius:10px;padding:.8rem .95rem .9rem;break-inside:avoid}
 .card h4{margin:0 0 .5rem;font-size:.98rem;display:flex;justify-content:space-between;gap:1rem;align-items:baseline}
 .card h4 span{color:var(--soft);font-weight:400;font-size:.82rem;white-space:nowrap}
@@ -119,7 +119,7 @@ footer{margin-top:4rem;color:var(--soft);font-size:.85rem}
 """
 
 _DRAWING = """
-svg{display:block;width:100%;height:auto;min-width:34rem;overflow:visible}
+svg{display:block;width:100%;height:auto;min-width:38rem;overflow:visible}
 svg text{font-size:13px;fill:var(--ink)}
 svg .tick,svg .axis{fill:var(--soft)}
 svg .tick,svg .value{font-size:12px;font-variant-numeric:tabular-nums}
@@ -150,6 +150,6 @@ _MEDIA = """
 .overview a{grid-template-columns:1fr}.overview span.said{grid-column:1}
 .answer{flex-direction:column;gap:.35rem}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-section{margin-top:1.6rem}h2,h3,figcaption,.claim{break-after:avoid}figure,tr,.card{break-inside:avoid}
+section{margin-top:1.6rem}h2,h3,figcaption,.claim,.answer,tr.group{break-after:avoid}figure,tr,.card{break-inside:avoid}
 .wide{overflow:visible}svg{min-width:0}details{display:none}a{color:inherit}}
 """

@@ -18,7 +18,7 @@ from training.evaluation.report.blocks import (
 )
 from training.evaluation.report.codemap import code_name
 from training.evaluation.report.drawing import finite
-from training.evaluation.report.forest import standing
+from training.evaluation.report.forest import grouped, standing
 from training.evaluation.report.numbers import is_missing, write_number
 
 Plot = Intervals | Lines | Bars | CodeMap | WordLists | Heat
@@ -76,13 +76,11 @@ def _estimate(mean: float, low: Sequence[float], high: Sequence[float], at: int)
 
 def _intervals(block: Intervals) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    group = ""
-    for row in sorted(block.rows, key=lambda row: [other.group for other in block.rows].index(row.group)):
-        if row.group != group:
-            rows.append((row.group,))
-            group = row.group
-        said = {"even": "undecided"}.get(standing(row, block), standing(row, block))
-        rows.append((row.name, Estimate(row.mean, row.low, row.high), said if finite(row.mean) else ""))
+    for group, members in grouped(block.rows):
+        rows += [(group,)] if group else []
+        for row in members:
+            said = {"even": "undecided"}.get(standing(row, block), standing(row, block))
+            rows.append((row.name, Estimate(row.mean, row.low, row.high), said if finite(row.mean) else ""))
     # A reference at zero goes without saying.
     rows += [(reference.name, reference.value, "") for reference in block.references if reference.value]
     columns = (Column(""), Column(block.axis, block.kind), Column("interval"))
