@@ -1,0 +1,1 @@
+"""Baselines that are no recommender over id fields: each fits and offers `predict(interactions)`."""
