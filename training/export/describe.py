@@ -143,15 +143,15 @@ def _liking(likes: pl.DataFrame, members: pl.DataFrame, config: ExportConfig) ->
 
 def _item_words(dataset: Dataset) -> pl.DataFrame:
     """item_id, key: every word of every item once, in lower case."""
-    return _spelled(dataset).select("item_id", "key").unique()
+    return spelled(dataset).select("item_id", "key").unique()
 
 
 def _spelling(dataset: Dataset) -> pl.DataFrame:
     """key, word: how a key is written in the catalogue; attributes before titles, then the alphabet."""
-    return _spelled(dataset).sort("rank", "word").group_by("key", maintain_order=True).agg(pl.col("word").first())
+    return spelled(dataset).sort("rank", "word").group_by("key", maintain_order=True).agg(pl.col("word").first())
 
 
-def _spelled(dataset: Dataset) -> pl.DataFrame:
+def spelled(dataset: Dataset) -> pl.DataFrame:
     """item_id, word, key, rank: the values of the attribute columns in their order, then title words."""
     names = [name for name in dataset.info.attributes if name in dataset.items.columns]
     pieces = [
