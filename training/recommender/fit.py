@@ -6,10 +6,10 @@ best weights stay.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -188,9 +188,13 @@ def fit_network(
     *,
     config: RecommenderConfig,
     label: str | None,
+    groups: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Train `model` in place and leave it with its best weights, in evaluation mode."""
-    optimiser = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+    """Train `model` in place and leave it with its best weights, in evaluation mode.
+
+    `groups` are the optimiser's, for a model of which a part has its own rate or weight decay.
+    """
+    optimiser = torch.optim.Adam(groups or model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
     loss_of = nn.BCEWithLogitsLoss()
     begin, log, best = time.perf_counter(), list[Epoch](), dict[str, Tensor]()
     best_epoch = 0
