@@ -79,5 +79,5 @@ def _legend(block: CodeMap, users: Counter[int], ranks: dict[int, int]) -> Marku
         parts.append(label(share, WIDTH, y, anchor="end", class_="value"))
         y += 23.5
     if len(shown) < len(ranks):
-        parts.append(label(f"and {len(ranks) - len(shown)} smaller codes", SIDE + 34, y, class_="tick"))
+        parts.append(label(f"and {len(ranks) - len(shown)} more codes", SIDE + 34, y, class_="tick"))
     return join(*parts)

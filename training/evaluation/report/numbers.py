@@ -49,7 +49,7 @@ def write_tick(value: float, step: float, kind: Kind) -> str:
     text = f"{value:,.{decimals}f}" if decimals <= 6 else f"{value:.3g}"
     text = text if float(text.replace(",", "")) else "0"
     sign = "+" if kind in ("difference", "change") and value > 0 and text != "0" else ""
-    return sign + text.replace("-", MINUS) + (f"{NBSP}%" if percent else "")
+    return sign + text.replace("-", MINUS) + (f"{NBSP}%" if percent else f"{NBSP}s" if kind == "seconds" else "")
 
 
 def _signed(value: float, decimals: int) -> str:

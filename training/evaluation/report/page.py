@@ -16,6 +16,7 @@ from training.evaluation.report.blocks import (
     Section,
     Table,
     Text,
+    Verdict,
     WordLists,
 )
 from training.evaluation.report.cards import draw_heat, draw_words, what_axes_are
@@ -28,7 +29,7 @@ from training.evaluation.report.numbers import NOTHING, is_missing, write_cell, 
 from training.evaluation.report.style import style_sheet
 from training.evaluation.report.tables import Plot, as_table, best_cells, is_heading, standing_of
 
-_SIGNS = {"yes": "✓", "no": "✗", "undecided": "?"}
+_SIGNS: dict[Verdict, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
 # Nothing in the file may load or run anything, whatever the data set's titles hold.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -65,8 +66,8 @@ def _overview(report: Report) -> list[str]:
     parts: list[str] = []
     if asked:
         count = Counter(section.verdict for _, section in asked)
-        told = [join(element("b", str(count[verdict])), f" {verdict}") for verdict in _SIGNS if count[verdict]]  # type: ignore[index]
-        parts.append(element("p", join(*_between(told, " · ")), class_="tally"))
+        told = [join(element("b", str(count[verdict])), f" {verdict}") for verdict in _SIGNS if count[verdict]]
+        parts += [element("p", join(*_between(told, " · ")), class_="tally")] if told else []
         parts.append(element("ol", *(_question(key, section) for key, section in asked), class_="overview"))
     if others:
         links = [element("a", section.title, href=f"#{key}") for key, section in others]

@@ -56,6 +56,7 @@ def test_an_estimate_is_followed_by_its_interval(cell: Cell, kind: Kind, text: s
         (0.0, 0.001, "difference", "0"),
         (-0.02, 0.01, "change", "\u22122\u00a0%"),
         (15000, 5000, "count", "15,000"),
+        (1500, 500, "seconds", "1,500\u00a0s"),
     ],
 )
 def test_a_tick_has_the_decimals_that_its_distance_needs(value: float, step: float, kind: Kind, text: str) -> None:
