@@ -8,10 +8,12 @@ activity       bins of the number of rows    bins of items' popularity    as the
 kmeans         k-means over items met        k-means of another seed      k-means of further seeds
 genre-kmeans   k-means over liked attributes k-means of another seed      k-means of further seeds
 statistics     bins of polarity              k-means over items met       k-means of further seeds
+statistics-mf  bins of polarity              k-means over preference      k-means of further seeds
 
-`statistics` is the baseline that a language model has to beat (METHOD 13.2). All are cross-fitted: the codes of fold f
-come from the user's train rows without fold f. Whatever is fitted (items' means, cuts, directions, centres) is
-fitted on train rows of train users alone; held-out users, whose histories nothing else sees, are placed by it.
+`statistics` is the baseline of METHOD 13.2; `statistics-mf` groups users by what they liked instead of met, along the
+factors of the matrix of interactions. All are cross-fitted: the codes of fold f come from the user's train rows
+without fold f. Whatever is fitted (items' means, cuts, directions, centres) is fitted on train rows of train users
+alone; held-out users, whose histories nothing else sees, are placed by it.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from training.data.dataset import Dataset
 from training.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
-from training.evaluation.controls_clusters import attributes_liked, items_met, k_means, taste
+from training.evaluation.controls_clusters import attributes_liked, items_met, k_means, preference, taste
 from training.evaluation.views import Views
 from training.recommender.codes import CodeTable
 
@@ -59,14 +61,17 @@ def genre_kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_se
 
 
 def statistics(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
-    """Polarity, and who meets the same items (METHOD 13.2): the strongest codes that only count."""
+    """Polarity, and who meets the same items (METHOD 13.2)."""
     views = Views.of(dataset, folds, fold_seed)
-    first, *others = sorted(sizes)
-    codes = {first: quantile_bins(polarity(views), views.fitted, sizes[first])}
-    if others:
-        vectors = taste(items_met(views), views.fitted, seed)
-        codes |= _all_clusters(views, {name: sizes[name] for name in others}, vectors, seed)
-    return _table("statistics", views, sizes, fold_seed, codes)
+    vectors = taste(items_met(views), views.fitted, seed)
+    return _table("statistics", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
+
+
+def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+    """Polarity, and who likes the same items more than that says: the strongest codes that only count."""
+    views = Views.of(dataset, folds, fold_seed)
+    vectors = preference(views, seed)
+    return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
 
 
 CONTROLS: Final[dict[str, Control]] = {
@@ -75,6 +80,7 @@ CONTROLS: Final[dict[str, Control]] = {
     "kmeans": kmeans,
     "genre-kmeans": genre_kmeans,
     "statistics": statistics,
+    "statistics-mf": statistics_mf,
 }
 
 
@@ -94,6 +100,12 @@ def _all_clusters(views: Views, sizes: Mapping[str, int], vectors: Floats, seed:
         name: k_means(vectors, views.fitted, sizes[name], seed * len(sizes) + number)
         for number, name in enumerate(sorted(sizes))
     }
+
+
+def _polarity_and_clusters(views: Views, sizes: Mapping[str, int], vectors: Floats, seed: int) -> dict[str, Codes]:
+    first, *others = sorted(sizes)
+    codes = {first: quantile_bins(polarity(views), views.fitted, sizes[first])}
+    return codes | _all_clusters(views, {name: sizes[name] for name in others}, vectors, seed)
 
 
 def _table(

@@ -18,20 +18,26 @@ USER_SHRINKAGE: Final = 5.0  # rows that the prior "like everybody" is worth
 ROUNDS: Final = 5  # of alternating between items and users; later ones no longer move a bin
 
 
-def polarity(views: Views) -> Floats:
-    """How much more a user likes than others do of the same items: mean of (label - item's mean), shrunk to 0.
+def surprises(views: Views) -> pl.DataFrame:
+    """How much more an item was liked than others like it: label - item's mean, per row of the views.
 
-    The items' means are shrunk too, and freed of how generous those are who met the item (ridge regression
-    label = mean + item + user, by turns). Views of fold f take them from the train rows without fold f, so that no
-    label finds its way back to its own row through other rows.
+    Lines of view, item_id, surprise f64, sorted by view. The items' means are shrunk, and freed of how generous
+    those are who met the item (ridge regression label = mean + item + user, by turns). Views of fold f take them from
+    the train rows without fold f, so that no label finds its way back to its own row through other rows.
     """
     found = []
     for fold in sorted(views.keys["fold"].unique()):
         items, mean = _item_means(views.seen_in(fold))
         rows = views.rows.filter(pl.col("fold") == fold).join(items, on="item_id", how="left", maintain_order="left")
         surprise = pl.col("label") - mean - pl.col("item").fill_null(0.0)
-        found.append(rows.group_by("view").agg(value=surprise.sum() / (pl.len() + USER_SHRINKAGE)))
-    return pl.concat(found).sort("view")["value"].to_numpy()
+        found.append(rows.select("view", "item_id", surprise=surprise))
+    return pl.concat(found).sort("view", maintain_order=True)
+
+
+def polarity(views: Views) -> Floats:
+    """How much more a user likes than others do of the same items: mean of the surprises, shrunk to 0."""
+    sums = surprises(views).group_by("view").agg(value=pl.col("surprise").sum() / (pl.len() + USER_SHRINKAGE))
+    return sums.sort("view")["value"].to_numpy()
 
 
 def _item_means(train: pl.DataFrame) -> tuple[pl.DataFrame, float]:

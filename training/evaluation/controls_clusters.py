@@ -16,10 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from training.data.dataset import Dataset
 from training.errors import DataError
+from training.evaluation.controls_bins import USER_SHRINKAGE, polarity, surprises
 from training.evaluation.views import Views
 
 Floats = NDArray[np.float64]
 RANK: Final = 32
+PREFERENCES: Final = 8  # fewer: one number per direction has to come from a handful of labels
 STARTS: Final = 4  # of k-means; the best one stays
 
 
@@ -59,19 +61,48 @@ def attributes_liked(views: Views, dataset: Dataset) -> csr_array:
 
 
 def taste(counts: csr_array, fitted: NDArray[np.bool_], seed: int) -> Floats:
-    """Directions float64 [V, <= 32] of length 1 (0 for an empty view): TF-IDF, then truncated SVD if that is wider."""
+    """Where users stand, float64 [V, <= 32] of length 1 (0 for an empty view): TF-IDF along its main directions."""
+    weighted = _tf_idf(counts, fitted)
+    return _unit(weighted @ _directions(weighted[fitted], RANK, seed))
+
+
+def preference(views: Views, seed: int) -> Floats:
+    """What users like beyond their polarity, float64 [V, <= 8]: mean of what is left of the surprises, shrunk to 0.
+
+    Each row counts in its item's direction: where the item stands among items that the same users meet.
+    """
+    weighted = _tf_idf(items_met(views), views.fitted)
+    items = _unit(_directions(weighted[views.fitted], PREFERENCES, seed))
+    level = pl.DataFrame({"level": polarity(views)}).with_row_index("view")
+    place = pl.DataFrame({"item_id": views.rows["item_id"].unique().sort()}).with_row_index("place")
+    rows = surprises(views).join(level, on="view", how="left", maintain_order="left")
+    rows = rows.join(place, on="item_id", how="left", maintain_order="left")
+    left = (rows["surprise"] - rows["level"]).to_numpy()
+    table = csr_array((left, (rows["view"].to_numpy(), rows["place"].to_numpy())), shape=weighted.shape)
+    means: Floats = (table @ items) / (views.keys["rows"].to_numpy()[:, None] + USER_SHRINKAGE)
+    return means
+
+
+def _tf_idf(counts: csr_array, fitted: NDArray[np.bool_]) -> csr_array:
     known = counts[fitted]
     seen = (known > 0).sum(axis=0)
-    weighted = csr_array(counts @ diags_array(np.log((1 + known.shape[0]) / (1 + seen))))
-    if weighted.shape[1] <= RANK:
-        vectors = weighted.toarray()
-    elif not weighted[fitted].count_nonzero():  # everybody met everything: no direction at all
-        vectors = np.zeros((weighted.shape[0], 1))
-    else:
-        with threadpool_limits(1):
-            vectors = TruncatedSVD(RANK, random_state=seed).fit(weighted[fitted]).transform(weighted)
-    directions: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return directions
+    return csr_array(counts @ diags_array(np.log((1 + known.shape[0]) / (1 + seen))))
+
+
+def _directions(table: csr_array, rank: int, seed: int) -> Floats:
+    """float64 [A, <= rank]: the main directions of lines [n, A]; the axes themselves where they are not more."""
+    if table.shape[1] <= rank:
+        return np.eye(table.shape[1])
+    if not table.count_nonzero():  # everybody met everything
+        return np.zeros((table.shape[1], 1))
+    with threadpool_limits(1):
+        components: Floats = TruncatedSVD(rank, random_state=seed).fit(table).components_.T
+    return components
+
+
+def _unit(vectors: Floats) -> Floats:
+    units: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return units
 
 
 def k_means(vectors: Floats, fitted: NDArray[np.bool_], size: int, seed: int) -> NDArray[np.uint16]:

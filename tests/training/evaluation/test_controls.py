@@ -13,7 +13,7 @@ from training.data.dataset import Dataset
 from training.errors import DataError
 from training.evaluation.controls import CONTROLS
 from training.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
-from training.evaluation.controls_clusters import attributes_liked, items_met
+from training.evaluation.controls_clusters import attributes_liked, items_met, preference
 from training.evaluation.views import Views
 from training.profiles.folds import fold_of_rows
 from training.recommender.codes import CodeTable
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_codes(name: str, dataset: Dataset) -> None
     assert _made(name, dataset).frame.equals(_made(name, dataset, {"background": 3, "hobby": 4}).frame)
 
 
-@pytest.mark.parametrize("name", ["kmeans", "genre-kmeans", "statistics"])
+@pytest.mark.parametrize("name", ["kmeans", "genre-kmeans", "statistics", "statistics-mf"])
 def test_another_seed_starts_k_means_elsewhere(name: str, dataset: Dataset) -> None:
     """Groups of another name or shape."""
     sizes = {"a": 8, "b": 8}
@@ -135,7 +135,7 @@ def _one_view(views: Views, fold: int) -> np.ndarray[tuple[int], np.dtype[np.boo
 
 
 def test_values_of_a_fold_know_nothing_of_its_labels(dataset: Dataset) -> None:
-    """All labels of fold 1 drawn anew: polarity in views of fold 1 stays to the bit, that of the others moves."""
+    """All labels of fold 1 turned: polarity and preference in views of fold 1 stay to the bit, those of others move."""
     train = dataset.rows("train").with_columns(fold=fold_of_rows(dataset.rows("train"), 3, 5))
     mine = train.filter(pl.col("fold") == 1).select("user_id", "item_id", turned=pl.lit(True))
 
@@ -145,10 +145,10 @@ def test_values_of_a_fold_know_nothing_of_its_labels(dataset: Dataset) -> None:
         return joined.with_columns(label=pl.col("label") ^ turned).drop("turned")
 
     before, after = (Views.of(data, 3, 5) for data in (dataset, _changed(dataset, turn)))
-    one, two = polarity(before), polarity(after)
-    assert (one[_one_view(before, 1)] == two[_one_view(before, 1)]).all()
-    for fold in (-1, 0, 2):
-        assert (one[_one_view(before, fold)] != two[_one_view(before, fold)]).mean() > 0.5
+    for one, two in ((polarity(before), polarity(after)), (preference(before, 0), preference(after, 0))):
+        assert (one[_one_view(before, 1)] == two[_one_view(before, 1)]).all()
+        for fold in (-1, 0, 2):
+            assert (one[_one_view(before, fold)] != two[_one_view(before, fold)]).mean() > 0.5
 
 
 def test_views_are_the_rows_without_a_fold(dataset: Dataset) -> None:
@@ -274,6 +274,24 @@ def test_k_means_finds_users_who_meet_the_same_items(tmp_path: Path) -> None:
         assert _agreement(_made(name, data, {"a": 2, "b": 2}), facet, lambda user: int(user[1:]) % 2) == 1.0
 
 
+def test_preference_finds_what_is_liked_among_what_everybody_meets(tmp_path: Path) -> None:
+    """Two shelves that different users met more of; half of each crowd likes the first shelf: found, met or not."""
+    rng = np.random.default_rng(2)
+    lines = [
+        (
+            f"u{u}",
+            f"i{i}",
+            bool(rng.random() < (0.9 if u // 2 % 2 == i // 20 else 0.1)),
+            "history" if u > 90 else "train",
+        )
+        for u in range(120)
+        for i in [*rng.choice(20, 12 - u % 2 * 4, replace=False), *(20 + rng.choice(20, 8 + u % 2 * 4, replace=False))]
+    ]
+    data = _small(tmp_path, lines)
+    assert _agreement(_made("statistics-mf", data, {"a": 2, "b": 2}), "b", lambda user: int(user[1:]) // 2 % 2) > 0.9
+    assert _agreement(_made("statistics", data, {"a": 2, "b": 2}), "b", lambda user: int(user[1:]) // 2 % 2) < 0.1
+
+
 def test_polarity_bins_order_users_by_planted_generosity(tmp_path: Path) -> None:
     """User n of 80 likes 10 + n percent, of items that everybody meets alike: codes rise with n in both controls."""
     rng = np.random.default_rng(1)
@@ -283,7 +301,7 @@ def test_polarity_bins_order_users_by_planted_generosity(tmp_path: Path) -> None
         for i in range(40)
     ]
     data = _small(tmp_path, lines)
-    for name in ("mean-rating", "statistics"):
+    for name in ("mean-rating", "statistics", "statistics-mf"):
         whole = _made(name, data, {"a": 8, "b": 4}).frame.filter(pl.col("fold") == -1)
         assert np.corrcoef(np.arange(80), whole["a"].to_numpy())[0, 1] > 0.9
     assert (
