@@ -62,9 +62,9 @@ p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
 margin:1.6rem 0 2.2rem;padding:0}
 .facts dt,.soft{color:var(--soft);font-size:.82rem}
 .facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-.tally{color:var(--soft);margin:0 0 .9rem}
+.tally{color:var(--soft);margin:0}
 .tally b{color:var(--ink)}
-.overview{list-style:none;margin:0;padding:0;border:1px solid var(--line);border-radius:10px;overflow:hidden}
+.overview{list-style:none;margin:.9rem 0 0;padding:0;border:1px solid var(--line);border-radius:10px;overflow:hidden}
 .overview li+li{border-top:1px solid var(--line)}
 .overview a{display:grid;grid-template-columns:7.2rem 1fr;gap:.2rem 1rem;padding:.8rem 1rem;
 text-decoration:none;color:inherit}
