@@ -68,7 +68,7 @@ def statistics(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed
 
 
 def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
-    """Polarity, and who likes the same items more than that says: the strongest codes that only count."""
+    """Polarity, and who likes the same items more than that says. Which of the two is better differs by data set."""
     views = Views.of(dataset, folds, fold_seed)
     vectors = preference(views, seed)
     return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
