@@ -39,6 +39,7 @@ from training.recommender.metrics import auc
 
 Count = Annotated[int, Field(ge=1)]
 READ_TOKENS: Final = 16_000  # padded tokens of a batch that is only read
+ALIKE: Final = 16
 
 
 class RellaConfig(BaseModel):
@@ -181,12 +182,12 @@ def _tune(
     begin, log, losses = time.perf_counter(), list[Epoch](), list[float]()
     best: dict[str, Tensor] = {}
     best_check = 0
-    todo = _minibatches(train, settings, draw)
-    for step, rows in enumerate(track(todo, steps, label) if label else todo, start=1):
+    todo = _minibatches(fitted, train, draw)
+    for step, (rows, found) in enumerate(track(todo, steps, label) if label else todo, start=1):
         for group in optimiser.param_groups:
             group["lr"] = settings.lr * _schedule(step, steps)
         part = train.take(rows)
-        batch = fitted.prompts.batch(part.item, fitted.past, fitted.found(part))
+        batch = fitted.prompts.batch(part.item, fitted.past, found)
         optimiser.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(
             fitted.logits(batch), torch.from_numpy(part.liked.astype(np.float32))
@@ -209,12 +210,22 @@ def _tune(
     return tuple(log)
 
 
-def _minibatches(train: Interactions, settings: RellaConfig, draw: np.random.Generator) -> Iterator[Ints]:
-    """Every epoch another sample of the train rows, in batches."""
+def _minibatches(fitted: RellaStyle, train: Interactions, draw: np.random.Generator) -> Iterator[tuple[Ints, Ints]]:
+    """Train rows [b] in batches with what their prompts hold [b, K]; every epoch draws another sample.
+
+    Of each `ALIKE` batches' worth of rows those of like length stand together: less padding, the same rows.
+    """
+    settings = fitted.settings
     for _ in range(settings.epochs):
         order = draw.permutation(len(train))[: settings.train_rows]
-        for start in range(0, len(order), settings.batch):
-            yield order[start : start + settings.batch]
+        found = fitted.found(train.take(order))
+        length = fitted.prompts.lengths(train.item[order], fitted.past, found)
+        for start in range(0, len(order), ALIKE * settings.batch):
+            some = np.arange(start, min(start + ALIKE * settings.batch, len(order)))
+            some = some[np.argsort(length[some], kind="stable")]
+            pieces = np.split(some, range(settings.batch, len(some), settings.batch))
+            for which in draw.permutation(len(pieces)):
+                yield order[pieces[which]], found[pieces[which]]
 
 
 def _schedule(step: int, steps: int) -> float:
