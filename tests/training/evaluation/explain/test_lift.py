@@ -91,6 +91,17 @@ def test_chance_gets_small_where_a_code_is_another_kind_of_users() -> None:
     assert _sums(votes, [0] * 60 + [1] * 300).chance()[0, 0] < 1e-12
 
 
+def test_chance_of_many_users_is_the_normal_tail_up_to_its_usual_bound() -> None:
+    """In the limit of many users and a small excess, Bennett's bound is exp(-z^2 / 2), from above."""
+    draw = np.random.default_rng(8)
+    votes = draw.random((40_000, 1))
+    votes[:4000] = np.minimum(votes[:4000] * 1.03, 1)
+    z = (votes[:4000].sum() - 4000 * votes.mean()) / (4000**0.5 * votes.std())
+    assert 2 < z < 5
+    found = _sums(votes, [0] * 4000 + [1] * 36_000).chance()[0, 0]
+    assert np.exp(-(z**2) / 2) <= found < 1.1 * np.exp(-(z**2) / 2)
+
+
 def test_rare_keys_are_no_candidates() -> None:
     """A key with fewer votes than `min_users` is left out, whoever casts them; others count in full."""
     votes = np.zeros((20, 2))
