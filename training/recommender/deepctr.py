@@ -7,6 +7,9 @@ comparison is one of interactions between fields and of nothing else, the parts 
 start    embeddings as `models.layers.FieldNetwork` starts them and linear layers as torch does. The library's
          own N(0, 1e-4) for both leaves its deep parts without a gradient for epochs.
 MLP      Linear -> BatchNorm -> ReLU -> Dropout, which the library offers for some of its networks only.
+         For FiBiNET it is worth .008 of validation AUC on MovieTweetings.
+ONN      is the exception in both: its products start as the library has them, N(0, 1e-4) times N(0, 1), and go into
+         an MLP without BatchNorm, which would blow them up. That is worth .008 there.
 seed     drawn from torch's generator. The library's constructors reset it, to 1024 if they are not told otherwise.
 
 What differs from METHOD 8: all but PNN have a linear term, and ONN has no copy of the embeddings beside its products,
@@ -26,6 +29,7 @@ from torch import Tensor, nn
 from models.dcn import DCNShape
 from training.errors import ConfigError
 
+NO_BATCHNORM: Final = ("FiBiNET", "PNN")  # whose constructors do not offer it
 MAX_ROWS: Final = 2**24  # the library looks up rows in float32, which counts no further without gaps
 
 
@@ -50,7 +54,7 @@ class LibraryNetwork(nn.Module):
         # "regression" leaves the sigmoid off. It is the network's last step otherwise.
         chosen = {"task": "regression", "seed": int(torch.randint(2**31, ()))} | settings(shape)
         self.network: Any = getattr(library.models, name)(*columns, **chosen)
-        _restart(self.network, library, shape)
+        _restart(self, library, shape, batchnorm=name in NO_BATCHNORM)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
@@ -85,18 +89,18 @@ def _refuse(name: str, shape: DCNShape) -> None:
         raise ConfigError(f"network: {name} takes at most {MAX_ROWS} rows a field, not {max(shape.field_sizes)}")
 
 
-def _restart(network: nn.Module, library: ModuleType, shape: DCNShape) -> None:
+def _restart(model: LibraryNetwork, library: ModuleType, shape: DCNShape, *, batchnorm: bool) -> None:
     """Give the parts that all networks share the form and the start that ours have."""
-    deep = getattr(network, "dnn", None)
-    if deep is not None and not deep.use_bn:
-        width = deep.linears[0].in_features
+    network = model.network
+    if batchnorm:
+        width = network.dnn.linears[0].in_features
         network.dnn = library.layers.DNN(width, shape.mlp, dropout_rate=shape.dropout, use_bn=True)
     bound = (6 / (sum(shape.field_sizes) + shape.embedding)) ** 0.5  # Xavier, over all fields' tables as one
     for module in network.modules():
         if isinstance(module, nn.Linear):
             module.reset_parameters()
-        elif isinstance(module, nn.Embedding) and module.embedding_dim == shape.embedding:
-            nn.init.uniform_(module.weight, -bound, bound)
     for name, weight in network.named_parameters():
         if name.startswith("linear_model."):
             nn.init.zeros_(weight)
+        elif name.startswith("embedding_dict."):
+            nn.init.uniform_(weight, -bound, bound)

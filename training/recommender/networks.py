@@ -37,6 +37,10 @@ def _autoint(shape: DCNShape) -> dict[str, Any]:
     return _deep(shape) | heads | {"dnn_use_bn": True}
 
 
+def _deepfm(shape: DCNShape) -> dict[str, Any]:
+    return _deep(shape) | {"dnn_use_bn": True}
+
+
 def _cross(shape: DCNShape) -> dict[str, Any]:
     return _deep(shape) | {"dnn_use_bn": True, "cross_num": shape.cross_layers}
 
@@ -61,7 +65,7 @@ NETWORKS: Final[dict[str, Network]] = {
 
 # The library's own of what we wrote ourselves: the two have to agree.
 CROSS_CHECKS: Final[dict[str, Network]] = {
-    "deepfm-deepctr": library_network("DeepFM", _deep),
+    "deepfm-deepctr": library_network("DeepFM", _deepfm),
     "pnn-deepctr": library_network("PNN", _deep),
     "dcnv2-deepctr": library_network("DCN", _cross_matrix),
     "dcnmix-deepctr": library_network("DCNMix", _cross),
