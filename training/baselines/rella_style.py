@@ -67,7 +67,7 @@ class RellaConfig(BaseModel):
     checks: Count = 6
     patience: Count = 3
     batch: Count = 64
-    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    lr: Annotated[float, Field(gt=0.0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
 
 
