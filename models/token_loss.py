@@ -5,10 +5,12 @@ on: the table falls out of the cache and is written several times. Here a chunk 
 turned into its own gradient and forgotten while it is still in the cache.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
+
+GRAIN: Final = 64
 
 
 class TokenLoss(NamedTuple):
@@ -29,10 +31,14 @@ class _HeadLoss(torch.autograd.Function):
         weight: Tensor,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
-        nll = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        count = hidden.shape[0]
+        # Padded with tokens of weight 0: a new number of rows would cost new kernels, which the library keeps.
+        spare = -count % GRAIN
+        hidden, target, weight = (_padded(part, spare) for part in (hidden, target, weight))
+        nll = torch.empty(count + spare, dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        for start in range(0, hidden.shape[0], chunk):
+        for start in range(0, count + spare, chunk):
             rows = slice(start, start + chunk)
             h, t, w = hidden[rows], target[rows, None], weight[rows, None]
             scores = (h @ head.T).float()
@@ -50,8 +56,9 @@ class _HeadLoss(torch.autograd.Function):
                 grad_hidden[rows] = gradient.to(head.dtype) @ head
             if grad_head is not None:
                 grad_head += (gradient.to(h.dtype).T @ h).float()
-        ctx.save_for_backward(grad_hidden, grad_head)
+        ctx.save_for_backward(None if grad_hidden is None else grad_hidden[:count], grad_head)
         ctx.head_dtype = head.dtype
+        nll, weight = nll[:count].clone(), weight[:count]
         ctx.mark_non_differentiable(nll)
         return (nll * weight).sum(), nll
 
@@ -66,6 +73,11 @@ class _HeadLoss(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _padded(part: Tensor, spare: int) -> Tensor:
+    """`part` [N, ..] with `spare` rows of zeros behind it."""
+    return torch.cat([part, part.new_zeros(spare, *part.shape[1:])]) if spare else part
 
 
 def token_loss(

@@ -42,10 +42,16 @@ class Histories:
 
     def of(self, users: Ints) -> "Histories":
         """The histories of `users` [B], in that order; a user may stand there twice."""
-        lengths = self.lengths[users]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        take = np.repeat(self.offsets[users] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        take = self.places(users)
+        offsets = np.concatenate([[0], np.cumsum(self.offsets[users + 1] - self.offsets[users])])
         return Histories(offsets, self.items[take], self.liked[take])
+
+    def places(self, users: Ints) -> Ints:
+        """Where the interactions of `users` [B] stand, one user after the other: int64, in work that B bounds."""
+        lengths = self.offsets[users + 1] - self.offsets[users]
+        before = np.cumsum(lengths) - lengths
+        places: Ints = np.repeat(self.offsets[users] - before, lengths) + np.arange(lengths.sum())
+        return places
 
     def then(self, other: "Histories") -> "Histories":
         """These users, then those of `other`."""

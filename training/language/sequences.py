@@ -1,6 +1,6 @@
 """Batches of  prompt + history  as the tensors that the language model reads."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +9,10 @@ from torch import Tensor
 from models.soft_prompt import PADDING, Prompt, additive_mask, allowed, positions
 from training.language.histories import Histories, Ints
 from training.language.item_texts import ItemTexts
+
+# Sequences are padded to a multiple of so many tokens, so that batches have few shapes: the matrix library keeps
+# kernels for every shape, and freed blocks of ever other sizes fit nobody.
+GRAIN: Final = 16
 
 
 class Batch(NamedTuple):
@@ -71,7 +75,7 @@ def build_batch(prompt: Prompt, texts: ItemTexts, histories: Histories, *, facto
     first = within[:-1] - within[histories.offsets[:-1]][row]  # tokens of the same user before the interaction
     total = token_lengths(histories, texts)
     P = len(prompt.tokens)
-    L = P + int(total.max(initial=0))
+    L = _rounded(P + int(total.max(initial=0)))
     # One entry per history token: its interaction, and how far into the interaction it stands.
     interaction = np.repeat(np.arange(len(length)), length)
     inside = np.arange(within[-1]) - np.repeat(within[:-1], length)
@@ -114,13 +118,21 @@ def put_in_slots(embeddings: Tensor, prompt: Prompt, z: Tensor) -> Tensor:
 
 
 def batches(lengths: Ints, overhead: int, max_tokens: int) -> list[Ints]:
-    """Group users of like length so that a padded batch holds at most `max_tokens`: index arrays, longest last."""
+    """Group users of like length so that a padded batch holds at most `max_tokens`: index arrays, longest last.
+
+    Batches whose longest users round to the same multiple of `GRAIN` are of one shape, but for the last of them.
+    A user who alone is longer than `max_tokens` is a batch.
+    """
     order = np.argsort(lengths, kind="stable")
     groups: list[Ints] = []
     start = 0
     for end in range(1, len(order) + 1):
-        full = end == len(order) or (end + 1 - start) * (overhead + lengths[order[end]]) > max_tokens
+        full = end == len(order) or (end + 1 - start) * _rounded(overhead + int(lengths[order[end]])) > max_tokens
         if full:
             groups.append(order[start:end])
             start = end
     return groups
+
+
+def _rounded(tokens: int) -> int:
+    return -(-tokens // GRAIN) * GRAIN

@@ -127,7 +127,8 @@ def _write(out: Path, dataset: Dataset, config: TrainConfig, catalogue: pl.DataF
     catalogue.write_parquet(out / "catalogue.parquet")
     text = hashlib.sha256()
     for part in (dataset.rows("train"), dataset.items):
-        text.update(part.write_csv().encode())
+        for number, piece in enumerate(part.iter_slices(1 << 18)):  # the whole text would be gigabytes
+            text.update(piece.write_csv(include_header=number == 0).encode())
     said = {
         "facets": [facet.model_dump(mode="json") for facet in config.facets],
         "history": config.history.model_dump(mode="json"),

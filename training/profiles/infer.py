@@ -88,10 +88,8 @@ def fill(table: ProfileTable, groups: list[Ints], views: Views, work: BatchWork,
 
 def write_views(views: Views, out: Path) -> None:
     """Who is who in the table of z."""
-    users = np.array(views.users, dtype=object)[views.user]
-    pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String), "fold": views.without}).write_parquet(
-        out / "views.parquet"
-    )
+    users = pl.Series("user_id", views.users, dtype=pl.String).gather(views.user)
+    pl.DataFrame({"user_id": users, "fold": views.without}).write_parquet(out / "views.parquet")
 
 
 def _start(

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from training.language.histories import Ints
+from training.memory import return_freed
+
+TRIM_EVERY = 8  # batches, some seconds
 
 
 class ProfileTable:
@@ -48,3 +51,5 @@ class ProfileTable:
         with self._marks.open("r+b") as marks:
             marks.seek(batch)
             marks.write(b"\1")
+        if batch % TRIM_EVERY == 0:
+            return_freed()

@@ -68,8 +68,7 @@ class Views:
     def of_views(self, views: Ints) -> Histories:
         """The histories that the given views [B] see."""
         users = self.user[views]
-        place = Histories(self.histories.offsets, np.arange(len(self.fold)), self.histories.liked)
-        index = place.of(users).items
+        index = self.histories.places(users)
         part = self.histories.of(users)
         left_out = np.repeat(self.without[views], part.lengths)
         return part.keep((left_out == FULL) | (self.fold[index] != left_out))

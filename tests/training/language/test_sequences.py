@@ -6,7 +6,7 @@ import torch
 
 from tests.training.tiny_language import WIDTH, frozen_lm, histories, random_histories, reader_of, soft_prompts
 from training.errors import ConfigError
-from training.language.sequences import batches, put_in_slots, token_lengths
+from training.language.sequences import GRAIN, batches, put_in_slots, token_lengths
 
 
 @pytest.mark.parametrize("factorised", [True, False])
@@ -37,7 +37,9 @@ def test_no_history_at_all_is_the_prompt() -> None:
     """A batch of users without history holds the prompt and predicts nothing."""
     reader = reader_of(frozen_lm("gpt2"))
     batch = reader.batch(histories([], []))
-    assert batch.tokens.shape == (2, len(reader.prompt.tokens))
+    length = len(reader.prompt.tokens)
+    assert batch.tokens.shape == (2, -(-length // GRAIN) * GRAIN)
+    assert not batch.allow[:, :, length:].any()  # what is behind the prompt is padding, seen by nobody
     assert len(batch.target) == 0
 
 
@@ -79,7 +81,7 @@ def test_batches_hold_everybody_once_and_stay_small(seed: int) -> None:
 
 def test_a_user_who_is_too_long_stands_alone() -> None:
     """One history over the limit is a batch of its own, not lost and not an endless loop."""
-    assert [group.tolist() for group in batches(np.array([5, 900, 5]), 10, 30)] == [[0, 2], [1]]
+    assert [group.tolist() for group in batches(np.array([5, 900, 5]), 10, 32)] == [[0, 2], [1]]
 
 
 def test_histories_longer_than_the_model_fit_when_factorised() -> None:
@@ -127,3 +129,18 @@ def test_whose_turn_it_is_depends_on_the_item_alone() -> None:
     assert one == two
     one, two = (batch.target[batch.interaction == n].tolist() for n in (2, 3))
     assert one == two
+
+
+def test_batches_come_in_few_shapes() -> None:
+    """Users of any lengths: within every padded width, all batches but the last hold the same number of users."""
+    lengths = np.random.default_rng(0).integers(0, 300, 4000)
+    groups = batches(lengths, 20, 2000)
+    counts: dict[int, list[int]] = {}
+    for group in groups:
+        width = -(-(20 + int(lengths[group].max())) // GRAIN) * GRAIN
+        assert len(group) * width <= 2000
+        counts.setdefault(width, []).append(len(group))
+    assert sum(map(len, groups)) == len(lengths)
+    assert len(counts) <= 20
+    for width, sizes in counts.items():
+        assert sizes[1:-1] == [2000 // width] * len(sizes[1:-1])

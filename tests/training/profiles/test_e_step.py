@@ -71,8 +71,8 @@ def test_the_likelihood_is_that_of_the_whole_model(kind: str) -> None:
         logits = lm.model(
             inputs_embeds=embeddings, attention_mask=batch.mask(torch.float32), position_ids=batch.position
         ).logits[0]
-    P = len(reader.prompt.tokens)
-    expected = torch.nn.functional.cross_entropy(logits[P - 1 : -1], batch.tokens[0, P:], reduction="none")
+    P, n = len(reader.prompt.tokens), len(batch.target)  # padding may follow
+    expected = torch.nn.functional.cross_entropy(logits[P - 1 :][:n], batch.tokens[0, P:][:n], reduction="none")
     assert torch.allclose(each, expected, atol=1e-4)
     assert torch.allclose(got[0], (expected * batch.weight).sum(), atol=1e-3)
 

@@ -1,5 +1,6 @@
 """Views: whole histories, and histories without a fold."""
 
+import tracemalloc
 from collections import defaultdict
 from pathlib import Path
 
@@ -121,3 +122,16 @@ def test_token_lengths_equal_brute_force(dataset: Dataset) -> None:
         for seen in _seen(dataset, views, np.arange(len(views)))
     ]
     assert views.token_lengths(texts).tolist() == expected
+
+
+def test_memory_for_a_batch_does_not_grow_with_the_users(tmp_path: Path) -> None:
+    """What reading ten views takes is the same, byte for byte but a few, among 40 and among 640 users."""
+    peaks = []
+    for users in (40, 640):
+        views = Views.of(toy_dataset(tmp_path / str(users), split="random", users=users, per_user=8), 2, SEED, 128)
+        views.of_views(np.arange(10))
+        tracemalloc.start()
+        views.of_views(np.arange(10))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
