@@ -1,5 +1,6 @@
 """Soft prompts of all views, in a memory-mapped file that is filled batch by batch and survives a kill."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,14 @@ class ProfileTable:
         return table
 
     def __getitem__(self, views: Ints) -> Tensor:
-        return torch.from_numpy(np.array(self._map[views]))
+        values = torch.from_numpy(np.array(self._map[views]))
+        self._forget()
+        return values
+
+    def _forget(self) -> None:
+        """Let the mapped pages go: the file keeps what they hold. Else the process comes to map the whole table."""
+        mapped: mmap.mmap = self._map._mmap  # type: ignore[attr-defined]  # numpy leaves it untyped
+        mapped.madvise(mmap.MADV_DONTNEED)
 
     def pending(self) -> list[int]:
         """Batches that are not written yet."""
@@ -52,4 +60,5 @@ class ProfileTable:
             marks.seek(batch)
             marks.write(b"\1")
         if batch % TRIM_EVERY == 0:
+            self._forget()
             return_freed()

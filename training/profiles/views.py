@@ -1,5 +1,6 @@
 """Views: a user's whole history, and the same without each fold. Each view gets a z of its own."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from training.language.item_texts import ItemTexts
 from training.profiles.folds import fold_of_rows
 
 FULL = -1
+SHARD = 1 << 19  # rows that are read at a time: their joins, not those of all rows, are in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +39,24 @@ class Views:
     @classmethod
     def of(cls, dataset: Dataset, folds: int, seed: int, longest: int) -> "Views":
         """Views of everybody with train or history rows. Valid and test rows are not looked at."""
-        train, history = dataset.rows("train"), dataset.rows("history")
-        trained = train["user_id"].unique().sort().to_list()
-        held_out = sorted(set(history["user_id"].unique()) - set(trained))
-        users = trained + held_out
-        rows = pl.concat([train, history]).sort("user_id", "timestamp", "item_id")
-        whole = histories_of(rows, dataset.items, users)
-        fold = _folds(rows, dataset.items, users, folds, seed)
+        rows = dataset.rows("train", "history").select("user_id", "item_id", "label", "timestamp", "split")
+        known = (
+            rows.lazy().group_by("user_id").agg(trained=(pl.col("split") == "train").any()).sort("user_id").collect()
+        )
+        first = np.argsort(~known["trained"].to_numpy(), kind="stable")  # train users, then the others
+        trained = known["user_id"].filter(known["trained"])
+        users = known["user_id"].gather(first).to_list()
+        shards = [_shard(piece, dataset.items, folds, seed) for piece in by_users(rows)]
+        del rows
+        whole = Histories(
+            np.concatenate([[0], np.cumsum(np.concatenate([[], *(part.lengths for part, _ in shards)]))]).astype(
+                np.int64
+            ),
+            np.concatenate([np.empty(0, np.int64), *(part.items for part, _ in shards)]),
+            np.concatenate([np.empty(0, np.bool_), *(part.liked for part, _ in shards)]),
+        )
+        fold = np.concatenate([np.empty(0, np.int8), *(fold for _, fold in shards)])
+        fold, whole = fold[whole.places(first)], whole.of(first)
         recent = np.repeat(whole.offsets[1:], whole.lengths) - np.arange(len(whole.items)) <= longest
         views_user = [np.arange(len(users))] + [np.arange(len(trained))] * folds
         views_fold = [np.full(len(users), FULL)] + [np.full(len(trained), f) for f in range(folds)]
@@ -97,11 +110,16 @@ class Views:
         return whole
 
 
-def _folds(rows: pl.DataFrame, items: pl.DataFrame, users: list[str], folds: int, seed: int) -> NDArray[np.int8]:
-    """Folds in the order of `histories_of`: by user, then by time; rows of unknown items are dropped there."""
-    order = pl.DataFrame({"user_id": users}, schema={"user_id": pl.String}).with_row_index("user")
-    known = rows.with_columns(fold=fold_of_rows(rows, folds, seed)).join(
-        items.select("item_id"), on="item_id", how="semi"
-    )
-    placed = known.join(order, on="user_id", how="inner").sort("user", "timestamp", "item_id")
-    return placed["fold"].to_numpy()
+def by_users(rows: pl.DataFrame, most: int = SHARD) -> Iterator[pl.DataFrame]:
+    """Pieces of rows that are sorted by user, of about `most` rows each; no user stands in two of them."""
+    ends = np.cumsum(rows["user_id"].rle().struct.field("len").to_numpy(), dtype=np.int64)
+    cuts = ends[np.append(np.flatnonzero(np.diff(ends // most)), len(ends) - 1)] if len(ends) else ends
+    for begin, end in zip([0, *cuts[:-1].tolist()], cuts.tolist(), strict=False):
+        yield rows.slice(begin, end - begin)
+
+
+def _shard(rows: pl.DataFrame, items: pl.DataFrame, folds: int, seed: int) -> tuple[Histories, NDArray[np.int8]]:
+    """Histories of the users of `rows`, in their order, and the fold of every interaction of a known item."""
+    users = rows["user_id"].unique(maintain_order=True).to_list()
+    known = rows.select(fold=fold_of_rows(rows, folds, seed), known=pl.col("item_id").is_in(items["item_id"].implode()))
+    return histories_of(rows, items, users), known.filter("known")["fold"].to_numpy()

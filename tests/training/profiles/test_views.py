@@ -12,7 +12,7 @@ from tests.training.toy import toy_dataset
 from training.data.dataset import Dataset, Split
 from training.language.item_texts import ItemTexts
 from training.profiles.folds import fold_of_rows
-from training.profiles.views import FULL, Views
+from training.profiles.views import FULL, Views, by_users
 
 SEED = 3
 
@@ -135,3 +135,27 @@ def test_memory_for_a_batch_does_not_grow_with_the_users(tmp_path: Path) -> None
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize("most", [1, 7, 20, 1000])
+def test_pieces_hold_whole_users_and_all_rows(most: int) -> None:
+    """Rows sorted by user fall into pieces, none of them empty; together they are the rows, and no user is parted."""
+    rows = pl.DataFrame({"user_id": [f"u{user}" for user in range(9) for _ in range(user + 1)]}).with_row_index()
+    pieces = list(by_users(rows, most))
+    assert pl.concat(pieces).equals(rows)
+    assert all(piece.height for piece in pieces)
+    assert sum(piece["user_id"].n_unique() for piece in pieces) == 9
+    assert all(piece.height < most + 9 for piece in pieces)
+    assert list(by_users(rows.clear(), most)) == []
+
+
+def test_shards_change_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a few rows at a time or all at once: the same users, histories and folds."""
+    whole = Views.of(dataset, 3, SEED, 5)
+    monkeypatch.setattr("training.profiles.views.by_users", lambda rows: by_users(rows, 13))
+    parts = Views.of(dataset, 3, SEED, 5)
+    assert whole.users == parts.users
+    assert np.array_equal(whole.histories.offsets, parts.histories.offsets)
+    assert np.array_equal(whole.histories.items, parts.histories.items)
+    assert np.array_equal(whole.histories.liked, parts.histories.liked)
+    assert np.array_equal(whole.fold, parts.fold)
