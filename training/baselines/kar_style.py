@@ -35,7 +35,9 @@ class KarConfig(BaseModel):
     max_tokens    of a text, further ones are cut off          budget  characters of titles in a user's text
     folds         that a train row's text leaves its own out of, two or more; 0 shows the leak and nothing else
     shared, dedicated, hidden, out                             experts of all, of each branch, and their widths
-    lr, weight_decay                                           of the adaptor; the rest has the recommender's
+    lr, weight_decay                                           of the adaptor; the rest has the recommender's.
+                  Chosen by validation AUC on movietweetings-100k and a part of xwines-slim, where .003 for the
+                  rate and .001 for the decay differed by less than the seeds do
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
