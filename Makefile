@@ -41,9 +41,10 @@ check: lint ## Lint, types and import contracts
 serve: setup ## Serve RELEASE from BANK
 	@$(BIN)/userip serve --release "$(RELEASE)" --bank "$(BANK)"
 
-bench: setup ## Publish 1,000,000 synthetic users into each bank and measure
+bench: setup ## Measure: 1,000,000 users into each bank, inference against a naive loop
 	@tools/redis.sh
 	@$(BIN)/python -m loadtests.bank_benchmark
+	@$(BIN)/python -m loadtests.inference_benchmark
 
 lock: setup ## Pin from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
 	@tools/lock.sh $(UPGRADE)

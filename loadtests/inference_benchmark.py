@@ -56,6 +56,13 @@ class Work(NamedTuple):
         return Work(self.user_steps + other.user_steps, self.tokens + other.tokens, self.flop + other.flop)
 
 
+class Took(NamedTuple):
+    """Seconds of a turn: by the clock, and of the processor (all threads together)."""
+
+    clock: float
+    processor: float
+
+
 @dataclass(frozen=True, eq=False)
 class Loop:
     """A loop that is timed: `turn` does `work`."""
@@ -102,10 +109,10 @@ def benchmark(
         naive_loop(plain, reader, fillers, histories, timed, every, run, seed),
     ]
     peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    seconds: dict[str, list[float]] = {loop.name: [] for loop in loops}
+    seconds: dict[str, list[Took]] = {loop.name: [] for loop in loops}
     for turn in range(turns + 1):
         for loop in loops:
-            took = _seconds(loop.turn)
+            took = _took(loop.turn)
             if turn:  # the first turn warms up
                 seconds[loop.name].append(took)
         for dtype, rates in peaks.items():  # in every turn: the neighbours of a shared machine take from it too
@@ -166,7 +173,7 @@ def naive_loop(
 def matmul_rate(dtype: torch.dtype, size: int) -> float:
     """FLOP/s of a square matrix product, the best of five."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2.0 * size**3 / min(_seconds(lambda: torch.mm(a, b)) for _ in range(5))
+    return 2.0 * size**3 / min(_took(lambda: torch.mm(a, b)).clock for _ in range(5))
 
 
 def replace_infer(config: TrainConfig, **settings: int) -> TrainConfig:
@@ -209,18 +216,18 @@ def naive_model(lm: FrozenLM) -> FrozenLM:
     return FrozenLM.of(model, lm.tokenizer)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def _took(work: Callable[[], object]) -> Took:
+    clock, processor = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - begun
+    return Took(time.perf_counter() - clock, time.process_time() - processor)
 
 
-def _report(loops: list[Loop], seconds: dict[str, list[float]], peaks: dict[torch.dtype, float], steps: int) -> None:
+def _report(loops: list[Loop], seconds: dict[str, list[Took]], peaks: dict[torch.dtype, float], steps: int) -> None:
     """`steps`: user-steps that a user's profile takes."""
     for dtype, peak in peaks.items():
         print(f"matmul peak, {str(dtype).removeprefix('torch.'):9s} {peak / 1e9:7.1f} GFLOP/s")
     for loop in loops:
-        each = float(np.median(seconds[loop.name]))
+        each = float(np.median([took.clock for took in seconds[loop.name]]))
         rate = loop.work.flop / each
         print(
             f"{loop.name:14s} {loop.work.user_steps / each:7.1f} user-steps/s "
@@ -235,10 +242,13 @@ def _report(loops: list[Loop], seconds: dict[str, list[float]], peaks: dict[torc
             ("useful FLOP/s", loop.work.flop, naive.work.flop),
             ("user-steps/s", loop.work.user_steps, naive.work.user_steps),
         ):
-            ratios = np.array([slow / fast * mine / others for slow, fast in pairs])
+            clock = np.array([slow.clock / fast.clock for slow, fast in pairs]) * mine / others
+            # A busy neighbour stretches the clock of one turn, but hardly the processor time.
+            processor = np.array([slow.processor / fast.processor for slow, fast in pairs]) * mine / others
             print(
-                f"{loop.name} against naive, {what}: {np.median(ratios):.2f} times "
-                f"({ratios.min():.2f} to {ratios.max():.2f} in {len(ratios)} turns)"
+                f"{loop.name} against naive, {what}: {np.median(clock):.2f} times ({clock.min():.2f} to "
+                f"{clock.max():.2f} in {len(pairs)} turns); by processor time {np.median(processor):.2f} "
+                f"({processor.min():.2f} to {processor.max():.2f})"
             )
 
 
