@@ -9,7 +9,7 @@ continuous space in which the E step then moves.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -25,9 +25,14 @@ Encode = Callable[[str], list[int]]
 Floats = NDArray[np.float64]
 
 UNKNOWN: Final = " unknown"
+# Two scales of eight words each: how much a user likes, and how warmly he rates, against what others say of the items
 GENEROSITY: Final = (
     " harsh", " severe", " strict", " critical", " fair", " mild", " kind", " generous",
 )  # fmt: skip
+WARMTH: Final = (
+    " icy", " cold", " cool", " reserved", " warm", " hearty", " eager", " ardent",
+)  # fmt: skip
+SCALES: Final = (GENEROSITY, WARMTH)
 TOP_WORDS: Final = 5
 MOST_WORDS: Final = 512
 SHRINKAGE: Final = 3.0  # interactions that the prior "like everybody" is worth
@@ -55,23 +60,36 @@ class Bag:
 
 @dataclass(frozen=True, eq=False)
 class ItemCounts:
-    """What train rows say of items: how often each was seen, and how often liked. float64 [I] both."""
+    """What train rows say of items: how often each was seen and liked, how often rated, and the sum of its ratings.
+
+    float64 [I] all.
+    """
 
     seen: Floats
     liked: Floats
+    rated: Floats
+    stars: Floats
 
     @classmethod
     def of(cls, histories: Histories, items: int) -> "ItemCounts":
         """Count the train histories."""
         seen = np.bincount(histories.items, minlength=items).astype(np.float64)
         liked = np.bincount(histories.items[histories.liked], minlength=items).astype(np.float64)
-        return cls(seen, liked)
+        rating = _ratings(histories)
+        known = np.isfinite(rating)
+        rated = np.bincount(histories.items[known], minlength=items).astype(np.float64)
+        stars = np.bincount(histories.items[known], weights=rating[known], minlength=items).astype(np.float64)
+        return cls(seen, liked, rated, stars)
 
     @property
     def rate(self) -> Floats:
         """Share liked per item, shrunk to the mean of all."""
-        mean = self.liked.sum() / self.seen.sum() if self.seen.sum() else 0.5
-        return np.asarray((self.liked + SHRINKAGE * mean) / (self.seen + SHRINKAGE))
+        return _shrunk(self.liked, self.seen, 0.5)
+
+    @property
+    def mean_rating(self) -> Floats:
+        """Mean rating per item, shrunk to the mean of all."""
+        return _shrunk(self.stars, self.rated, 0.0)
 
 
 class AttributeWords:
@@ -122,42 +140,59 @@ class AttributeWords:
 
 
 class GenerosityWords:
-    """Slot words of the kind `generosity`: where the user's ratings stand against the items' mean.
+    """Slot words of the kind `generosity`: where the user's judgements stand against what others say of the items.
 
-    Between two of the eight words the slot holds a mixture, so that nothing is lost to bins.
+    One word of each scale: how much is liked, and, where the data has ratings, how warmly it is rated (a label knows
+    only one side of one threshold). Between two of a scale's eight words the slot holds a mixture, so that nothing is
+    lost to bins.
     """
 
-    def __init__(self, counts: ItemCounts, encode: Encode, knots: Floats) -> None:
-        self.rate = counts.rate
-        self.tokens, self.weight = _pad([encode(word) for word in GENEROSITY])
+    def __init__(self, counts: ItemCounts, encode: Encode, knots: Sequence[Floats]) -> None:
+        self.counts = counts
+        self.scales = [_pad([encode(word) for word in words]) for words, _ in zip(SCALES, knots, strict=False)]
         self.knots = knots
 
     @staticmethod
-    def knots_of(counts: ItemCounts, histories: Histories) -> Floats:
-        """Where on the scale of deviations each word stands: quantiles over train users, float64 [8]."""
-        values = deviation(counts.rate, histories)[histories.lengths > 0]
+    def knots_of(counts: ItemCounts, histories: Histories) -> list[Floats]:
+        """Where on its scale each word stands: quantiles over train users, float64 [8] per scale."""
         levels = np.linspace(0, 1, 2 * len(GENEROSITY) + 1)[1::2]
-        if not len(values):
-            return np.linspace(-1, 1, len(GENEROSITY))
-        # np.interp needs rising places: ties, as among users with one history each, are spread by a hair.
-        return np.quantile(values, levels) + 1e-9 * np.arange(len(GENEROSITY))
+        knots = []
+        for values in deviations(counts, histories):
+            some = values[histories.lengths > 0]
+            # np.interp needs rising places: ties, as among users with one history each, are spread by a hair.
+            spread = np.quantile(some, levels) + 1e-9 * np.arange(len(levels)) if len(some) else None
+            knots.append(np.linspace(-1, 1, len(levels)) if spread is None else spread)
+        return knots
 
     def bag(self, histories: Histories) -> Bag:
         """The words of U users; an empty history stands in the middle."""
-        place = np.interp(deviation(self.rate, histories), self.knots, np.arange(len(GENEROSITY)))
-        below = np.minimum(np.floor(place).astype(np.int64), len(GENEROSITY) - 2)
-        part = (place - below)[:, None]
-        return Bag(
-            np.concatenate([self.tokens[below], self.tokens[below + 1]], axis=1),
-            np.concatenate([(1 - part) * self.weight[below], part * self.weight[below + 1]], axis=1, dtype=np.float32),
-        )
+        tokens, weights = [], []
+        for (words, weight), knots, values in zip(
+            self.scales, self.knots, deviations(self.counts, histories), strict=True
+        ):
+            place = np.interp(values, knots, np.arange(len(knots)))
+            below = np.minimum(np.floor(place).astype(np.int64), len(knots) - 2)
+            part = (place - below)[:, None]
+            tokens += [words[below], words[below + 1]]
+            weights += [(1 - part) * weight[below], part * weight[below + 1]]
+        share = 1.0 / len(self.scales)
+        return Bag(np.concatenate(tokens, axis=1), share * np.concatenate(weights, axis=1, dtype=np.float32))
 
 
-def deviation(rate: Floats, histories: Histories) -> Floats:
-    """Mean of (liked - the item's rate), shrunk to 0 for short histories: float64 [U]."""
-    surprise = histories.liked - rate[histories.items]
-    total = np.bincount(histories.owner, weights=surprise, minlength=len(histories))
-    return total / (histories.lengths + SHRINKAGE)
+def deviations(counts: ItemCounts, histories: Histories) -> list[Floats]:
+    """A user's mean of (liked - the item's rate), and of (rating - the item's mean) where the train data has ratings.
+
+    Shrunk to 0 for short histories: float64 [U] each.
+    """
+    surprise = [histories.liked - counts.rate[histories.items]]
+    if counts.rated.any():
+        surprise.append(_ratings(histories) - counts.mean_rating[histories.items])
+    owner, found = histories.owner, []
+    for values in surprise:
+        known = np.isfinite(values)
+        total = np.bincount(owner[known], weights=values[known], minlength=len(histories))
+        found.append(total / (np.bincount(owner[known], minlength=len(histories)) + SHRINKAGE))
+    return found
 
 
 class NoWords:
@@ -178,7 +213,7 @@ class Fillers:
     facets: tuple[AttributeWords | GenerosityWords | NoWords, ...]
     unknown: NoWords
     counts: ItemCounts
-    knots: Floats
+    knots: list[Floats]
 
     @classmethod
     def fit(
@@ -193,12 +228,14 @@ class Fillers:
         counts = ItemCounts.of(train, len(items))
         return cls._of(facets, items, attributes, encode, counts, GenerosityWords.knots_of(counts, train))
 
-    def state(self) -> dict[str, list[float]]:
+    def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON."""
         return {
             "seen": self.counts.seen.tolist(),
             "liked": self.counts.liked.tolist(),
-            "knots": self.knots.tolist(),
+            "rated": self.counts.rated.tolist(),
+            "stars": self.counts.stars.tolist(),
+            "knots": [knots.tolist() for knots in self.knots],
         }
 
     @classmethod
@@ -208,11 +245,11 @@ class Fillers:
         items: pl.DataFrame,
         attributes: Sequence[str],
         encode: Encode,
-        state: dict[str, list[float]],
+        state: dict[str, Any],
     ) -> "Fillers":
         """The fillers that `state` was taken of."""
-        counts = ItemCounts(np.array(state["seen"]), np.array(state["liked"]))
-        return cls._of(facets, items, attributes, encode, counts, np.array(state["knots"]))
+        counts = ItemCounts(*(np.array(state[name]) for name in ("seen", "liked", "rated", "stars")))
+        return cls._of(facets, items, attributes, encode, counts, [np.array(knots) for knots in state["knots"]])
 
     @classmethod
     def _of(
@@ -222,7 +259,7 @@ class Fillers:
         attributes: Sequence[str],
         encode: Encode,
         counts: ItemCounts,
-        knots: Floats,
+        knots: list[Floats],
     ) -> "Fillers":
         def words(facet: FacetConfig) -> AttributeWords | GenerosityWords | NoWords:
             if facet.filler == "attributes":
@@ -243,7 +280,20 @@ class Fillers:
 
 def filler_vocabulary() -> list[str]:
     """The fixed words that the tokenizer must know."""
-    return [UNKNOWN, *GENEROSITY]
+    return [UNKNOWN, *GENEROSITY, *WARMTH]
+
+
+def _ratings(histories: Histories) -> Floats:
+    """Ratings float64 [n], NaN where there is none."""
+    if histories.rating is None:
+        return np.full(len(histories.items), np.nan)
+    return histories.rating.astype(np.float64)
+
+
+def _shrunk(total: Floats, count: Floats, otherwise: float) -> Floats:
+    """Means, shrunk to the mean of all; `otherwise` where nothing was counted at all."""
+    mean = total.sum() / count.sum() if count.sum() else otherwise
+    return np.asarray((total + SHRINKAGE * mean) / (count + SHRINKAGE))
 
 
 def _values(items: pl.DataFrame, columns: Sequence[str], row: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""Histories as flat arrays: who interacted with what, and whether it was liked."""
+"""Histories as flat arrays: who interacted with what, whether it was liked, and how it was rated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +17,13 @@ class Histories:
     """Interactions of U users, oldest first, user u at [offsets[u], offsets[u + 1]).
 
     offsets int64 [U + 1]; items int64 [n], a row of the catalogue each; liked bool [n]
+    rating float32 [n], NaN where there is none; None: no interaction has one
     """
 
     offsets: Ints
     items: Ints
     liked: Bools
+    rating: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -38,13 +41,16 @@ class Histories:
     def keep(self, mask: Bools) -> "Histories":
         """The same users with those interactions only where `mask` [n] is true."""
         counts = np.bincount(self.owner[mask], minlength=len(self))
-        return Histories(np.concatenate([[0], np.cumsum(counts)]), self.items[mask], self.liked[mask])
+        rating = None if self.rating is None else self.rating[mask]
+        return Histories(np.concatenate([[0], np.cumsum(counts)]), self.items[mask], self.liked[mask], rating)
 
     def of(self, users: Ints) -> "Histories":
         """The histories of `users` [B], in that order; a user may stand there twice."""
         take = self.places(users)
         offsets = np.concatenate([[0], np.cumsum(self.offsets[users + 1] - self.offsets[users])])
-        return Histories(offsets, self.items[take], self.liked[take])
+        return Histories(
+            offsets, self.items[take], self.liked[take], None if self.rating is None else self.rating[take]
+        )
 
     def places(self, users: Ints) -> Ints:
         """Where the interactions of `users` [B] stand, one user after the other: int64, in work that B bounds."""
@@ -55,10 +61,17 @@ class Histories:
 
     def then(self, other: "Histories") -> "Histories":
         """These users, then those of `other`."""
-        return Histories(
-            np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
-            np.concatenate([self.items, other.items]),
-            np.concatenate([self.liked, other.liked]),
+        return Histories.joined([self, other])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Histories]") -> "Histories":
+        """The users of all parts, one part after the other."""
+        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
+        return cls(
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.concatenate([np.empty(0, np.int64), *(part.items for part in parts)]),
+            np.concatenate([np.empty(0, np.bool_), *(part.liked for part in parts)]),
+            _joined(parts),
         )
 
     def last(self, count: int) -> "Histories":
@@ -96,6 +109,15 @@ class Histories:
         return ranks
 
 
+def _joined(parts: Sequence[Histories]) -> Floats | None:
+    """Ratings of all parts, NaN for a part without; None when none has any."""
+    if all(part.rating is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.full(len(part.items), np.nan, np.float32) if part.rating is None else part.rating for part in parts]
+    )
+
+
 def catalogue_rows(items: pl.DataFrame, item_ids: pl.Series) -> pl.Series:
     """The row of every item id in `items`, null where it is not in the catalogue."""
     index = items.select("item_id").with_row_index("row")
@@ -103,21 +125,23 @@ def catalogue_rows(items: pl.DataFrame, item_ids: pl.Series) -> pl.Series:
 
 
 def histories_of(rows: pl.DataFrame, items: pl.DataFrame, users: Sequence[str]) -> Histories:
-    """Histories of `users`, in that order, from rows (`user_id, item_id, label`) that are in time order.
+    """Histories of `users`, in that order, from rows (`user_id, item_id, label, rating?`) that are in time order.
 
     Items that the catalogue does not know are left out; a user without rows has an empty history.
     """
     order = pl.DataFrame({"user_id": users}, schema={"user_id": pl.String}).with_row_index("user")
     known = (
-        rows.select("user_id", "item_id", "label")
+        rows.select("user_id", "item_id", "label", *(["rating"] if "rating" in rows.columns else []))
         .with_columns(row=catalogue_rows(items, rows["item_id"]))
         .drop_nulls("row")
         .join(order, on="user_id", how="inner", maintain_order="left")
         .sort("user", maintain_order=True)
     )
     counts = np.bincount(known["user"].to_numpy(), minlength=len(users))
+    rated = "rating" in known.columns and known["rating"].count() > 0
     return Histories(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         known["row"].to_numpy().astype(np.int64),
         known["label"].to_numpy().astype(np.bool_),
+        known["rating"].fill_null(float("nan")).to_numpy().astype(np.float32) if rated else None,
     )

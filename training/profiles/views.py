@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from training.data.dataset import Dataset
@@ -39,7 +40,8 @@ class Views:
     @classmethod
     def of(cls, dataset: Dataset, folds: int, seed: int, longest: int) -> "Views":
         """Views of everybody with train or history rows. Valid and test rows are not looked at."""
-        rows = dataset.rows("train", "history").select("user_id", "item_id", "label", "timestamp", "split")
+        rows = dataset.rows("train", "history")
+        rows = rows.select("user_id", "item_id", "label", cs.by_name("rating", require_all=False), "timestamp", "split")
         known = (
             rows.lazy().group_by("user_id").agg(trained=(pl.col("split") == "train").any()).sort("user_id").collect()
         )
@@ -48,13 +50,7 @@ class Views:
         users = known["user_id"].gather(first).to_list()
         shards = [_shard(piece, dataset.items, folds, seed) for piece in by_users(rows)]
         del rows
-        whole = Histories(
-            np.concatenate([[0], np.cumsum(np.concatenate([[], *(part.lengths for part, _ in shards)]))]).astype(
-                np.int64
-            ),
-            np.concatenate([np.empty(0, np.int64), *(part.items for part, _ in shards)]),
-            np.concatenate([np.empty(0, np.bool_), *(part.liked for part, _ in shards)]),
-        )
+        whole = Histories.joined([part for part, _ in shards])
         fold = np.concatenate([np.empty(0, np.int8), *(fold for _, fold in shards)])
         fold, whole = fold[whole.places(first)], whole.of(first)
         recent = np.repeat(whole.offsets[1:], whole.lengths) - np.arange(len(whole.items)) <= longest

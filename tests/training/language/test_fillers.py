@@ -1,6 +1,7 @@
 """Slot words, against examples that were computed by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,17 +13,21 @@ from training.language.config import FacetConfig
 from training.language.fillers import (
     GENEROSITY,
     UNKNOWN,
+    WARMTH,
     AttributeWords,
     Fillers,
     GenerosityWords,
     ItemCounts,
     NoWords,
-    deviation,
+    deviations,
     filler_vocabulary,
 )
 
-IDS = {" x": [1], " y": [2, 3], " w": [4], UNKNOWN: [9]} | {word: [10 + k] for k, word in enumerate(GENEROSITY)}
-TABLE = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+IDS = {" x": [1], " y": [2, 3], " w": [4], UNKNOWN: [9]} | {
+    word: [10 + k] for k, word in enumerate((*GENEROSITY, *WARMTH))
+}
+TABLE = torch.randn(26, 5, generator=torch.Generator().manual_seed(0))
+WARM = TABLE[18:]
 ITEMS = pl.DataFrame({"title": list("abcde"), "kind": ["x|w", "x", "y", "y|w", "z"]})
 TRAIN = histories([0, 1, 2], [2, ~3])
 
@@ -85,31 +90,56 @@ def test_generosity_by_hand() -> None:
     """Rates .7 and .3; liking both is (.3 + .7) / (2 + 3) = .2, which here stands a quarter behind the sixth word."""
     counts = ItemCounts.of(histories([0, ~1], [0, ~1]), 2)
     some = histories([0, 1], [~0, ~1], [])
-    assert deviation(counts.rate, some).tolist() == pytest.approx([0.2, -0.2, 0.0])
-    words = GenerosityWords(counts, _encode, np.linspace(-0.01, 0.27, 8))
+    (found,) = deviations(counts, some)  # no ratings: one scale
+    assert found.tolist() == pytest.approx([0.2, -0.2, 0.0])
+    words = GenerosityWords(counts, _encode, [np.linspace(-0.01, 0.27, 8)])
     got = words.bag(some).embed(TABLE)
     assert torch.allclose(got[0], 0.75 * TABLE[15] + 0.25 * TABLE[16], atol=1e-5)
     assert torch.allclose(got[1], TABLE[10])  # below the harshest word is the harshest word
     assert torch.allclose(got[2], 0.75 * TABLE[10] + 0.25 * TABLE[11], atol=1e-5)
 
 
+def test_warmth_by_hand() -> None:
+    """Ratings 4 and 2 of items whose means are 3.4 and 2.6 (shrunk to 3): +.6 and -.6 over 1 + 3 ratings.
+
+    Where a history has no ratings it stands in the middle of that scale; its labels count all the same.
+    """
+    train = replace(histories([0, ~1], [0, ~1]), rating=np.array([4, 2, 4, 2], np.float32))
+    counts = ItemCounts.of(train, 2)
+    assert counts.mean_rating.tolist() == pytest.approx([3.4, 2.6])
+    some = replace(histories([0], [~1], [0]), rating=np.array([4, 2, np.nan], np.float32))
+    liked, warmth = deviations(counts, some)
+    assert warmth.tolist() == pytest.approx([0.15, -0.15, 0.0])
+    assert liked[0] == liked[2] > 0
+    words = GenerosityWords(counts, _encode, [np.linspace(-0.35, 0.35, 8)] * 2)
+    got = words.bag(some).embed(TABLE)
+    place = liked[0] / 0.1 + 3.5
+    kind = (
+        (4 - place) * TABLE[13] + (place - 3) * TABLE[14]
+        if place < 4
+        else (5 - place) * TABLE[14] + (place - 4) * TABLE[15]
+    )
+    assert torch.allclose(got[0], (kind + WARM[5]) / 2, atol=1e-5)
+    assert torch.allclose(got[2], (kind + (WARM[3] + WARM[4]) / 2) / 2, atol=1e-5)
+
+
 def test_generosity_words_stand_at_quantiles() -> None:
     """Each of the eight words stands in the middle of an eighth of the users; ties are spread, so places rise."""
     train = random_histories(200, 8, seed=1, shortest=1)
     counts = ItemCounts.of(train, 12)
-    knots = GenerosityWords.knots_of(counts, train)
-    values = np.sort(deviation(counts.rate, train))
+    (knots,) = GenerosityWords.knots_of(counts, train)
+    values = np.sort(deviations(counts, train)[0])
     assert [np.mean(values <= knot) for knot in knots] == pytest.approx([(2 * k + 1) / 16 for k in range(8)], abs=0.02)
-    tied = GenerosityWords.knots_of(ItemCounts.of(histories([0], [0]), 1), histories([0], [0]))
+    (tied,) = GenerosityWords.knots_of(ItemCounts.of(histories([0], [0]), 1), histories([0], [0]))
     assert (np.diff(tied) > 0).all()
-    nobody = GenerosityWords.knots_of(ItemCounts.of(histories([]), 1), histories([]))
+    (nobody,) = GenerosityWords.knots_of(ItemCounts.of(histories([]), 1), histories([]))
     assert (np.diff(nobody) > 0).all()
 
 
 def test_a_facet_without_words_is_unknown() -> None:
     """The kind `none` says the same of everybody."""
     assert torch.equal(NoWords(_encode).bag(histories([1], [])).embed(TABLE), TABLE[[9, 9]])
-    assert filler_vocabulary() == [UNKNOWN, *GENEROSITY]
+    assert filler_vocabulary() == [UNKNOWN, *GENEROSITY, *WARMTH]
 
 
 def _fitted(facets: tuple[FacetConfig, ...] = FACETS) -> tuple[Fillers, torch.Tensor]:
