@@ -19,7 +19,7 @@ class FacetConfig(_Frozen):
     size     K_j, the codebook's number of codes.
     filler   the words that fill the slot when the small model is trained and where inference starts:
              `attributes`: the catalogue's attributes that the user likes more often than others do;
-             `generosity`: a word between harsh and generous, by the user's ratings against the items' mean;
+             `generosity`: words between harsh and generous, icy and ardent, by the user's judgements against others';
              `none`: no words; inference starts at the shared prompt.
     columns  for `attributes`: the catalogue's columns to take them from; default: all that describe items.
     """
@@ -38,7 +38,7 @@ class HistoryConfig(_Frozen):
     polarity_weight  weight of the polarity tokens in the likelihood, against `title_weight`.
     factorised       every item sees the prompt and itself only (METHOD 13.3); else also the items before it.
     item_tokens      an item's text, its title and first `attributes` descriptive columns, is cut there.
-    longest          a user's last so many interactions are the history.
+    longest          a user's last so many interactions are the history; steps sample it (infer.items_per_step).
     task             T of Eq. 3; not empty: its last token, which sees every facet, predicts the history's first.
     """
 
@@ -48,7 +48,7 @@ class HistoryConfig(_Frozen):
     factorised: bool = True
     attributes: Annotated[int, Field(ge=0)] = 3
     item_tokens: Positive = 16
-    longest: Positive = 128
+    longest: Positive = 1024
     task: Annotated[str, Field(min_length=1)] = "Predict the user's interaction history:"
 
 

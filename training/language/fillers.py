@@ -20,6 +20,7 @@ from torch import Tensor
 
 from training.language.config import FacetConfig
 from training.language.histories import Bools, Histories
+from training.language.judgements import Judgements
 
 Encode = Callable[[str], list[int]]
 Floats = NDArray[np.float64]
@@ -35,7 +36,6 @@ WARMTH: Final = (
 SCALES: Final = (GENEROSITY, WARMTH)
 TOP_WORDS: Final = 5
 MOST_WORDS: Final = 512
-SHRINKAGE: Final = 3.0  # interactions that the prior "like everybody" is worth
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,44 +58,10 @@ class Bag:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class ItemCounts:
-    """What train rows say of items: how often each was seen and liked, how often rated, and the sum of its ratings.
-
-    float64 [I] all.
-    """
-
-    seen: Floats
-    liked: Floats
-    rated: Floats
-    stars: Floats
-
-    @classmethod
-    def of(cls, histories: Histories, items: int) -> "ItemCounts":
-        """Count the train histories."""
-        seen = np.bincount(histories.items, minlength=items).astype(np.float64)
-        liked = np.bincount(histories.items[histories.liked], minlength=items).astype(np.float64)
-        rating = _ratings(histories)
-        known = np.isfinite(rating)
-        rated = np.bincount(histories.items[known], minlength=items).astype(np.float64)
-        stars = np.bincount(histories.items[known], weights=rating[known], minlength=items).astype(np.float64)
-        return cls(seen, liked, rated, stars)
-
-    @property
-    def rate(self) -> Floats:
-        """Share liked per item, shrunk to the mean of all."""
-        return _shrunk(self.liked, self.seen, 0.5)
-
-    @property
-    def mean_rating(self) -> Floats:
-        """Mean rating per item, shrunk to the mean of all."""
-        return _shrunk(self.stars, self.rated, 0.0)
-
-
 class AttributeWords:
     """Slot words of the kind `attributes`: what the user likes more than the base rate, at most five."""
 
-    def __init__(self, items: pl.DataFrame, columns: Sequence[str], encode: Encode, counts: ItemCounts) -> None:
+    def __init__(self, items: pl.DataFrame, columns: Sequence[str], encode: Encode, seen: Floats) -> None:
         values = [_values(items, columns, row) for row in range(len(items))]
         count = Counter(value for row in values for value in row)
         # A value of a single item says its title once more; one of nearly all items says nothing. Ties go by the
@@ -107,7 +73,7 @@ class AttributeWords:
         pairs = [(r, index[v]) for r, row in enumerate(values) for v in row if v in index]
         rows, cols = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         self.membership = csr_array((np.ones(len(rows)), (rows, cols)), shape=(len(items), len(frequent)))
-        self.base = (counts.seen @ self.membership) / max(counts.seen.sum(), 1.0)
+        self.base = (seen @ self.membership) / max(seen.sum(), 1.0)
         self.tokens, self.weight = _pad([encode(" " + word) for word in frequent])
         self.unknown = encode(UNKNOWN)
 
@@ -147,17 +113,17 @@ class GenerosityWords:
     lost to bins.
     """
 
-    def __init__(self, counts: ItemCounts, encode: Encode, knots: Sequence[Floats]) -> None:
-        self.counts = counts
+    def __init__(self, judgements: Judgements, encode: Encode, knots: Sequence[Floats]) -> None:
+        self.judgements = judgements
         self.scales = [_pad([encode(word) for word in words]) for words, _ in zip(SCALES, knots, strict=False)]
         self.knots = knots
 
     @staticmethod
-    def knots_of(counts: ItemCounts, histories: Histories) -> list[Floats]:
+    def knots_of(judgements: Judgements, histories: Histories) -> list[Floats]:
         """Where on its scale each word stands: quantiles over train users, float64 [8] per scale."""
         levels = np.linspace(0, 1, 2 * len(GENEROSITY) + 1)[1::2]
         knots = []
-        for values in deviations(counts, histories):
+        for values in judgements.scales(histories):
             some = values[histories.lengths > 0]
             # np.interp needs rising places: ties, as among users with one history each, are spread by a hair.
             spread = np.quantile(some, levels) + 1e-9 * np.arange(len(levels)) if len(some) else None
@@ -167,9 +133,8 @@ class GenerosityWords:
     def bag(self, histories: Histories) -> Bag:
         """The words of U users; an empty history stands in the middle."""
         tokens, weights = [], []
-        for (words, weight), knots, values in zip(
-            self.scales, self.knots, deviations(self.counts, histories), strict=True
-        ):
+        scales = zip(self.scales, self.knots, self.judgements.scales(histories), strict=True)
+        for (words, weight), knots, values in scales:
             place = np.interp(values, knots, np.arange(len(knots)))
             below = np.minimum(np.floor(place).astype(np.int64), len(knots) - 2)
             part = (place - below)[:, None]
@@ -177,22 +142,6 @@ class GenerosityWords:
             weights += [(1 - part) * weight[below], part * weight[below + 1]]
         share = 1.0 / len(self.scales)
         return Bag(np.concatenate(tokens, axis=1), share * np.concatenate(weights, axis=1, dtype=np.float32))
-
-
-def deviations(counts: ItemCounts, histories: Histories) -> list[Floats]:
-    """A user's mean of (liked - the item's rate), and of (rating - the item's mean) where the train data has ratings.
-
-    Shrunk to 0 for short histories: float64 [U] each.
-    """
-    surprise = [histories.liked - counts.rate[histories.items]]
-    if counts.rated.any():
-        surprise.append(_ratings(histories) - counts.mean_rating[histories.items])
-    owner, found = histories.owner, []
-    for values in surprise:
-        known = np.isfinite(values)
-        total = np.bincount(owner[known], weights=values[known], minlength=len(histories))
-        found.append(total / (np.bincount(owner[known], minlength=len(histories)) + SHRINKAGE))
-    return found
 
 
 class NoWords:
@@ -212,7 +161,8 @@ class Fillers:
 
     facets: tuple[AttributeWords | GenerosityWords | NoWords, ...]
     unknown: NoWords
-    counts: ItemCounts
+    seen: Floats
+    judgements: Judgements
     knots: list[Floats]
 
     @classmethod
@@ -225,16 +175,16 @@ class Fillers:
         train: Histories,
     ) -> "Fillers":
         """Count what is needed of the catalogue and the train histories."""
-        counts = ItemCounts.of(train, len(items))
-        return cls._of(facets, items, attributes, encode, counts, GenerosityWords.knots_of(counts, train))
+        seen = np.bincount(train.items, minlength=len(items)).astype(np.float64)
+        judgements = Judgements.fit(train, len(items))
+        knots = GenerosityWords.knots_of(judgements, train)
+        return cls._of(facets, items, attributes, encode, seen, judgements, knots)
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON."""
         return {
-            "seen": self.counts.seen.tolist(),
-            "liked": self.counts.liked.tolist(),
-            "rated": self.counts.rated.tolist(),
-            "stars": self.counts.stars.tolist(),
+            "seen": self.seen.tolist(),
+            "judgements": self.judgements.state(),
             "knots": [knots.tolist() for knots in self.knots],
         }
 
@@ -248,8 +198,9 @@ class Fillers:
         state: dict[str, Any],
     ) -> "Fillers":
         """The fillers that `state` was taken of."""
-        counts = ItemCounts(*(np.array(state[name]) for name in ("seen", "liked", "rated", "stars")))
-        return cls._of(facets, items, attributes, encode, counts, [np.array(knots) for knots in state["knots"]])
+        knots = [np.array(places) for places in state["knots"]]
+        judgements = Judgements.restore(state["judgements"])
+        return cls._of(facets, items, attributes, encode, np.array(state["seen"]), judgements, knots)
 
     @classmethod
     def _of(
@@ -258,15 +209,16 @@ class Fillers:
         items: pl.DataFrame,
         attributes: Sequence[str],
         encode: Encode,
-        counts: ItemCounts,
+        seen: Floats,
+        judgements: Judgements,
         knots: list[Floats],
     ) -> "Fillers":
         def words(facet: FacetConfig) -> AttributeWords | GenerosityWords | NoWords:
             if facet.filler == "attributes":
-                return AttributeWords(items, facet.columns or attributes, encode, counts)
-            return GenerosityWords(counts, encode, knots) if facet.filler == "generosity" else NoWords(encode)
+                return AttributeWords(items, facet.columns or attributes, encode, seen)
+            return GenerosityWords(judgements, encode, knots) if facet.filler == "generosity" else NoWords(encode)
 
-        return cls(tuple(words(facet) for facet in facets), NoWords(encode), counts, knots)
+        return cls(tuple(words(facet) for facet in facets), NoWords(encode), seen, judgements, knots)
 
     def slots(self, histories: Histories, table: Tensor, hidden: Bools | None = None) -> Tensor:
         """Embeddings for the slots of U users: float [U, J, d]. `hidden` [U, J] says "unknown" instead."""
@@ -281,19 +233,6 @@ class Fillers:
 def filler_vocabulary() -> list[str]:
     """The fixed words that the tokenizer must know."""
     return [UNKNOWN, *GENEROSITY, *WARMTH]
-
-
-def _ratings(histories: Histories) -> Floats:
-    """Ratings float64 [n], NaN where there is none."""
-    if histories.rating is None:
-        return np.full(len(histories.items), np.nan)
-    return histories.rating.astype(np.float64)
-
-
-def _shrunk(total: Floats, count: Floats, otherwise: float) -> Floats:
-    """Means, shrunk to the mean of all; `otherwise` where nothing was counted at all."""
-    mean = total.sum() / count.sum() if count.sum() else otherwise
-    return np.asarray((total + SHRINKAGE * mean) / (count + SHRINKAGE))
 
 
 def _values(items: pl.DataFrame, columns: Sequence[str], row: int) -> set[str]:
