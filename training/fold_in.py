@@ -64,10 +64,14 @@ def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
     Null codes where none of a user's items is in the catalogue.
     """
     record = read_whole(run)["quantize"]
-    inference = open_inference(run)
+    return codes_of(open_inference(run), rows, record["seed"])
+
+
+def codes_of(inference: Inference, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """As `fold_in`, of what `open_inference` opened; `seed` is that of the quantize step."""
     users = rows["user_id"].unique().sort().to_list()
     histories = histories_of(rows, inference.reader.items, users).last(inference.config.history.longest)
-    codes = inference.fold_in(histories, record["seed"]).numpy().astype(np.uint16)
+    codes = inference.fold_in(histories, seed).numpy().astype(np.uint16)
     known = pl.Series(histories.lengths > 0)
     return pl.DataFrame({"user_id": users}).with_columns(
         pl.when(known).then(pl.Series(facet.name, codes[:, j])).alias(facet.name)
@@ -75,12 +79,15 @@ def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def open_inference(run: Path) -> Inference:
-    """Everything that RUN froze, with the settings of its release: RUN/config.toml may be those of a later command."""
-    config: TrainConfig = load_config(file=run / "release" / CONFIG, environment={})
+def open_inference(run: Path, config: TrainConfig | None = None) -> Inference:
+    """Everything that RUN froze, with the settings of its release: RUN/config.toml may be those of a later command.
+
+    `config`: the settings of the quantize step, for a run that has no release.
+    """
+    config = config or load_config(file=run / "release" / CONFIG, environment={})
     lm, reader, fillers = open_language(run, config)
     start, choice = open_start(run)
-    files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.rounds + 1)]
+    files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.last_round + 1)]
     return Inference(lm, reader, fillers, start, choice, config, tuple(EMState.load(file) for file in files))
 
 

@@ -40,34 +40,40 @@ STEPS: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
 }
 
 
-def fingerprint(step: str, dataset: Dataset, config: TrainConfig, seed: int) -> str:
-    """What a step's result depends on, as a hash: data, seed, its settings and all steps before it."""
+def fingerprint(step: str, dataset: Dataset, config: TrainConfig, seed: int, language_seed: int | None = None) -> str:
+    """What a step's result depends on, as a hash: data, seed, its settings and all steps before it.
+
+    `language_seed` is the language model's, where it is not `seed`: several runs may share one model.
+    """
     _, sections, before = STEPS[step]
     settings = config.model_dump(mode="json", include=set(sections))
     if step == "language":
         settings["facets"] = [{**facet, "size": None} for facet in settings["facets"]]
     if step == "quantize":
         settings["sizes"] = [facet.size for facet in config.facets]
-    content: dict[str, Any] = {"step": step, "settings": settings, "seed": seed, "split": dataset.split_hash}
+    own = seed if step != "language" or language_seed is None else language_seed
+    content: dict[str, Any] = {"step": step, "settings": settings, "seed": own, "split": dataset.split_hash}
     if before:
-        content["before"] = fingerprint(before, dataset, config, seed)
+        content["before"] = fingerprint(before, dataset, config, seed, language_seed)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def run_step(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
-    """Do one step unless it is done. Returns its figures.
+def run_step(
+    step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int, language_seed: int | None = None
+) -> dict[str, Any]:
+    """Do one step unless it is done. Returns its figures. `language_seed`: see `fingerprint`.
 
     Raises DataError when the step before is missing, ConfigError when it was made with other settings.
     """
     module, _, before = STEPS[step]
     with _locked(run):
-        mark = fingerprint(step, dataset, config, seed)
+        mark = fingerprint(step, dataset, config, seed, language_seed)
         done = read_step(run / step)
         if done is not None and done["fingerprint"] == mark:
             log.info("%s: done before, kept", step)
             return dict(done["figures"])
         if before:
-            _require(before, dataset, run, config, seed)
+            _require(before, dataset, run, config, seed, language_seed)
         out = run / f"{step}.partial"
         _resume_or_clean(out, mark)
         write_config(config, run / "config.toml")
@@ -78,7 +84,7 @@ def run_step(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: 
         record = {
             "step": step,
             "fingerprint": mark,
-            "before": fingerprint(before, dataset, config, seed) if before else None,
+            "before": fingerprint(before, dataset, config, seed, language_seed) if before else None,
             "split_hash": dataset.split_hash,
             "seed": seed,
             "seconds": round(time.monotonic() - begun, 1),
@@ -131,7 +137,9 @@ def _function(step: str) -> str:
     return "run_export" if step == "release" else f"run_{step}"
 
 
-def _require(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int) -> None:
+def _require(
+    step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int, language_seed: int | None
+) -> None:
     done = read_step(run / step)
     command = "export" if step == "release" else step
     if done is None:
@@ -140,7 +148,7 @@ def _require(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: 
         raise SplitMismatchError(
             f"{run / step}: was made from another split than {dataset.path}; run `userip train` again"
         )
-    if done["fingerprint"] != fingerprint(step, dataset, config, seed):
+    if done["fingerprint"] != fingerprint(step, dataset, config, seed, language_seed):
         raise ConfigError(
             f"{run / step}: was made with other settings or another seed; run `userip {command}` again, "
             f"or give the settings of {run / 'config.toml'}"
