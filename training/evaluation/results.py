@@ -115,6 +115,9 @@ class Results:
     probe                    RUN/infer: what held-out items of train users say of profiles (nats), per seed
     settings                 the resolved training configuration
     failures, timings        what was not done and why; how long the parts took
+    split_hash               of the data set, as every artefact carries it
+    grid                     setting -> values that were searched on validation, the same for every method
+    versions                 "userip", "python", "torch", .. -> version
     """
 
     dataset: str
@@ -135,6 +138,9 @@ class Results:
     settings: Mapping[str, Any] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
     timings: Sequence[Timing] = ()
+    split_hash: str = ""
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def of(
         self, section: Section, method: str | None = None, recommender: str | None = None, variant: str | None = None
