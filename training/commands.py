@@ -119,16 +119,17 @@ def infer_new(
 
 def evaluate(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option("--out", help="The report directory. Codes inferred there before are kept.")],
+    out: Annotated[Path, typer.Option("--out", help="The report directory. What was made there before is kept.")],
     preset: Annotated[
-        Literal["quick", "full"], typer.Option(help="full: codes inferred with the default settings of training.")
+        Literal["quick", "full"],
+        typer.Option(help="full: default settings of training, all recommenders, ablations and sweeps."),
     ] = "full",
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the recommender.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of inference, quantization and recommender.")] = 5,
     config: ConfigFile = None,
     setting: Settings = None,
 ) -> None:
-    """The codes against none, constant, random and shuffled ones."""
-    from training.evaluate import evaluate_dataset
+    """The codes against their controls, other recommenders and language models; with intervals, in a report."""
+    from training.evaluation.evaluate import evaluate_dataset
 
     set_up_logging()
     evaluate_dataset(dataset, out, preset, seeds, config, setting or ())

@@ -7,6 +7,7 @@ TrainingError
 │   └── EmptyDataError      nothing, or too little, is left after cleaning
 ├── SplitMismatchError      an artifact was made from another split than the data set at hand
 ├── TestSplitError          test rows were asked for outside the one final evaluation
+├── EvaluationError         parts of an evaluation went wrong; the others are written  (`training.evaluation.evaluate`)
 ├── ExportError             a release does not say what the recommender says  (`training.export.verify`)
 └── DemoServiceError        the demo's service did not start, or has died  (`training.demo_service`)
 
@@ -52,3 +53,7 @@ class TestSplitError(TrainingError):
     """The test rows are read once, through `Dataset.final_eval`, and nowhere else."""
 
     __test__ = False  # the name begins with "Test": keep pytest from collecting it
+
+
+class EvaluationError(TrainingError):
+    """Some method could not be fitted. Everything else is in the report, which names it."""
