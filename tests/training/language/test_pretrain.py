@@ -51,9 +51,10 @@ def test_the_loss_falls(dtype: torch.dtype) -> None:
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_slots_are_read() -> None:
     """With the user's own words in the slots, held-out likes are predicted better than with another user's."""
-    model, reader, fillers, _ = _fit(CONFIG.model_copy(update={"steps": 300, "lr": 1e-2}))
+    model, reader, fillers, _ = _fit(CONFIG.model_copy(update={"steps": 600, "lr": 1e-2}))
     lm = FrozenLM.of(model, tokenizer())
     users = _train(30, seed=9)
     ranks = users.ranks(np.random.default_rng(0))

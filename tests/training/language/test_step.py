@@ -98,6 +98,19 @@ def test_train_rows_do_leave_a_trace(dataset: Dataset, written: Path, tmp_path: 
     assert not torch.equal(_slots(folder, some), _slots(written, some))
 
 
+def test_only_ratings_of_train_rows_count(dataset: Dataset, written: Path, tmp_path: Path) -> None:
+    """Other ratings under the same labels change the words when they are train rows', and no byte when they are not."""
+    rows = pl.read_parquet(dataset.path / "interactions.parquet")
+    for name, where in (("others", pl.col("split") != "train"), ("train", pl.col("split") == "train")):
+        stars = pl.when("label").then(4.0 + pl.int_range(pl.len()) % 2).otherwise(2.0).cast(pl.Float32)
+        changed = rows.with_columns(rating=pl.when(where).then(stars).otherwise(pl.col("rating")))
+        other = write_dataset(tmp_path / f"{name}-data", dataset.info, changed, dataset.items)
+        assert (_content(_run(other, tmp_path / name)) == _content(written)) == (name == "others")
+    some = train_histories(dataset, _config().history)
+    assert some.rating is not None
+    assert not torch.equal(_slots(tmp_path / "train", some), _slots(written, some))
+
+
 def test_probe_users_are_not_trained_on(dataset: Dataset, written: Path, tmp_path: Path) -> None:
     """Turning the probe users' labels round leaves every weight as it was; another user's labels do not."""
     train = train_histories(dataset, _config().history)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.training.toy import toy_dataset
 from training.data.dataset import Dataset, Split
+from training.data.storage import write_dataset
 from training.language.item_texts import ItemTexts
 from training.profiles.folds import fold_of_rows
 from training.profiles.views import FULL, Views, by_users
@@ -63,6 +64,44 @@ def test_histories_equal_brute_force(dataset: Dataset, folds: int, longest: int)
     for view, seen in zip(shuffled, _seen(dataset, views, shuffled), strict=True):
         assert seen == expected[keys[view]]
     assert views.interactions().tolist() == [len(expected[key]) for key in keys]
+
+
+@pytest.mark.parametrize("shard", [13, 1 << 19])
+def test_ratings_are_those_of_the_rows(
+    dataset: Dataset, shard: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every interaction that a view sees has the rating of its row, also where whole shards have none."""
+    monkeypatch.setattr("training.profiles.views.by_users", lambda rows: by_users(rows, shard))
+    rows = pl.read_parquet(dataset.path / "interactions.parquet")
+    draw = np.random.default_rng(2)
+    each = pl.Series(draw.permutation(rows.height).astype(np.float32))  # no two alike: none can be mistaken
+    bare = pl.Series(draw.random(rows.height) < 0.2) | pl.col("user_id").is_in(["u0", "u1", "u10", "u11"])
+    rows = rows.with_columns(rating=pl.when(~bare).then(each))
+    given = {(user, item): rating for user, item, rating in rows.select("user_id", "item_id", "rating").iter_rows()}
+    views = Views.of(write_dataset(tmp_path / "set", dataset.info, rows, dataset.items), 2, SEED, 5)
+    chosen = np.random.default_rng(0).permutation(len(views))
+    seen = views.of_views(chosen)
+    assert seen.rating is not None
+    ids = dataset.items["item_id"].to_list()
+    for owner, item, rating in zip(seen.owner, seen.items, seen.rating, strict=True):
+        expected = given[views.users[views.user[chosen[owner]]], ids[item]]
+        assert np.isnan(rating) if expected is None else rating == expected
+    assert 0 < np.isnan(seen.rating).sum() < len(seen.rating) / 2
+
+
+def test_a_set_of_labels_has_no_ratings(dataset: Dataset, tmp_path: Path) -> None:
+    """Where no row has a rating, or there is no such column, histories have labels alone; all else is the same."""
+    rows = pl.read_parquet(dataset.path / "interactions.parquet")
+    rated = Views.of(dataset, 2, SEED, 5)
+    assert rated.histories.rating is not None
+    for name, bare in (
+        ("null", rows.with_columns(rating=pl.lit(None, pl.Float32))),
+        ("none", rows.drop("rating")),
+    ):
+        views = Views.of(write_dataset(tmp_path / name, dataset.info, bare, dataset.items), 2, SEED, 5)
+        assert views.histories.rating is None
+        assert np.array_equal(views.histories.items, rated.histories.items)
+        assert np.array_equal(views.histories.liked, rated.histories.liked)
 
 
 def test_a_fold_view_never_contains_a_row_of_its_fold(dataset: Dataset) -> None:
@@ -158,4 +197,7 @@ def test_shards_change_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     assert np.array_equal(whole.histories.offsets, parts.histories.offsets)
     assert np.array_equal(whole.histories.items, parts.histories.items)
     assert np.array_equal(whole.histories.liked, parts.histories.liked)
+    assert whole.histories.rating is not None
+    assert parts.histories.rating is not None
+    assert np.array_equal(whole.histories.rating, parts.histories.rating)
     assert np.array_equal(whole.fold, parts.fold)
