@@ -116,7 +116,7 @@ class Results:
     settings                 the resolved training configuration
     failures, timings        what was not done and why; how long the parts took
     split_hash               of the data set, as every artefact carries it
-    grid                     setting -> values that were searched on validation, the same for every method
+    grid                     the points of the search, each the settings that it changes; every method has the same
     versions                 "userip", "python", "torch", .. -> version
     """
 
@@ -139,7 +139,7 @@ class Results:
     failures: Sequence[Failure] = ()
     timings: Sequence[Timing] = ()
     split_hash: str = ""
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    grid: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def of(
