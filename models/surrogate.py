@@ -1,11 +1,14 @@
 """The surrogate recommender of Eq. 5: a DCN that reads codes as vectors, so that clicks can teach the codebooks."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from models.dcn import DCN, DCNShape
+
+DROPOUT: Final = 0.5  # as in the recommender that the codes are for
 
 
 class Surrogate(nn.Module):
@@ -23,7 +26,7 @@ class Surrogate(nn.Module):
         self.items = items
         facets = len(means)
         # Only the item field has rows; the facets' parts of x_0 come from the projections.
-        self.dcn = DCN(DCNShape((items, *([1] * facets)), embedding=embedding))
+        self.dcn = DCN(DCNShape((items, *([1] * facets)), embedding=embedding, dropout=DROPOUT))
         self.project = nn.ModuleList(nn.Linear(len(mean), embedding) for mean in means)
         # Profiles are standardised first: soft tokens live on the scale of word embeddings.
         self.register_buffer("mean", torch.stack(list(means)))

@@ -63,7 +63,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "quick": {
         "language": {"steps": 150, "users": 48, "layers": 2, "vocabulary": 2048},
         "infer": {"steps": 4, "shared_steps": 10, "probe_users": 96, "priors": [1.0]},
-        "quantize": {"rounds": 1, "steps": 2, "restarts": 4},
+        "quantize": {"restarts": 4},
     },
     # The paper's text: Eq. 2 to 7 with all weights .001, mean-reduced; history as plain text; no cross-fitting.
     "paper": {
@@ -75,6 +75,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "quantize": {
             "metric": "plain", "click_weight": 0.0, "update": "gradient", "alpha": 1e-3, "beta": 1e-3,
             "gamma": 1e-3, "reduction": "mean", "balance": False, "rounds": 2, "revive_share": 0.0,
+            "click_rounds": 0,
         },
         "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
     },

@@ -41,7 +41,7 @@ class InferConfig(_Frozen):
     rank: Count = 16
     shared_steps: Count = 20
     shared_users: Positive = 64
-    steps: Count = 4
+    steps: Count = 2
     priors: tuple[Weight, ...] = (1.0, 4.0)
     probe_users: Count = 192
     lr: Rate = 0.1
@@ -61,6 +61,9 @@ class QuantizeConfig(_Frozen):
     """From soft prompts to codes (METHOD 2.5 to 2.8, S3 to S5).
 
     start             codebooks begin as `kmeans` of the inferred z, or `uniform` in (-1/K, 1/K) as released.
+    click_rounds      rounds before there are codebooks: M fits the surrogate to dense z, E moves every z to where the
+                      surrogate explains its history (`click_steps` Adam steps of rate `click_lr`), under a Gaussian
+                      prior of strength `click_prior` around what the language model inferred.
     metric            distances `standardised` per dimension, or `plain`.
     click_weight      how much the directions that move the surrogate's click logit count beside that: share of
                       variance, 0 switches them off.
@@ -73,15 +76,20 @@ class QuantizeConfig(_Frozen):
     reduction         of squared distances over dimensions: `sum`, or `mean` as in the paper (then nothing moves).
     surrogate         L_rec of Eq. 5; `balance` scales it so that its gradient on z starts as large as L_LM's.
     straight_through  `both`: gradient of L_rec to z and, where `update` is `gradient`, to codes; `z`: to z alone.
-    surrogate_epochs  passes over the train rows in every M step.
+    surrogate_epochs, surrogate_lr, surrogate_decay, projection_decay  passes over the train rows in every M step,
+                      Adam's rate, and weight decay of the network and of the projections P_j that read profiles.
     revive_share      a code with under this share of an even part of users is moved, but for the last round.
     """
 
     start: Literal["kmeans", "uniform"] = "kmeans"
+    click_rounds: Count = 2
+    click_steps: Count = 12
+    click_lr: Rate = 0.15
+    click_prior: Weight = 0.5
     metric: Literal["standardised", "plain"] = "standardised"
-    click_weight: Weight = 4.0
+    click_weight: Weight = 30.0
     restarts: Positive = 10
-    rounds: Count = 1
+    rounds: Count = 0
     steps: Count = 2
     lr: Rate = 0.05
     update: Literal["mean", "gradient"] = "mean"
@@ -94,6 +102,18 @@ class QuantizeConfig(_Frozen):
     surrogate: bool = True
     balance: bool = True
     straight_through: Literal["both", "z"] = "both"
-    surrogate_epochs: Positive = 6
-    surrogate_lr: Rate = 5e-3
+    surrogate_epochs: Positive = 8
+    surrogate_lr: Rate = 1e-2
+    surrogate_decay: Weight = 3e-4
+    projection_decay: Weight = 3e-3
     revive_share: Weight = 0.05
+
+    @property
+    def dense_rounds(self) -> int:
+        """Rounds without codebooks: none where there is no surrogate."""
+        return self.click_rounds if self.surrogate else 0
+
+    @property
+    def last_round(self) -> int:
+        """The number of the last M step: dense rounds first, then those with codebooks."""
+        return self.dense_rounds + self.rounds

@@ -1,7 +1,7 @@
 """One path from a history to a profile, for users of the training run and for those who come later.
 
 infer      start, then E steps under likelihood and prior
-round k    E steps that also feel the codebooks and the surrogate of M step k
+round k    E steps on the clicks of the history, or on likelihood, codebooks and surrogate of M step k
 Fold-in is all of it in turn, with everything frozen: a user who is folded in gets the code that training would have
 given to the same history.
 """
@@ -18,6 +18,7 @@ from training.language.frozen import FrozenLM
 from training.language.histories import Histories, Ints
 from training.language.reader import Reader
 from training.language.sequences import batches, token_lengths
+from training.profiles.click_step import click_step
 from training.profiles.e_step import Objective, e_step, objective_terms
 from training.profiles.probe import Choice
 from training.profiles.start import Start
@@ -52,13 +53,19 @@ class Inference:
             items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride, seed=seed,
         )  # fmt: skip
 
-    def round(self, number: int, histories: Histories, views: Ints, z: Tensor, seed: int) -> Tensor:
-        """z after the E steps of round `number`."""
+    def round(self, number: int, histories: Histories, views: Ints, z: Tensor, inferred: Tensor, seed: int) -> Tensor:
+        """z after the E steps of round `number`; `inferred` is what `infer` gave."""
+        state, settings = self.rounds[number], self.config.quantize
+        if not state.codebooks and state.surrogate is not None:
+            return click_step(
+                state.surrogate, histories, z, inferred, self.start.subspace,
+                prior=settings.click_prior, steps=settings.click_steps, lr=settings.click_lr,
+            )  # fmt: skip
         centre = self.start.of(self.lm, self.fillers, histories, views)
-        objective = self.rounds[number].objective(self.choice.prior, self.config.quantize)
+        objective = state.objective(self.choice.prior, settings)
         return e_step(
             self.lm, self.reader, histories, z, centre, self.start.subspace, objective,
-            steps=self.config.quantize.steps, lr=self.config.quantize.lr,
+            steps=settings.steps, lr=settings.lr,
             items_per_step=self.config.infer.items_per_step, title_stride=self.config.infer.title_stride,
             seed=seed + 1000 * (number + 1),
         )  # fmt: skip
@@ -71,9 +78,9 @@ class Inference:
         groups = batches(lengths, len(self.reader.prompt.tokens), self.config.infer.batch_tokens)
         for users in track(groups, label=label):
             part = histories.of(users)
-            z = self.infer(part, users, seed)
+            z = inferred = self.infer(part, users, seed)
             for number in range(len(self.rounds) - 1):
-                z = self.round(number, part, users, z, seed)
+                z = self.round(number, part, users, z, inferred, seed)
             codes[torch.from_numpy(users)] = self.rounds[-1].assign(z)
         return codes
 

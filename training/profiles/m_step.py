@@ -62,7 +62,12 @@ def fit_surrogate(
     """
     draw = np.random.default_rng([seed, 10])
     torch.manual_seed(seed)
-    groups = [{"params": list(surrogate.parameters()), "lr": config.surrogate_lr}]
+    readers = list(surrogate.project.parameters())
+    network = [weight for name, weight in surrogate.named_parameters() if not name.startswith("project.")]
+    groups: list[dict[str, Any]] = [
+        {"params": network, "lr": config.surrogate_lr, "weight_decay": config.surrogate_decay},
+        {"params": readers, "lr": config.surrogate_lr, "weight_decay": config.projection_decay},
+    ]
     if config.straight_through == "both" and config.update == "gradient":
         unit = [book.codes.detach().std().clamp(min=1e-8) for book in codebooks]
         groups += [
@@ -70,6 +75,7 @@ def fit_surrogate(
             for book, scale in zip(codebooks, unit, strict=True)
         ]
     optimiser = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.surrogate_epochs)
     surrogate.train()
     losses = []
     for _ in range(config.surrogate_epochs):
@@ -88,9 +94,19 @@ def fit_surrogate(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * len(rows)
+        schedule.step()
         losses.append(total / max(len(order), 1))
     surrogate.eval()
     return losses
+
+
+def dense_m_step(
+    z: Tensor, table: ProfileTable, clicks: Clicks, items: int, config: QuantizeConfig, seed: int
+) -> EMState:
+    """A surrogate on dense z, for an E step on clicks: there are no codebooks yet."""
+    surrogate = new_surrogate(z, items, seed)
+    losses = fit_surrogate(surrogate, [], table, clicks, config, seed)
+    return EMState([], surrogate, figures=_figures([], z, losses, []))
 
 
 def first_m_step(

@@ -2,6 +2,7 @@
 
 codebooks.safetensors  per facet `<facet>.codes` [K, m*d] and its metric `<facet>.scale` [r, m*d]
 round-<k>.safetensors  what M step k left: with them a new user is folded in as the others were
+z.npy                  the profiles that were quantized, if there was any round (else RUN/infer/z.npy)
 codes.parquet          user_id, fold (-1: whole history), one u16 column per facet (65535: no history)
 quantize.json          sizes, usage and perplexity of the codebooks, and the figures of every round
 
@@ -23,15 +24,18 @@ from bank.record import UNKNOWN_CODE
 from training.config import TrainConfig
 from training.data.dataset import Dataset
 from training.language.histories import Histories, Ints
+from training.language.sequences import batches
 from training.profiles.infer import fill, group, open_language, open_start, shape_of
 from training.profiles.inference import Inference
-from training.profiles.m_step import Clicks, first_m_step, next_m_step
+from training.profiles.m_step import Clicks, dense_m_step, first_m_step, next_m_step
 from training.profiles.state import EMState
 from training.profiles.table import ProfileTable
 from training.profiles.views import Views
 from training.usage import has_collapsed, perplexity
 
 log = logging.getLogger(__name__)
+
+CLICKS_PER_BATCH = 200_000
 
 
 def run_quantize(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -41,49 +45,66 @@ def run_quantize(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
     views = Views.of(dataset, config.infer.folds, seed, config.history.longest)
     groups = group(views, reader, config)
     clicks = Clicks(views)
-    table = ProfileTable.open(run / "infer", "z")
+    table = inferred = ProfileTable.open(run / "infer", "z")
     inference = Inference(lm, reader, fillers, start, choice, config, ())
     sizes = [facet.size for facet in config.facets]
-    rounds = config.quantize.rounds
-    for number in range(rounds + 1):
+    settings, items = config.quantize, dataset.items.height
+    for number in range(settings.last_round + 1):
+        last = number == settings.last_round
         file = out / f"round-{number}.safetensors"
         if not file.is_file():
             z = _train_profiles(table, views)
-            if number == 0:
-                state = first_m_step(z, table, clicks, sizes, dataset.items.height, config.quantize, seed)
+            if number < settings.dense_rounds:
+                state = dense_m_step(z, table, clicks, items, settings, seed + number)
+            elif number == settings.dense_rounds:
+                state = first_m_step(z, table, clicks, sizes, items, settings, seed)
             else:
-                state = next_m_step(
-                    inference.rounds[-1], z, table, clicks, config.quantize, seed, last=number == rounds
-                )
-            if number < rounds:
+                state = next_m_step(inference.rounds[-1], z, table, clicks, settings, seed, last=last)
+            if state.codebooks and not last:
                 state = inference.balanced(state, table, views, groups)
             state.save(file)
         state = EMState.load(file)
         inference = inference.then(state)
         _say(number, state, config)
-        if number < rounds:
-            table = _e_step(inference, number, table, views, groups, out, seed)
+        if not last:
+            table = _e_step(inference, number, table, inferred, views, groups, out, seed)
     figures = _write_codes(out, inference.rounds[-1], table, views, groups, config)
     figures |= {"folds": config.infer.folds, "fold_seed": seed, "split_hash": dataset.split_hash, "method": "userip"}
     figures["rounds"] = [state.figures for state in inference.rounds]
     (out / "quantize.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     _write_codebooks(out, inference.rounds[-1], config)
-    for leftover in out.glob("z-*"):
-        leftover.unlink()
+    _keep_last(out, settings.last_round)
     return {"facets": figures["facets"], "rounds": figures["rounds"]}
 
 
 def _e_step(
-    inference: Inference, number: int, table: ProfileTable, views: Views, groups: list[Ints], out: Path, seed: int
+    inference: Inference,
+    number: int,
+    table: ProfileTable,
+    inferred: ProfileTable,
+    views: Views,
+    groups: list[Ints],
+    out: Path,
+    seed: int,
 ) -> ProfileTable:
-    """Infer all views anew with the state of the last M step; batch by batch into a table of its own."""
+    """Move all views with the state of the last M step; batch by batch into a table of its own."""
+    if not inference.rounds[-1].codebooks:  # clicks alone: no text is read, and batches can be large
+        groups = batches(views.interactions(), 1, CLICKS_PER_BATCH)
     following = ProfileTable(out, f"z-{number + 1}", shape_of(views, inference.start), len(groups))
 
     def work(members: Ints, histories: Histories) -> Tensor:
-        return inference.round(number, histories, members, table[members], seed)
+        return inference.round(number, histories, members, table[members], inferred[members], seed)
 
     fill(following, groups, views, work, f"round {number + 1}")
     return following
+
+
+def _keep_last(out: Path, last: int) -> None:
+    """The profiles that were quantized stay, as z.npy; those of the rounds before go."""
+    if last:
+        (out / f"z-{last}.npy").rename(out / "z.npy")
+    for leftover in out.glob("z-*"):
+        leftover.unlink()
 
 
 def _train_profiles(table: ProfileTable, views: Views, most: int = 100_000) -> Tensor:
@@ -95,6 +116,9 @@ def _train_profiles(table: ProfileTable, views: Views, most: int = 100_000) -> T
 
 
 def _say(number: int, state: EMState, config: TrainConfig) -> None:
+    if not state.codebooks:
+        log.info("round %d: clicks explained to %.4f nats", number, state.figures["surrogate_loss"][-1])
+        return
     for facet, book in zip(config.facets, state.figures["codebooks"], strict=True):
         log.info("round %d: %s uses %.1f of %d codes", number, facet.name, book["perplexity"], facet.size)
 

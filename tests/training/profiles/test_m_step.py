@@ -18,7 +18,7 @@ from training.profiles.views import Views
 
 USERS, HELD_OUT, ITEMS, EACH, D = 90, 6, 12, 8, 6
 FOLDS = 2
-CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2)
+CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, rounds=1, click_weight=4.0)
 SIZES = (3, 2)
 
 

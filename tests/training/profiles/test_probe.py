@@ -15,7 +15,7 @@ from training.profiles.config import InferConfig
 from training.profiles.probe import Choice, choose
 from training.profiles.start import fit_start
 
-LANGUAGE = LanguageConfig(layers=2, width=32, heads=2, vocabulary=420, steps=300, users=16, items=4, lr=1e-2)
+LANGUAGE = LanguageConfig(layers=2, width=32, heads=2, vocabulary=420, steps=500, users=16, items=4, lr=1e-2)
 INFER = InferConfig(steps=4, priors=(0.5, 4.0), probe_users=24, shared_steps=4, lr=0.1)
 
 
