@@ -116,7 +116,7 @@ class Results:
     settings                 the resolved training configuration
     failures, timings        what was not done and why; how long the parts took
     split_hash               of the data set, as every artefact carries it
-    grid                     the points of the search, each the settings that it changes; every method has the same
+    grid                     setting -> values that were searched on validation, the same for every method
     versions                 "userip", "python", "torch", .. -> version
     """
 
@@ -139,7 +139,7 @@ class Results:
     failures: Sequence[Failure] = ()
     timings: Sequence[Timing] = ()
     split_hash: str = ""
-    grid: Sequence[Mapping[str, Any]] = ()
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def of(
