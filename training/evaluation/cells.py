@@ -186,12 +186,12 @@ def _kar_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
 
 def _pepler_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
     assert task.profiles is not None
-    return fit_pepler_style(dataset, task.profiles.run, task.profiles.config, task.seed)
+    return fit_pepler_style(dataset, task.profiles.run, task.profiles.config, task.seed, label=None)
 
 
 def _rella_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
     assert task.profiles is not None
-    return fit_rella_style(dataset, task.profiles.run, task.profiles.config, task.seed)
+    return fit_rella_style(dataset, task.profiles.run, task.profiles.config, task.seed, label=None)
 
 
 SPECIAL: Final[dict[str, Callable[[Dataset, Path, Task], Predicts]]] = {

@@ -23,7 +23,6 @@ from training.evaluation.results import LearningCurve, Predictions
 from training.evaluation.runs import Profiles
 from training.fold_in import codes_of as fold_in_codes
 from training.fold_in import open_inference
-from training.progress import track
 from training.recommender.codes import FULL, CodeTable
 from training.recommender.fit import fit_recommender
 
@@ -68,7 +67,7 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit what is not in the cache. `references` pass through."""
     found: dict[str, list[Predictions]] = {}
-    for cut in track(cuts, label="learning curve"):
+    for cut in cuts:  # folding in shows its own progress
         found.setdefault(cut.task.line.method, []).append(_of(dataset, report, cut).test)
     predictions = {
         method: {items: np.stack([one[place] for one in seeds]) for place, items in enumerate(CURVE_ITEMS)}

@@ -25,6 +25,9 @@ GRID: Final[dict[Preset, tuple[Changes, ...]]] = {
 }
 GRID_OF: Final[dict[str, tuple[Changes, ...]]] = {"deepfm": ({"mlp": ()},)}  # further points of one recommender
 
+# Inference is what a quick evaluation spends its time on: seed s takes the profiles of seed s mod 2.
+RUNS: Final[dict[Preset, int | None]] = {"quick": 2, "full": None}
+
 SHAPED: Final = ("constant", "random", "shuffled")  # controls that only borrow the shape of the codes
 NO_FIELD: Final = "-no-user-field"
 OWN: Final = ("dcn", "dcnv2", "pnn", "deepfm", "ffm")
@@ -54,7 +57,8 @@ class Variation:
 ABLATIONS: Final[dict[str, Variation]] = {
     AS_CONFIGURED: Variation(),
     DENSE: Variation(),
-    "items see those before them": Variation(("history.factorised=false",)),
+    "last 8 items": Variation(("history.longest=8",)),
+    "last 8 items, each sees those before it": Variation(("history.longest=8", "history.factorised=false")),
     "without surrogate": Variation(("quantize.surrogate=false",)),
     "without cross-fitting": Variation(("infer.folds=0",)),
     "random start": Variation(("infer.start=random",)),

@@ -117,6 +117,7 @@ class Results:
     failures, timings        what was not done and why; how long the parts took
     split_hash               of the data set, as every artefact carries it
     grid                     setting -> values that were searched on validation, the same for every method
+    inferred                 seeds that profiles were inferred with: seed s takes those of s mod inferred
     versions                 "userip", "python", "torch", .. -> version
     """
 
@@ -141,6 +142,7 @@ class Results:
     split_hash: str = ""
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    inferred: int = 0
 
     def of(
         self, section: Section, method: str | None = None, recommender: str | None = None, variant: str | None = None

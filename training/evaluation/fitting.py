@@ -1,0 +1,71 @@
+"""Fits of many cells: each once, over several processes, and never again once it is in the cache."""
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from training.data.dataset import Dataset
+from training.evaluation import cache
+from training.evaluation.cache import Stored
+from training.evaluation.cells import WHOLE_MACHINE, Task, compute, reason_of, work
+from training.evaluation.results import Failure
+from training.progress import track
+
+log = logging.getLogger(__name__)
+FEW = 8  # fits that are not worth the start of further processes
+
+
+@dataclass
+class Fitting:
+    """Where fits go and what went wrong. A failed fit is missing in the report and loses no other."""
+
+    dataset: Dataset
+    out: Path
+    workers: int
+    failures: list[Failure] = field(default_factory=list)
+
+    def stored(self, task: Task) -> Stored | None:
+        """The predictions of a task, if they were made."""
+        return cache.read(self.out / "cells", task.key(self.dataset.split_hash))
+
+    def run(self, tasks: list[Task], label: str) -> None:
+        """Compute what is not in the cache."""
+        different = {task.key(self.dataset.split_hash): task for task in reversed(tasks)}
+        todo = [task for task in reversed(different.values()) if self.stored(task) is None]
+        alone = [task for task in todo if self.workers == 1 or len(todo) < FEW or task.line.method in WHOLE_MACHINE]
+        spread = [task for task in todo if task not in alone]
+        outcomes = self._outcomes(alone, spread)
+        for task, why in track(outcomes, len(different), label, done=len(different) - len(todo)):
+            if why is not None:
+                self.fail(f"{task.line}, seed {task.seed}", why)
+
+    def fail(self, what: str, why: str) -> None:
+        """Record a failure and say so at once."""
+        log.warning("failed: %s: %s", what, why)
+        self.failures.append(Failure(what, why))
+
+    def skip(self, what: str, why: str) -> None:
+        """Record what cannot be done here."""
+        log.info("left out: %s: %s", what, why)
+        self.failures.append(Failure(what, why, skipped=True))
+
+    def _outcomes(self, alone: list[Task], spread: list[Task]) -> Iterable[tuple[Task, str | None]]:
+        """Every task with what went wrong, one by one in this process and then over several, as they end."""
+        for task in alone:
+            try:
+                compute(self.dataset, self.out, task)
+            except Exception as error:  # one method's failure must not lose the others
+                yield task, reason_of(error)
+            else:
+                yield task, None
+        if not spread:
+            return
+        # Forked processes would inherit the locks of torch's and polars' threads.
+        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+            waiting = {pool.submit(work, self.dataset.path, self.out, task): task for task in spread}
+            for future in as_completed(waiting):
+                died = future.exception()
+                yield waiting[future], future.result() if died is None else reason_of(died)
