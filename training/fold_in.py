@@ -35,8 +35,8 @@ def fold_in_file(
     """Infer the users of a Parquet or CSV file and upsert them into the active release. Returns how many.
 
     The file holds, for each of its users, the whole history that the profile is to rest on: columns user_id and
-    item_id, then label (true, false) or rating, and timestamp if there is one. A user who is in the bank keeps the
-    recommender's row and gets the new codes. Raises ConfigError when the bank serves another release than the run's.
+    item_id, then label (true, false) or rating or both, and timestamp if there is one. A user who is in the bank keeps
+    the recommender's row and gets the new codes. Raises ConfigError when the bank serves another release than RUN's.
     """
     manifest = read_manifest(run / "release")
     kind = manifest.method.get("codes", "profile")
@@ -106,7 +106,8 @@ def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad
         threshold = positive_above_of(language) if positive_above is None else positive_above
         if threshold is None:
             raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
-    judged = {"label_column": "label"} if stated else {"rating_column": "rating"}
+    # Beside labels, ratings still say how warmly a user rates, as they do in a data set that has both.
+    judged = {f"{name}_column": name for name in ("label", "rating") if name in columns}
     timed = {"time_column": "timestamp"} if "timestamp" in columns else {}
     report = RowReport()
     raw = read_any_table(file, report, TableColumns.model_validate(judged | timed))

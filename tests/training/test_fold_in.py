@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from bank.manifest import read_manifest
 from bank.protocol import Bank
@@ -20,6 +21,8 @@ from training.data.dataset import Dataset
 from training.errors import BadRowsError, ConfigError, DataError
 from training.export.publish import publish_release
 from training.fold_in import fold_in, fold_in_file
+from training.language.histories import Histories, Ints
+from training.profiles.inference import Inference
 from training.run import STEPS
 
 pytestmark = pytest.mark.slow
@@ -132,8 +135,28 @@ def test_an_empty_file_is_named(served: Served, tmp_path: Path) -> None:
         fold_in_file(served.run, tmp_path / "new.csv", served.url, None)
 
 
-def test_labels_are_taken_as_they_are(served: Served, tmp_path: Path) -> None:
-    """A run of ratings takes labels too: the same history says the same in both, and turned labels say another."""
+def _profiles(
+    served: Served, file: Path, told: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, tuple[Histories, torch.Tensor]]:
+    """The history that each file's one user has in the run, and the profile z [J, m, d] that it is inferred from."""
+    seen = []
+    real = Inference.infer
+
+    def infer(self: Inference, histories: Histories, views: Ints, seed: int) -> torch.Tensor:
+        z = real(self, histories, views, seed)
+        seen.append((histories, z[0]))
+        return z
+
+    monkeypatch.setattr(Inference, "infer", infer)
+    for user, table in told.items():
+        table.with_columns(user_id=pl.lit(user)).write_csv(file)
+        with one_thread():
+            assert fold_in_file(served.run, file, served.url, None) == 1
+    return dict(zip(told, seen, strict=True))
+
+
+def test_labels_are_taken_as_they_are(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of ratings takes labels too: the same likes as those of the ratings, and turned labels say another code."""
     rows = served.dataset.rows("train")
     rows = rows.filter(pl.col("user_id") == rows["user_id"][0])
     told = {
@@ -141,12 +164,42 @@ def test_labels_are_taken_as_they_are(served: Served, tmp_path: Path) -> None:
         "ratings": rows.select("item_id", "timestamp", "rating"),
         "turned": rows.select("item_id", "timestamp", label=~pl.col("label")),
     }
-    for user, table in told.items():
-        table.with_columns(user_id=pl.lit(user)).write_csv(tmp_path / "new.csv")
-        with one_thread():
-            assert fold_in_file(served.run, tmp_path / "new.csv", served.url, None) == 1
-    codes = {user: served.record(user).codes for user in told}
-    assert codes["labels"] == codes["ratings"] != codes["turned"]
+    found = _profiles(served, tmp_path / "new.csv", told, monkeypatch)
+    labels, ratings, turned = (found[user][0] for user in told)
+    assert labels.items.tolist() == ratings.items.tolist() == turned.items.tolist()
+    assert labels.liked.tolist() == ratings.liked.tolist() == (~turned.liked).tolist()
+    slot = {facet.name: facet.slot for facet in read_manifest(served.run / "release").facets}
+    hobby = {user: served.record(user).codes[slot["hobby"]] for user in told}
+    assert hobby["labels"] == hobby["ratings"]
+    assert served.record("labels").codes != served.record("turned").codes
+
+
+def test_ratings_reach_the_profile(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same labels, other ratings give another profile; a file may bring both labels and ratings."""
+    rows = served.dataset.rows("train")
+    rows = rows.filter(pl.col("user_id") == rows["user_id"][0]).select("item_id", "timestamp", "label")
+    cold = rows.with_columns(rating=pl.when("label").then(3.5).otherwise(1.0))
+    warm = rows.with_columns(rating=pl.when("label").then(5.0).otherwise(2.5))
+    assert served.dataset.info.positive_above == 3.0
+    told = {
+        "cold": cold.drop("label"),
+        "warm": warm.drop("label"),
+        "both": warm,
+        "empty": rows.with_columns(rating=pl.lit(None, pl.Float32)),
+        "labels": rows,
+    }
+    found = _profiles(served, tmp_path / "new.csv", told, monkeypatch)
+    assert all(some.liked.tolist() == found["cold"][0].liked.tolist() for some, _ in found.values())
+    ratings = {user: None if some.rating is None else some.rating.tolist() for user, (some, _) in found.items()}
+    in_time = {
+        name: table.sort("timestamp", "item_id")["rating"].to_list() for name, table in (("c", cold), ("w", warm))
+    }
+    assert ratings == {"cold": in_time["c"], "warm": in_time["w"], "both": in_time["w"], "empty": None, "labels": None}
+    z = {user: profile for user, (_, profile) in found.items()}
+    assert torch.equal(z["both"], z["warm"])
+    assert torch.equal(z["empty"], z["labels"])
+    assert (z["warm"] - z["cold"]).abs().max() > 1e-3
+    assert (z["labels"] - z["cold"]).abs().max() > 1e-3
 
 
 def test_unreadable_rows_are_refused_and_then_told(
