@@ -49,4 +49,4 @@ def click_step(
     with torch.no_grad():
         moved = subspace.z(inferred, eps)
     empty = torch.from_numpy(histories.lengths == 0)[:, None, None, None]
-    return torch.where(empty, z, moved)
+    return torch.where(empty, inferred, moved)
