@@ -24,6 +24,7 @@ from training.evaluation.plan import (
     CURVE_SEEDS,
     NO_FIELD,
     NOT_THERE,
+    RUNS,
     SWEEPS,
     Changes,
     Line,
