@@ -155,8 +155,8 @@ def test_without_any_effect_codes_gain_nothing(null_runs: list[Run]) -> None:
     """NULL: where no user differs from another, inferred codes and constant ones have the same test AUC.
 
     Constant codes are what to compare with: two more fields, whatever they hold, move the AUC by themselves (METHOD
-    13.1). Mean of three data sets of three seeds; .0015 is nearly three of its standard errors (bootstrap over users:
-    .0006), and about what codes of real taste add.
+    13.1). Mean of three data sets of three seeds, whose standard error over data sets is .0013; codes of the planted
+    tastes add over .02 there.
     """
     gains = []
     for dataset, path in null_runs:
@@ -174,7 +174,7 @@ def test_without_any_effect_codes_gain_nothing(null_runs: list[Run]) -> None:
         }
         gains.append(np.mean(auc["profile"]) - np.mean(auc["constant"]))
     print(f"null: AUC with codes minus AUC with constant ones: {np.round(gains, 4)}")
-    assert abs(np.mean(gains)) < 0.0015
+    assert abs(np.mean(gains)) < 0.004
 
 
 def test_without_any_effect_a_code_tells_only_of_rows_it_has_seen(null_runs: list[Run]) -> None:
@@ -200,7 +200,7 @@ def test_without_any_effect_a_code_tells_only_of_rows_it_has_seen(null_runs: lis
         freedom += sum(size - 1 for size in codes.sizes.values())
     print(f"null: chi-square {total} at {freedom} degrees of freedom")
     assert chi2.sf(total["cross-fitted"], freedom) > 1e-4
-    assert chi2.sf(total["in-sample"], freedom) < 1e-12
+    assert chi2.sf(total["in-sample"], freedom) < 1e-6
 
 
 def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -258,11 +258,11 @@ def test_a_killed_quantize_continues_to_the_same_bytes(easy: Run, tmp_path: Path
     run = tmp_path / "run"
     _copy_steps(easy.path, run, "language", "infer")
     command: tuple[str | Path, ...] = ("quantize", "--dataset", easy.dataset.path, "--out", run, *flags(tmp_path))
-    marks = run / "quantize.partial" / "z-1.done"
+    marks = run / "quantize.partial" / "z-2.done"
     batches = len((easy.path / "infer" / "z.done").read_bytes())
     for after in (0, batches // 3):
         _kill_after(start(*command, cwd=tmp_path), marks, after)
-        assert (run / "quantize.partial" / "round-0.safetensors").is_file()
+        assert (run / "quantize.partial" / "round-1.safetensors").is_file()
         assert not (run / "quantize").exists()
     finish(start(*command, cwd=tmp_path))
     assert contents(run / "quantize", "step.json") == contents(easy.path / "quantize", "step.json")

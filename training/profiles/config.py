@@ -82,7 +82,7 @@ class QuantizeConfig(_Frozen):
     """
 
     start: Literal["kmeans", "uniform"] = "kmeans"
-    click_rounds: Count = 2
+    click_rounds: Count = 0
     click_steps: Count = 12
     click_lr: Rate = 0.15
     click_prior: Weight = 0.5
