@@ -46,9 +46,9 @@ COLUMNS: Final = (
 def ablations(judge: Judge) -> list[Section]:
     """Every variant against UserIP as configured."""
     lines = [line for line in judge.lines("ablations") if line.variant not in DEFAULTS]
-    if not lines and not not_done_rows(judge.results, "ablations", len(COLUMNS)):
+    if not lines and not not_done_rows(judge.results, ("ablations",), len(COLUMNS)):
         return []
-    title, question = "What each part is worth", "Does leaving a part of the method out cost anything?"
+    title, question = "What each part is worth", "Does every part that can be left out earn its place?"
     found = [(line, judge.difference(line, base)) for line in lines if (base := default_of(judge, line)) is not None]
     parts = [(line, one) for line, one in found if line.variant.startswith(WITHOUT)]
     if not parts:
@@ -69,7 +69,7 @@ def ablations(judge: Judge) -> list[Section]:
 def sweeps(judge: Judge) -> list[Section]:
     """Figures against the values of a setting; the claim is that small codebooks are best."""
     lines = [line for line in judge.lines("sweep") if line.variant not in DEFAULTS]
-    if not lines and not not_done_rows(judge.results, "sweep", len(COLUMNS)):
+    if not lines and not not_done_rows(judge.results, ("sweep",), len(COLUMNS)):
         return []
     settings: dict[str, list[tuple[float, Line]]] = {}
     for line in lines:
@@ -143,7 +143,7 @@ def _table(judge: Judge, lines: list[Line], place: Place, title: str) -> Table:
         name = line.variant or "as configured"
         rows.append((name, judge.valid_auc(line), figures["auc"], figures["logloss"], *against))
     ours = (0,) if base else ()
-    rows += not_done_rows(judge.results, place, len(COLUMNS))
+    rows += not_done_rows(judge.results, (place,), len(COLUMNS))
     where = f"{recommender_name(base.recommender)}. " if base else ""
     note = f"{where}Seeds are of the recommender; a variant's profiles were made once."
     return Table(title, COLUMNS, tuple(rows), note, ours)

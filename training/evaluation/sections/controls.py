@@ -10,6 +10,7 @@ from training.evaluation.sections.wording import (
     method_name,
     recommender_name,
     say,
+    say_gain,
     sign_count,
     verdict_of,
 )
@@ -31,8 +32,8 @@ def _against_statistics(judge: Judge) -> list[Section]:
         return [Section(title, question, NOTHING_OF_OURS, "undecided")]
     found = judge.difference(mine, best)
     answer = (
-        f"UserIP codes are {above_below(found)} {method_name(best.method)}, the better by validation: {say(found)} AUC "
-        f"with {recommender_name(mine.recommender)} ({sign_count(found)} seeds above)."
+        f"In AUC, UserIP codes are {above_below(found)} {method_name(best.method)}, the better by validation, with "
+        f"{recommender_name(mine.recommender)} {say_gain(found)}."
     )
     return [Section(title, question, answer, verdict_of([found]))]
 
@@ -54,7 +55,9 @@ def _against_every(judge: Judge) -> list[Section]:
     parts += [f"below {listed(below)}"] if below else []
     parts += [f"not distinguishable from {listed(rest)}"] if rest else []
     least = min((one for _, one in found), key=lambda one: one.mean)
-    answer = f"UserIP codes are {'; '.join(parts)} ({len(above)} of {len(found)} beaten; least gain {say(least)})."
+    answer = (
+        f"In AUC, UserIP codes are {'; '.join(parts)} ({len(above)} of {len(found)} beaten; least gain {say(least)})."
+    )
     forest = Intervals(
         "UserIP codes minus other codes of the same shape",
         f"difference of AUC with {recommender_name(mine.recommender)}",

@@ -15,10 +15,12 @@ from training.evaluation.report.blocks import (
     Table,
     Verdict,
 )
+from training.evaluation.report.numbers import write_cell
 from training.evaluation.results import Results
 from training.evaluation.sections.wording import listed
 
 ALPHA: Final = 0.05
+SHOWN: Final = ("template", "slots", "content")
 NEAREST: Final = 4  # words of a row
 QUERY: Final = "history"  # every token of the history looks; the paper's figure does not say which
 
@@ -61,9 +63,7 @@ def attention_moves(results: Results) -> list[Section]:
         f"{_say(found[before, 'template'])}"
         for before in befores
     ]
-    answer = (
-        f"With every user's own profile, {'; '.join(told)} (percentage points of attention, {attention.users} users)."
-    )
+    answer = f"With every user's own profile, {'; '.join(told)} of all attention ({attention.users} users)."
     answer += " Attention does not show what a model uses, so this says where it looks and no more."
     content, template = found[befores[0], "content"], found[befores[0], "template"]
     verdict: Verdict = "undecided"
@@ -97,7 +97,7 @@ def _words(facet: FacetWords, kinds: list[str]) -> Table:
 
 
 def _say(change: AttentionChange) -> str:
-    return f"{100 * change.mean:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+    return write_cell(Estimate(change.mean, change.low, change.high), "change")
 
 
 def _forest(attention: Attention, befores: list[str]) -> Intervals:
@@ -105,11 +105,12 @@ def _forest(attention: Attention, befores: list[str]) -> Intervals:
         IntervalRow(f"{one.part}, seen from {one.query}", one.mean, one.low, one.high, f"against {one.before} slots")
         for before in befores
         for one in attention.changes
-        if one.before == before
+        if one.before == before and one.part in SHOWN
     )
     return Intervals(
         "Attention with own profiles, minus attention before", "change of the share of attention", rows, kind="change",
-        note="Colours say more or less, not better or worse. 95 % intervals, users redrawn; not corrected for number.",
+        references=(),
+        note="95 % intervals, users redrawn; not corrected for their number. More is not better, so nothing is coloured.",
     )  # fmt: skip
 
 

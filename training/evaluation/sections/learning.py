@@ -4,7 +4,7 @@ from training.evaluation.intervals import Difference, Figures
 from training.evaluation.report.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
 from training.evaluation.results import LearningCurve
 from training.evaluation.sections.judge import Judge
-from training.evaluation.sections.wording import OURS, above_below, estimate, method_name, say, verdict_of
+from training.evaluation.sections.wording import OURS, above_below, estimate, method_name, say, say_gain, verdict_of
 
 REFERENCES = {"none": "unknown-user row", "retrained": "retrained"}
 
@@ -28,11 +28,11 @@ def learning_curve(judge: Judge) -> list[Section]:
     first, last = cuts[0], cuts[-1]
     rows = "row" if first == 1 else "rows"
     answer = (
-        f"After {first} history {rows} UserIP is {above_below(gains[first])} the unknown-user row: "
-        f"{say(gains[first])} AUC"
+        f"After {first} history {rows} UserIP is {above_below(gains[first])} the unknown-user row in AUC "
+        f"{say_gain(gains[first])}"
     )
     if last != first:
-        answer += f"; after {last}, {say(gains[last])}"
+        answer += f"; after {last} the difference is {say(gains[last])}"
         if "retrained" in curve.references:
             share = draws.recovered(figures[OURS][last], unknown, draws.figures(curve.references["retrained"][:seeds]))
             answer += f", which is {say(share, 'percent')} of the way to retraining"

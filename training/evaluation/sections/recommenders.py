@@ -1,6 +1,7 @@
 """UserIP against other recommenders and against other uses of a language model (Table 2)."""
 
 from training.evaluation.report.blocks import Cell, Column, Section, Table
+from training.evaluation.report.numbers import write_number
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.tables import not_done_rows
@@ -11,7 +12,7 @@ from training.evaluation.sections.wording import (
     full_name,
     method_name,
     recommender_name,
-    say,
+    say_gain,
     sign_count,
     verdict_of,
 )
@@ -46,9 +47,9 @@ def against_recommenders(judge: Judge) -> list[Section]:
     found = judge.difference(mine, best)
     model, base = judge.measures(mine), judge.measures(best)
     answer = (
-        f"{full_name(mine)}: {above_below(found)} {_name(best)}, the best baseline by validation, by {say(found)} AUC "
-        f"({sign_count(found)} seeds above); RelaImpr {rela_impr_auc(model['auc'], base['auc']):+.2f} % of AUC, "
-        f"{rela_impr_logloss(model['logloss'], base['logloss']):+.2f} % of logloss."
+        f"In AUC, {full_name(mine)}, is {above_below(found)} {_name(best)}, the best baseline by validation "
+        f"{say_gain(found)}; RelaImpr {write_number(rela_impr_auc(model['auc'], base['auc']) / 100, 'change')} of AUC, "
+        f"{write_number(rela_impr_logloss(model['logloss'], base['logloss']) / 100, 'change')} of logloss."
     )
     return [Section(title, question, answer, verdict_of([found]), (table,))]
 
@@ -76,8 +77,7 @@ def _table(judge: Judge, without: list[Line], language: list[Line], mine: Line |
         rows += [("codes",)] + ([_row(judge, constant, mine, best)] if constant else [])
         tinted = [len(rows)]
         rows.append(_row(judge, mine, mine, best))
-    for section in ("recommenders", "llm"):
-        rows += not_done_rows(judge.results, section, len(COLUMNS))
+    rows += not_done_rows(judge.results, ("recommenders", "llm"), len(COLUMNS))
     note = (
         "RelaImpr (Eq. 10, 11) is UserIP's over that row; it takes 0.5 off both AUCs, which makes small gains near 0.5 "
         "look large, so the plain difference stands beside it. Rows of one seed stand against all seeds of UserIP."

@@ -9,7 +9,7 @@ from training.evaluation.report.blocks import IntervalRow, Intervals, Section
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.users import NOTHING_OF_OURS, controls_table, ours
-from training.evaluation.sections.wording import above_below, listed, method_name, say, sign_count, verdict_of
+from training.evaluation.sections.wording import above_below, listed, method_name, say_gain, verdict_of
 
 CLAIMED: Final = (BASE, "random")  # what the stated goal names; the plain recommender stands beside
 TITLE: Final = "Users seen"
@@ -32,9 +32,7 @@ def seen_users(judge: Judge) -> list[Section]:
     ]
     found = [(line, judge.difference(mine, line)) for line in others]
     claimed = [one for line, one in found if line.method in CLAIMED]
-    told = [
-        f"{above_below(one)} {method_name(line.method)} by {say(one)} ({sign_count(one)} seeds)" for line, one in found
-    ]
+    told = [f"{above_below(one)} {method_name(line.method)} {say_gain(one)}" for line, one in found]
     answer = f"In AUC, UserIP codes are {listed(told)}." if told else "There is nothing to compare with."
     verdict = verdict_of(claimed)
     if verdict == "yes" and len(claimed) < len(CLAIMED):

@@ -43,13 +43,13 @@ def methods_table(judge: Judge, title: str, groups: Sequence[Group], section: Se
             figures = judge.measures(line)
             numbers = tuple(figures[name] for name in ("auc", "logloss", "gauc", "ece"))
             rows.append((name, *numbers, *_against(judge, line, group.base)))
-    rows += not_done_rows(judge.results, section, len(columns))
+    rows += not_done_rows(judge.results, (section,), len(columns))
     return Table(title, columns, tuple(rows), note, tuple(ours))
 
 
-def not_done_rows(results: Results, section: Section, width: int) -> list[tuple[Cell, ...]]:
-    """A heading, and a row for every line of the section that failed or was skipped, its name and that word."""
-    found = not_done(results, section)
+def not_done_rows(results: Results, sections: Sequence[Section], width: int) -> list[tuple[Cell, ...]]:
+    """A heading, and a row for every line of these sections that failed or was skipped, its name and that word."""
+    found = [one for section in sections for one in not_done(results, section)]
     rows: list[tuple[Cell, ...]] = [("not done",)] if found else []
     return rows + [(name, word, *[None] * (width - 2)) for name, word in found]
 

@@ -28,7 +28,7 @@ def codes_transfer(judge: Judge) -> list[Section]:
     """UserIP codes against constant codes in every recommender of the plan."""
     pairs = [(mine, judge.line("transfer", BASE, mine.recommender)) for mine in judge.lines("transfer", OURS)]
     found = [(mine, other, judge.difference(mine, other)) for mine, other in pairs if other is not None]
-    failed = not_done_rows(judge.results, "transfer", len(COLUMNS))
+    failed = not_done_rows(judge.results, ("transfer",), len(COLUMNS))
     if not found and not failed:
         return []
     rows: list[tuple[Cell, ...]] = []

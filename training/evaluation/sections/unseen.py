@@ -14,15 +14,15 @@ from training.evaluation.sections.wording import (
     full_name,
     recommender_name,
     say,
-    sign_count,
+    say_gain,
     verdict_of,
 )
 
 GOAL: Final = 0.95
 TITLE: Final = "Users never seen"
 QUESTION: Final = (
-    "Can a user whom the recommender has never seen be served by codes alone: is at least 95 % of the way from the "
-    "unknown-user row to retraining recovered, with no retraining?"
+    "Do codes by fold-in alone bring users never seen at least 95 % of the way from the unknown-user row to a DCN "
+    "retrained with their history?"
 )
 
 
@@ -38,15 +38,16 @@ def unseen_users(judge: Judge) -> list[Section]:
         return [Section(TITLE, QUESTION, what, "undecided", (table,))]
     constant = judge.line("controls", BASE, mine.recommender)
     against = [judge.difference(mine, unknown)] + ([judge.difference(mine, constant)] if constant else [])
-    gained = f"It is {above_below(against[0])} the unknown-user row by {say(against[0])}"
+    gained = f"In AUC it is {above_below(against[0])} the unknown-user row {say_gain(against[0])}"
     if constant:
-        gained += f" and {above_below(against[1])} constant codes by {say(against[1])} AUC"
+        gained += f" and {above_below(against[1])} constant codes {say_gain(against[1])}"
+    gained += "."
     blocks = [one for one in (_shares(judge, unknown, retrained), _gains(judge, unknown, retrained)) if one]
     if retrained is None:
-        answer = f"{gained}. There is no retrained DCN to measure the way with."
+        answer = f"{gained} There is no retrained DCN to measure the way with."
         return [Section(TITLE, QUESTION, answer, "undecided", (*blocks, table))]
     share = judge.recovered(mine, unknown, retrained)
-    answer = f"{_told(judge, share, mine, unknown, retrained)} {gained} ({sign_count(against[-1])} seeds)."
+    answer = f"{_told(judge, share, mine, unknown, retrained)} {gained}"
     verdict = recovered_verdict(share, against)
     return [
         Section(TITLE, QUESTION, answer, verdict, (*blocks, table)),
@@ -78,10 +79,7 @@ def _told(judge: Judge, share: Difference, mine: Line, unknown: Line, retrained:
 
 def _above_retrained(judge: Judge, mine: Line, retrained: Line) -> Section:
     difference = judge.difference(mine, retrained)
-    answer = (
-        f"{full_name(mine)}: {above_below(difference)} the retrained DCN, by {say(difference)} AUC "
-        f"({sign_count(difference)} seeds above)."
-    )
+    answer = f"In AUC, {full_name(mine)}, is {above_below(difference)} the retrained DCN {say_gain(difference)}."
     question = "Do codes even beat a DCN retrained with these users' history?"
     return Section("Against retraining", question, answer, verdict_of([difference]))
 

@@ -71,6 +71,12 @@ def say(difference: Difference, kind: Kind = "difference") -> str:
     return write_cell(estimate(difference), kind)
 
 
+def say_gain(difference: Difference) -> str:
+    """Figure, interval and seeds above zero in brackets, behind what it is above or below."""
+    seeds = f", {sign_count(difference)} seeds above" if difference.per_seed else ""
+    return f"({say(difference)}{seeds})"
+
+
 def sign_count(difference: Difference) -> str:
     """In how many seeds the difference is above zero, as "4 of 5"."""
     return f"{difference.above} of {len(difference.per_seed)}" if difference.per_seed else ""

@@ -79,7 +79,7 @@ def test_best_baseline_is_chosen_by_validation() -> None:
     cells += made_up.scored(("recommenders", "none", "pnn", ""), 3.0, valid=0.5)
     section = against_recommenders(_judge(cells + _mine(1.5)))[0]
     assert section.verdict == "yes"
-    assert "above FFM, the best baseline by validation" in section.answer
+    assert "is above FFM, the best baseline by validation (+" in section.answer
     rows = {str(row[0]): row for row in _table(section).rows}
     assert "FFM (best by validation)" in rows
     assert isinstance(rows["PNN"][5], Estimate)
