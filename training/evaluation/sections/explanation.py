@@ -110,7 +110,7 @@ def _forest(attention: Attention, befores: list[str]) -> Intervals:
     return Intervals(
         "Attention with own profiles, minus attention before", "change of the share of attention", rows, kind="change",
         references=(),
-        note="95 % intervals, users redrawn; not corrected for their number. More is not better, so nothing is coloured.",
+        note="95 % intervals, users redrawn; not corrected for their number. More is not better: no colours.",
     )  # fmt: skip
 
 
