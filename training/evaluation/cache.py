@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -31,9 +32,9 @@ def key_of(content: dict[str, Any]) -> str:
 def read(directory: Path, key: str) -> Stored | None:
     """What is stored under `key`, or None. A file that cannot be read counts as missing and is made anew."""
     try:
-        with np.load(directory / f"{key}.npz", allow_pickle=False) as file:
+        with (directory / f"{key}.npz").open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Stored(file["valid"], file["test"], float(file["seconds"]))
-    except (FileNotFoundError, ValueError, KeyError, EOFError, OSError):
+    except (ValueError, KeyError, EOFError, OSError, BadZipFile):
         return None
 
 

@@ -5,7 +5,6 @@ results.json   per line: means over seeds, and the paired difference to constant
 report.md, report.html   the same for people
 """
 
-import importlib
 import json
 import math
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from training.evaluation.intervals import Bootstrap, Difference, Figures
 from training.evaluation.report.markdown import markdown
 from training.evaluation.report.page import html
 from training.evaluation.results import BASE, SECTIONS, Results, Scored
+from training.evaluation.sections import build_report
 from training.files import write_text
 from training.progress import track
 from training.recommender.metrics import auc, evaluate, logloss
@@ -34,12 +34,7 @@ def write_reports(results: Results, out: Path) -> None:
     write_text(out / "quality.json", _json(rows))
     summary = summarise(results)
     write_text(out / "results.json", _json(summary))
-    try:
-        build = importlib.import_module("training.evaluation.sections").build_report
-    except ModuleNotFoundError:
-        write_text(out / "report.md", plain_report(results, summary["lines"]))
-        return
-    report = build(results)
+    report = build_report(results)
     write_text(out / "report.md", markdown(report))
     write_text(out / "report.html", html(report))
 
@@ -99,30 +94,6 @@ def summarise(results: Results) -> dict[str, Any]:
         "timings": [asdict(timing) for timing in results.timings],
         "settings": dict(results.settings), "grid": dict(results.grid), "versions": dict(results.versions),
     }  # fmt: skip
-
-
-def plain_report(results: Results, lines: Rows) -> str:
-    """The table of all lines, and what was not done."""
-    parts = [
-        f"# {results.dataset}, {results.split} split",
-        "",
-        f"{results.test.height:,} test rows of {results.test['user_id'].n_unique():,} users; preset {results.preset}, "
-        f"{results.seeds} seeds. A difference is paired, to constant codes in the same recommender; its 95 % interval "
-        "is a bootstrap over users and seeds.",
-        "",
-        "| section | recommender | method | variant | AUC | logloss | difference in AUC | 95 % interval |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for line in lines:
-        named = " | ".join(str(line[key]) for key in ("section", "recommender", "method", "variant"))
-        gain = line.get(f"minus_{BASE}")
-        said = f"{gain['mean']:+.4f} | {gain['low']:+.4f} to {gain['high']:+.4f} |" if gain else "| |"
-        parts.append(f"| {named} | {line['auc']:.4f} | {line['logloss']:.4f} | {said}")
-    parts += [
-        "",
-        *(f"- {'left out' if one.skipped else 'FAILED'}: {one.what}: {one.reason}" for one in results.failures),
-    ]
-    return "\n".join(parts) + "\n"
 
 
 def _paired(mine: Sequence[Scored], other: Sequence[Scored]) -> list[tuple[Scored, Scored]]:

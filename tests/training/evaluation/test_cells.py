@@ -10,7 +10,7 @@ from training.config import TrainConfig
 from training.evaluation import cache
 from training.evaluation.cache import Stored
 from training.evaluation.cells import Task
-from training.evaluation.plan import DENSE, Line, plan
+from training.evaluation.plan import DENSE, Line, Preset, plan
 from training.evaluation.runs import Profiles
 from training.recommender.config import RecommenderConfig
 
@@ -56,10 +56,11 @@ def test_codes_count_where_they_are_used() -> None:
 
 def test_the_plan_names_no_line_twice() -> None:
     """Every line of either preset stands once, in the tables' order; held-out users add retraining."""
-    for preset in ("quick", "full"):
-        lines = plan(preset, "users")  # type: ignore[arg-type]
+    presets: tuple[Preset, ...] = ("quick", "full")
+    for preset in presets:
+        lines = plan(preset, "users")
         assert len(set(lines)) == len(lines)
-        without = plan(preset, "random")  # type: ignore[arg-type]
+        without = plan(preset, "random")
         assert "retrained" not in {line.method for line in without}
         assert len({line.section for line in lines}) == (3 if preset == "quick" else 6)
 
