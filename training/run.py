@@ -137,9 +137,7 @@ def _function(step: str) -> str:
     return "run_export" if step == "release" else f"run_{step}"
 
 
-def _require(
-    step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int, language_seed: int | None
-) -> None:
+def _require(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int, language_seed: int | None) -> None:
     done = read_step(run / step)
     command = "export" if step == "release" else step
     if done is None:

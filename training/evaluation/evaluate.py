@@ -23,7 +23,7 @@ from training.errors import ConfigError, EvaluationError
 from training.evaluation.explain.run import RunExplanation
 from training.evaluation.fitting import Fitting
 from training.evaluation.plan import GRID, Preset
-from training.evaluation.results import SECTIONS, LearningCurve, Results
+from training.evaluation.results import SECTIONS, LearningCurve, Results, Section
 from training.evaluation.runs import codebooks_of, probe_of
 from training.evaluation.session import TRAINING_PRESET, Session
 from training.evaluation.writing import write_reports
@@ -38,8 +38,12 @@ def evaluate_dataset(
     settings: Iterable[str] = (),
     *,
     workers: int = 0,
+    most_runs: int | None = None,
+    only: tuple[Section, ...] = (),
 ) -> Results:
     """Do all of it. `workers`: processes that fit; 0 is one per core, 1 none beside this one.
+
+    most_runs  seeds that profiles are inferred with, at most; only  sections of the plan, by default all of it.
 
     Raises ConfigError for settings or a report directory that cannot be, and EvaluationError, after everything else
     is written, where a part went wrong.
@@ -50,7 +54,7 @@ def evaluate_dataset(
     settings = tuple(settings)
     base = load_config(TRAINING_PRESET[preset], config, settings)
     fitting = Fitting(dataset, out, workers or os.cpu_count() or 1)
-    session = Session(dataset, out, preset, seeds, base, config, settings, fitting)
+    session = Session(dataset, out, preset, seeds, base, config, settings, fitting, most_runs, only)
     session.make_profiles()
     for section in SECTIONS:
         session.do_section(section)

@@ -51,6 +51,7 @@ class Session:
 
     base, file, settings  the configuration, and the --config and --set that it came from
     profiles              finished runs of (variant, seed)
+    most_runs, only       fewer seeds of inference than the preset has, and only these sections
     chosen                what the search found for each line
     """
 
@@ -62,6 +63,8 @@ class Session:
     file: Path | None
     settings: tuple[str, ...]
     fitting: Fitting
+    most_runs: int | None = None
+    only: tuple[Section, ...] = ()
     profiles: dict[tuple[str, int], Profiles] = field(default_factory=dict)
     chosen: dict[Line, RecommenderConfig] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
@@ -70,12 +73,13 @@ class Session:
     @property
     def lines(self) -> list[Line]:
         """What the plan has for this data set."""
-        return plan(self.preset, self.dataset.info.split)
+        lines = plan(self.preset, self.dataset.info.split)
+        return [line for line in lines if not self.only or line.section in self.only]
 
     @property
     def runs(self) -> int:
         """Seeds that profiles are inferred with."""
-        return min(self.seeds, RUNS[self.preset] or self.seeds)
+        return min(self.seeds, RUNS[self.preset] or self.seeds, self.most_runs or self.seeds)
 
     def per_seed(self) -> list[Profiles]:
         """The finished runs of the seeds."""
@@ -128,6 +132,8 @@ class Session:
             if line.section == "controls" and line.method in CURVE_METHODS and line.recommender == f"dcn{NO_FIELD}"
             for seed in range(min(CURVE_SEEDS, self.seeds))
         ]
+        if not cuts:  # the controls were not asked for, or went wrong
+            return None
         references: dict[str, Predictions] = {}
         for method in ("none", "retrained"):
             cells = [one for one in self.scored if one.cell[:3] == ("controls", method, "dcn")]

@@ -113,7 +113,7 @@ def test_warmth_is_the_other_half_of_the_slot() -> None:
 
 def test_generosity_words_stand_at_quantiles() -> None:
     """Each of the eight words of a scale stands in the middle of an eighth of the users who have a history."""
-    train = random_histories(200, 8, seed=1, shortest=1).then(histories([], [], []))
+    train = random_histories(200, 8, seed=1, shortest=1).then(histories(*[[] for _ in range(80)]))
     rating = np.random.default_rng(1).normal(3, 1, len(train.items)).astype(np.float32)
     train = replace(train, rating=rating)
     judgements = Judgements.fit(train, 12)
