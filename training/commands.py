@@ -17,8 +17,6 @@ Preset = Annotated[str, typer.Option(help="quick, default (also: practical), pap
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, as infer.steps=6. Repeatable.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed and as many threads on such a CPU: same bytes.")]
-# As training.evaluation.results.Section, which a command line that only asks for help need not load.
-EvaluationSection = Literal["controls", "recommenders", "llm", "transfer", "ablations", "sweep"]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one per core.")]
 
 
@@ -132,7 +130,8 @@ def evaluate(
         typer.Option(min=1, help="Infer profiles with so many seeds only; seed s takes those of s modulo RUNS."),
     ] = None,
     only: Annotated[
-        list[EvaluationSection] | None, typer.Option(help="Only this section of the plan; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Only this section: controls, recommenders, llm, transfer, ablations, sweep. Repeatable."),
     ] = None,
     config: ConfigFile = None,
     setting: Settings = None,

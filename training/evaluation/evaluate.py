@@ -23,7 +23,7 @@ from training.errors import ConfigError, EvaluationError
 from training.evaluation.explain.run import RunExplanation
 from training.evaluation.fitting import Fitting
 from training.evaluation.plan import GRID, Preset
-from training.evaluation.results import SECTIONS, LearningCurve, Results, Section
+from training.evaluation.results import SECTIONS, LearningCurve, Results
 from training.evaluation.runs import codebooks_of, probe_of
 from training.evaluation.session import TRAINING_PRESET, Session
 from training.evaluation.writing import write_reports
@@ -39,7 +39,7 @@ def evaluate_dataset(
     *,
     workers: int = 0,
     most_runs: int | None = None,
-    only: tuple[Section, ...] = (),
+    only: Iterable[str] = (),
 ) -> Results:
     """Do all of it. `workers`: processes that fit; 0 is one per core, 1 none beside this one.
 
@@ -52,9 +52,23 @@ def evaluate_dataset(
     if (out / INFO).is_file():
         raise ConfigError(f"--out {out}: is a data set; a report needs a directory of its own")
     settings = tuple(settings)
+    wanted = set(only)
+    if unknown := sorted(wanted - set(SECTIONS)):
+        raise ConfigError(f"--only {unknown[0]}: no such section; there are {', '.join(SECTIONS)}")
     base = load_config(TRAINING_PRESET[preset], config, settings)
     fitting = Fitting(dataset, out, workers or os.cpu_count() or 1)
-    session = Session(dataset, out, preset, seeds, base, config, settings, fitting, most_runs, only)
+    session = Session(
+        dataset,
+        out,
+        preset,
+        seeds,
+        base,
+        config,
+        settings,
+        fitting,
+        most_runs,
+        tuple(section for section in SECTIONS if section in wanted),
+    )
     session.make_profiles()
     for section in SECTIONS:
         session.do_section(section)
