@@ -84,6 +84,15 @@ def test_seed_and_split_redo_everything(dataset: Dataset, tmp_path: Path) -> Non
         assert mark != fingerprint(step, other, CONFIG, 0)
 
 
+def test_runs_of_several_seeds_may_share_a_language_model(dataset: Dataset) -> None:
+    """With the model's own seed named, the language step is one and the same; what follows depends on both seeds."""
+    shared = {step: [fingerprint(step, dataset, CONFIG, seed, 0) for seed in (0, 1)] for step in ORDER}
+    assert [step for step in ORDER if shared[step][0] == shared[step][1]] == ["language"]
+    for step in ORDER:
+        assert shared[step][0] == fingerprint(step, dataset, CONFIG, 0)
+        assert shared[step][1] not in (fingerprint(step, dataset, CONFIG, 1), fingerprint(step, dataset, CONFIG, 1, 2))
+
+
 def test_finished_steps_are_kept(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
     """The same command again does nothing and gives the same figures."""
     _all(dataset, tmp_path)
