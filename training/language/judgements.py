@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 SHRINKAGE: Final = 3.0  # ratings that the prior "like everybody" is worth
 ROUNDS: Final = 8
-NEWTON: Final = 6
+NEWTON: Final = 12  # an item that a hundred thousand people like is far from where the search begins
 
 
 @dataclass(frozen=True, eq=False)
