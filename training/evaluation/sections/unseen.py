@@ -58,9 +58,10 @@ def unseen_users(judge: Judge) -> list[Section]:
 def recovered_verdict(share: Difference, against: list[Difference]) -> Verdict:
     """no: the mean misses the goal, or a difference is below zero; yes: interval above the goal, differences above 0.
 
-    A mean above the goal whose interval reaches below it leaves the question undecided.
+    A mean above the goal whose interval reaches below it leaves the question undecided; so does a share without an
+    interval (NaN), where retraining is not surely better.
     """
-    verdict = verdict_of(against, missed=share.mean < GOAL)
+    verdict = verdict_of(against, missed=share.mean < GOAL and share.low == share.low)
     return "undecided" if verdict == "yes" and not share.low >= GOAL else verdict
 
 

@@ -60,6 +60,7 @@ def test_claims_are_made_without_user_field() -> None:
         (1.02, 0.90, 0.01, "undecided"),
         (0.94, 0.90, 0.01, "no"),
         (1.02, 0.96, -0.01, "undecided"),
+        (0.90, float("nan"), 0.01, "undecided"),
     ],
 )
 def test_goal_of_95_percent(mean: float, low: float, gain: float, verdict: str) -> None:
