@@ -26,6 +26,7 @@ from training.profiles.start import Start
 from training.progress import track
 
 ROUND = 2  # steps between two looks at the held-out part
+JUDGED = 32  # held-out interactions of one user, at most
 
 
 class Choice(NamedTuple):
@@ -53,7 +54,7 @@ def choose(
         return Choice(config.steps, config.priors[0], {})
     ranks = users.ranks(draw)
     known_part = ranks < np.maximum(users.lengths * 7 // 10, 1)[users.owner]
-    known, target = users.keep(known_part), users.keep(~known_part)
+    known, target = users.keep(known_part), users.keep(~known_part).pick(JUDGED, seed)
     history = reader.history
 
     def judge(z: Tensor) -> tuple[float, Nats]:
