@@ -100,7 +100,13 @@ def load_language(directory: Path, path: str | None, dtype: str) -> tuple[Frozen
     history = HistoryConfig.model_validate(said["history"])
     attributes = tuple(said["attributes"])
     reader = Reader(catalogue, attributes, lm.encode, lm.bos, facets, history)
-    fillers = Fillers.restore(facets, catalogue, attributes, lm.encode, said["fillers"])
+    try:
+        fillers = Fillers.restore(facets, catalogue, attributes, lm.encode, said["fillers"])
+    except KeyError as missing:
+        file = directory / "reader.json"
+        raise DataError(
+            f"{file}: fillers: no {missing}; it is of an earlier version: run `userip language` again"
+        ) from None
     return lm, reader, fillers
 
 

@@ -180,3 +180,17 @@ def test_a_folder_that_is_not_complete_is_named(tmp_path: Path) -> None:
     """Nothing there: the message names the file and the step to run."""
     with pytest.raises(DataError, match=r"reader\.json: not found; run `userip language` again"):
         load_language(tmp_path, None, "float32")
+
+
+def test_a_folder_of_an_earlier_version_is_named(written: Path) -> None:
+    """What this version needs and an earlier one did not write: one line that says what to do."""
+    file = written / "reader.json"
+    whole = file.read_text(encoding="utf-8")
+    said = json.loads(whole)
+    del said["fillers"]["judgements"]
+    file.write_text(json.dumps(said), encoding="utf-8")
+    try:
+        with pytest.raises(DataError, match=r"reader\.json: fillers: no 'judgements'; .* run `userip language` again"):
+            load_language(written, None, "float32")
+    finally:
+        file.write_text(whole, encoding="utf-8")
