@@ -9,11 +9,15 @@ kmeans         k-means over items met        k-means of another seed      k-mean
 genre-kmeans   k-means over liked attributes k-means of another seed      k-means of further seeds
 statistics     bins of polarity              k-means over items met       k-means of further seeds
 statistics-mf  bins of polarity              k-means over preference      k-means of further seeds
+judgements     bins of Rasch generosity      bins of warmth of ratings    as the second, between its cuts
 
 `statistics` is the baseline of METHOD 13.2; `statistics-mf` groups users by what they liked instead of met, along the
-factors of the matrix of interactions. All are cross-fitted: the codes of fold f come from the user's train rows
-without fold f. Whatever is fitted (items' means, cuts, directions, centres) is fitted on train rows of train users
-alone; held-out users, whose histories nothing else sees, are placed by it.
+factors of the matrix of interactions. `judgements` is what the background slot's words are counted from, without a
+language model, a soft prompt or a hobby: what remains of a gain over it is theirs.
+
+All are cross-fitted: the codes of fold f come from the user's train rows without fold f. Whatever is fitted (items'
+means, cuts, directions, centres) is fitted on train rows of train users alone; held-out users, whose histories nothing
+else sees, are placed by it.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +31,11 @@ from training.data.dataset import Dataset
 from training.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
 from training.evaluation.controls_clusters import attributes_liked, items_met, k_means, preference, taste
 from training.evaluation.views import Views
+from training.language.judgements import Judgements
+from training.profiles.views import Views as ProfileViews
 from training.recommender.codes import CodeTable
 
+EVERYTHING: Final = 1 << 30  # interactions of one user
 Codes = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 Control = Callable[[Dataset, Mapping[str, int], int, int, int], CodeTable]
@@ -74,6 +81,25 @@ def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_s
     return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
 
 
+def judgements(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+    """How much a user likes and how warmly he rates, against what others say of the same items. Nothing is drawn."""
+    views = ProfileViews.of(dataset, folds, fold_seed, EVERYTHING)
+    everybody = views.of_views(np.arange(len(views)))
+    scales = Judgements.fit(views.histories.of(views.full), dataset.items.height).scales(everybody)
+    fitted = np.isin(np.arange(len(views)), views.full)
+    first, *others = sorted(sizes)
+    codes = {first: quantile_bins(scales[0], fitted, sizes[first])}
+    for number, name in enumerate(others):
+        codes[name] = quantile_bins(scales[-1], fitted, sizes[name], shift=number / max(len(others), 1))
+    users = pl.Series("user_id", views.users, dtype=pl.String).gather(views.user)
+    frame = pl.DataFrame({"user_id": users, "fold": views.without}).with_columns(
+        pl.Series(name, codes[name], pl.UInt16) for name in sorted(sizes)
+    )
+    seen = frame.filter(pl.Series(everybody.lengths > 0)).sort("user_id", "fold")
+    facets = tuple({"name": name, "size": sizes[name]} for name in sorted(sizes))
+    return CodeTable(seen, {name: sizes[name] for name in sorted(sizes)}, folds, fold_seed, facets, "judgements")
+
+
 CONTROLS: Final[dict[str, Control]] = {
     "mean-rating": mean_rating,
     "activity": activity_bins,
@@ -81,6 +107,7 @@ CONTROLS: Final[dict[str, Control]] = {
     "genre-kmeans": genre_kmeans,
     "statistics": statistics,
     "statistics-mf": statistics_mf,
+    "judgements": judgements,
 }
 
 

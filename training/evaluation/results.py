@@ -27,7 +27,7 @@ class Cell(NamedTuple):
 
     section      the table that it belongs to
     method       none, constant, random, shuffled, mean-rating, activity, kmeans, genre-kmeans, statistics,
-                 statistics-mf, userip, retrained, kar-style, pepler-style, rella-style, constant-rate
+                 statistics-mf, judgements, userip, retrained, kar-style, pepler-style, rella-style, constant-rate
     recommender  a name of NETWORKS; "-no-user-field" behind it for one without a table per user; "" where the method
                  is its own recommender
     variant      "", or the ablation or the setting of a sweep, as "without polarity" or "hobby=4"

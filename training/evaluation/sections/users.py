@@ -9,7 +9,8 @@ from training.evaluation.sections.tables import Group, methods_table
 from training.evaluation.sections.wording import NO_USER, OURS, method_name, recommender_name
 
 CODES: Final = (
-    BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf"
+    BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf",
+    "judgements",
 )  # fmt: skip
 STATISTICS: Final = ("statistics", "statistics-mf")
 NOTHING_OF_OURS: Final = "UserIP itself has no predictions here; the protocol says why."

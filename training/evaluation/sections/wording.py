@@ -22,6 +22,7 @@ _METHODS: Final = {
     "genre-kmeans": "k-means of attributes liked",
     "statistics": "statistics codes",
     "statistics-mf": "statistics codes (MF)",
+    "judgements": "judgement bins (likes and ratings)",
     "userip": "UserIP codes",
     "retrained": "retrained with their history",
     "kar-style": "KAR-style",
