@@ -19,9 +19,10 @@ _SPLITS: Final = {
 _FITTED: Final = (
     "Language model, profiles, codebooks, statistics and recommenders were fitted on train rows alone. Codes are "
     "cross-fitted where the configuration says so: a train row meets codes made without it.",
-    "Every recommender had the same search and the same early stopping on the validation rows, with seed 0; what "
-    "validation chose was then fitted with every seed. The best baseline and the better statistics codes were chosen "
-    "by validation too. Test labels were read once, after the last prediction.",
+    "Every recommender had the same search and the same early stopping on the validation rows, with seed 0; DeepFM was "
+    "also searched without its MLP, PEPLER- and ReLLa-style keep settings of their own. What validation chose was then "
+    "fitted with every seed. The best baseline and the better statistics codes were chosen by validation too. Test "
+    "labels were read once, after the last prediction.",
 )
 _INTERVALS: Final = (
     "Differences are paired: the same test rows and the same seed on both sides. Intervals are 95 % percentiles of "
@@ -58,7 +59,11 @@ def protocol(judge: Judge) -> list[Section]:
     blocks: list[Block] = [
         Text((_SPLITS[results.split], *_FITTED), "What was fitted on what"),
         Text(
-            (*_INTERVALS, f"Seeds: {results.seeds}; of ablations and sweeps fewer, as their tables say."), "Intervals"
+            (
+                *_INTERVALS,
+                f"Seeds: {results.seeds}; of ablations and sweeps fewer, as their tables say.{_shared(results)}",
+            ),
+            "Intervals",
         ),
     ]
     blocks += [one for one in (_not_done(results), _sanity(judge), _searched(judge), _cost(results)) if one]
@@ -67,6 +72,16 @@ def protocol(judge: Judge) -> list[Section]:
     skipped = len(results.failures) - wrong
     answer = f"{wrong} parts failed and {skipped} were skipped; both are listed below." if results.failures else ""
     return [Section("Protocol", answer=answer, blocks=tuple(blocks))]
+
+
+def _shared(results: Results) -> str:
+    """What has to be said where several seeds take the same profiles."""
+    if not 0 < results.inferred < results.seeds:
+        return ""
+    return (
+        f" Profiles were inferred with {results.inferred} of them, which the others take in turn; intervals count all "
+        "seeds as independent, so those of UserIP codes come out too narrow."
+    )
 
 
 def _not_done(results: Results) -> Table | None:
