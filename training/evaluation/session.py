@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -136,9 +137,10 @@ class Session:
             return None
         references: dict[str, Predictions] = {}
         for method in ("none", "retrained"):
-            cells = [one for one in self.scored if one.cell[:3] == ("controls", method, "dcn")]
-            if found := [one.test for one in cells if one.cell.seed < CURVE_SEEDS]:
-                references[method] = np.stack(found)
+            found = {one.cell.seed: one.test for one in self.scored if one.cell[:3] == ("controls", method, "dcn")}
+            # Line s is seed s, as in the predictions: behind a seed that failed, the pairs would be of other seeds.
+            if seeds := list(takewhile(found.__contains__, range(CURVE_SEEDS))):
+                references[method] = np.stack([found[seed] for seed in seeds])
         with self.clock.measure("learning curve"):
             return learning_curve(self.dataset, self.out, cuts, references)
 
