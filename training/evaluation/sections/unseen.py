@@ -3,12 +3,12 @@
 from typing import Final
 
 from training.evaluation.intervals import Difference
+from training.evaluation.plan import NO_FIELD
 from training.evaluation.report.blocks import Block, IntervalRow, Intervals, Reference, Section, Verdict
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.users import NOTHING_OF_OURS, controls_table, main_recommender, ours
 from training.evaluation.sections.wording import (
-    NO_USER,
     OURS,
     above_below,
     full_name,
@@ -87,7 +87,7 @@ def _above_retrained(judge: Judge, mine: Line, retrained: Line) -> Section:
 
 def _mine(judge: Judge) -> list[Line]:
     first = main_recommender(judge)
-    names = [first, *(name for name in (f"dcn{NO_USER}", "dcn") if name != first)]
+    names = [first, *(name for name in (f"dcn{NO_FIELD}", "dcn") if name != first)]
     return [line for name in names if (line := judge.line("controls", OURS, name))]
 
 

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from training.evaluation.plan import NO_FIELD
 from training.evaluation.report.blocks import Table
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.tables import Group, methods_table
-from training.evaluation.sections.wording import NO_USER, OURS, method_name, recommender_name
+from training.evaluation.sections.wording import OURS, method_name, recommender_name
 
 CODES: Final = (
     BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf",
@@ -22,7 +23,7 @@ def main_recommender(judge: Judge) -> str:
     Unseen users: the one without a user field, where codes are all that is known of them; seen users: the DCN. The
     other where UserIP has no cells of it.
     """
-    order = [f"dcn{NO_USER}", "dcn"] if judge.results.split == "users" else ["dcn", f"dcn{NO_USER}"]
+    order = [f"dcn{NO_FIELD}", "dcn"] if judge.results.split == "users" else ["dcn", f"dcn{NO_FIELD}"]
     return next((name for name in order if judge.line("controls", OURS, name)), order[0])
 
 
@@ -56,6 +57,6 @@ def controls_table(judge: Judge) -> Table:
 
 
 def _named(line: Line, judge: Judge) -> str:
-    if line.method == "none" and judge.results.split == "users" and not line.recommender.endswith(NO_USER):
+    if line.method == "none" and judge.results.split == "users" and not line.recommender.endswith(NO_FIELD):
         return "no codes (unknown-user row)"
     return method_name(line.method)

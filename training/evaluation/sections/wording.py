@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from training.evaluation.intervals import Difference
+from training.evaluation.plan import NO_FIELD
 from training.evaluation.report.blocks import Estimate, Kind, Verdict
 from training.evaluation.report.numbers import write_cell
 from training.evaluation.sections.judge import Line
 
 OURS: Final = "userip"
-NO_USER: Final = "-no-user-field"
 
 _METHODS: Final = {
     "none": "no codes",
@@ -52,7 +52,7 @@ def method_name(method: str) -> str:
 
 def recommender_name(recommender: str) -> str:
     """ "DCN without user field" for "dcn-no-user-field"."""
-    plain = recommender.removesuffix(NO_USER)
+    plain = recommender.removesuffix(NO_FIELD)
     return _RECOMMENDERS.get(plain, plain) + (" without user field" if plain != recommender else "")
 
 
