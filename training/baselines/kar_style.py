@@ -19,8 +19,9 @@ from models.folding import FieldRoles
 from models.kar import AdaptorShape, KarDCN, KarShape
 from training.baselines.text_encoder import MINILM, TextEncoder
 from training.baselines.text_vectors import TextVectors, text_vectors
+from training.baselines.tuned_lm import labelled_rows
 from training.data.dataset import Dataset
-from training.errors import ConfigError, EmptyDataError
+from training.errors import ConfigError
 from training.recommender.config import RecommenderConfig
 from training.recommender.encoder import FieldEncoder
 from training.recommender.fit import Epoch, Hiding, encode_rows, fit_network, one_thread, predict_rows
@@ -118,10 +119,7 @@ def fit_kar_style(
     kar = kar or KarConfig()
     if config.codes != "none":
         raise ConfigError(f"codes: {config.codes!r} is not for KAR-style, which has no codes; set 'none'")
-    train, valid = dataset.rows("train"), dataset.rows("valid")
-    for part, rows in (("train", train), ("valid", valid)):
-        if rows.height < 2 or rows["label"].n_unique() < 2:
-            raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
+    train, valid = labelled_rows(dataset, "train"), labelled_rows(dataset, "valid")
     vectors = vectors or kar_vectors(dataset, directory, kar)
     encoder = FieldEncoder.fit(dataset, {}, user_field=config.user_field)
 
