@@ -67,7 +67,7 @@ class QuantizeConfig(_Frozen):
     metric            distances `standardised` per dimension, or `plain`.
     click_weight      how much the directions that move the surrogate's click logit count beside that: share of
                       variance, 0 switches them off.
-    rounds            alternations of M and E steps. 0: k-means of the inferred z alone.
+    rounds            alternations of E and M steps after the first codebooks. 0: these stay, and no E step follows.
     steps             E steps per round.
     lr                Adam's rate of these E steps, as in `infer`.
     update            M step of the codebooks: `mean` (exact, with `decay` an EMA) or `gradient` (`steps` AdamW

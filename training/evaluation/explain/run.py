@@ -52,7 +52,7 @@ def explain_run(
     """Explain RUN, whose steps language, infer and quantize are done. Train users and train rows alone are looked at.
 
     users, items: attention is measured on so many users, `items` interactions each; most: users on a map.
-    z is that of the infer step: the E steps of the quantize rounds, which move it a little further, keep no table.
+    z is that of the infer step, also where rounds of the quantize step have moved it since (RUN/quantize/z.npy).
     Raises DataError or SplitMismatchError for a run that is not finished or of another data set.
     """
     config = load_config(file=run / "config.toml", environment={})
