@@ -15,7 +15,7 @@ from bank.manifest import read_manifest
 from bank.protocol import Bank
 from bank.record import Record
 from bank.urls import open_bank
-from tests.training.tiny_run import HASTE, contents, easy_set, one_thread, tiny_config, train
+from tests.training.tiny_run import HASTE, ROUNDS, contents, easy_set, one_thread, tiny_config, train
 from training.config import load_config, write_config
 from training.data.dataset import Dataset
 from training.errors import BadRowsError, ConfigError, DataError
@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
     """A run with held-out users, whose codes rest on their histories."""
     directory = tmp_path_factory.mktemp("fold-in")
     dataset = easy_set(directory / "data", users=80, split="users")
-    return dataset, train(dataset, directory / "run", tiny_config(directory, *HASTE), list(STEPS))
+    return dataset, train(dataset, directory / "run", tiny_config(directory, *HASTE, *ROUNDS), list(STEPS))
 
 
 @pytest.fixture

@@ -15,7 +15,18 @@ import pytest
 from scipy.stats import chi2
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
-from tests.training.tiny_run import HASTE, SETTINGS, contents, easy_set, finish, flags, start, tiny_config, train
+from tests.training.tiny_run import (
+    HASTE,
+    ROUNDS,
+    SETTINGS,
+    contents,
+    easy_set,
+    finish,
+    flags,
+    start,
+    tiny_config,
+    train,
+)
 from training.config import load_config
 from training.data.dataset import INTERACTIONS, PLANTED, Dataset
 from training.data.storage import write_dataset
@@ -254,18 +265,23 @@ def test_a_killed_infer_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -
 
 
 def test_a_killed_quantize_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
-    """RESUME: `userip quantize`, killed within the E step of its round, ends with the same codes and codebooks."""
-    run = tmp_path / "run"
-    _copy_steps(easy.path, run, "language", "infer")
-    command: tuple[str | Path, ...] = ("quantize", "--dataset", easy.dataset.path, "--out", run, *flags(tmp_path))
+    """RESUME: `userip quantize`, killed within the E step of its second round, ends as one that ran through."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    for place in (whole, run):
+        _copy_steps(easy.path, place, "language", "infer")
+
+    def command(place: Path) -> tuple[str | Path, ...]:
+        return ("quantize", "--dataset", easy.dataset.path, "--out", place, *flags(tmp_path, *ROUNDS))
+
+    finish(start(*command(whole), cwd=tmp_path))
     marks = run / "quantize.partial" / "z-2.done"
     batches = len((easy.path / "infer" / "z.done").read_bytes())
     for after in (0, batches // 3):
-        _kill_after(start(*command, cwd=tmp_path), marks, after)
+        _kill_after(start(*command(run), cwd=tmp_path), marks, after)
         assert (run / "quantize.partial" / "round-1.safetensors").is_file()
         assert not (run / "quantize").exists()
-    finish(start(*command, cwd=tmp_path))
-    assert contents(run / "quantize", "step.json") == contents(easy.path / "quantize", "step.json")
+    finish(start(*command(run), cwd=tmp_path))
+    assert contents(run / "quantize", "step.json") == contents(whole / "quantize", "step.json")
 
 
 def test_the_same_command_twice_gives_the_same_bytes(easy: Run, tmp_path: Path) -> None:

@@ -47,9 +47,8 @@ SETTINGS = (
     "infer.shared_steps=4",
     "infer.probe_users=32",
     "infer.batch_tokens=6000",
-    "quantize.click_rounds=1",  # off by default: here both kinds of rounds are walked through
-    "quantize.rounds=1",
 )
+ROUNDS = ("quantize.click_rounds=1", "quantize.rounds=1")  # off by default; with them both kinds are walked through
 HASTE = ("language.steps=6", "infer.steps=3", "infer.shared_steps=2")  # where the quality of profiles is no matter
 
 

@@ -52,7 +52,7 @@ def explain_run(
     """Explain RUN, whose steps language, infer and quantize are done. Train users and train rows alone are looked at.
 
     users, items: attention is measured on so many users, `items` interactions each; most: users on a map.
-    z is that of the infer step, also where rounds of the quantize step have moved it since (RUN/quantize/z.npy).
+    z is what was quantized: that of the infer step, or of the last round of the quantize step.
     Raises DataError or SplitMismatchError for a run that is not finished or of another data set.
     """
     config = load_config(file=run / "config.toml", environment={})
@@ -62,7 +62,8 @@ def explain_run(
     facets = tuple(facet.name for facet in reader.facets)
     codebooks = read_codebooks(run / "quantize", facets)
     names, rows = _train_views(dataset, run, seed)
-    z = ProfileTable.open(run / "infer", "z")[rows]
+    moved = (run / "quantize" / "z.npy").is_file()  # by rounds of quantization
+    z = ProfileTable.open(run / ("quantize" if moved else "infer"), "z")[rows]
     order = [sorted(codes.sizes).index(facet) for facet in facets]
     known = codes.rows_of(names)[:, order] - 1  # -1: unknown
     vocabulary = WholeWords.of(lm, reader)
