@@ -62,7 +62,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "practical": {},
     "quick": {
         "language": {"steps": 150, "users": 48, "layers": 2, "vocabulary": 2048},
-        "infer": {"steps": 4, "shared_steps": 10, "probe_users": 96, "priors": [1.0]},
+        "infer": {"shared_steps": 10, "probe_users": 96, "priors": [1.0]},
         "quantize": {"restarts": 4},
     },
     # The paper's text: Eq. 2 to 7 with all weights .001, mean-reduced; history as plain text; no cross-fitting.
@@ -70,12 +70,11 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "facets": _small_codebooks(),
         "history": {"factorised": False, "polarity_weight": 1.0, "title_weight": 1.0, "longest": 8},
         "infer": {
-            "start": "shared", "rank": 0, "folds": 0, "lr": 0.05, "priors": [0.0], "probe_users": 0,
+            "start": "shared", "rank": 0, "folds": 0, "steps": 4, "lr": 0.05, "priors": [0.0], "probe_users": 0,
         },
         "quantize": {
             "metric": "plain", "click_weight": 0.0, "update": "gradient", "alpha": 1e-3, "beta": 1e-3,
             "gamma": 1e-3, "reduction": "mean", "balance": False, "rounds": 2, "revive_share": 0.0,
-            "click_rounds": 0,
         },
         "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
     },
@@ -84,7 +83,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "facets": _small_codebooks(),
         "history": {"factorised": False, "polarity_weight": 1.0, "title_weight": 1.0, "longest": 8},
         "infer": {
-            "start": "random", "rank": 0, "folds": 0, "shared_steps": 0, "lr": 0.05, "priors": [0.0],
+            "start": "random", "rank": 0, "folds": 0, "shared_steps": 0, "steps": 4, "lr": 0.05, "priors": [0.0],
             "probe_users": 0,
         },
         "quantize": {
