@@ -42,7 +42,7 @@ def demo(
     port = port_to_use(port)  # before minutes of work, not after them
     started = time.monotonic()
     stay = sys.stdin.isatty() and sys.stdout.isatty()
-    print(f"Everything happens in {out}/ and on this machine. The first time takes about 2 minutes on two cores.")
+    print(f"Everything happens in {out}/ and on this machine. The first time takes about a minute on two cores.")
     _train(out, users, items, seed, setting or [])
     _heading(5, "Serve. From here on there is no language model and no PyTorch: one bank read, one small graph.")
     release, bank = out / "run" / "release", _bank(out)
