@@ -10,6 +10,7 @@ Everything is kept as it is made. A killed evaluation goes on where it was; a re
 
 import os
 import platform
+import tempfile
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,6 +52,7 @@ def evaluate_dataset(
     dataset = Dataset.open(path)
     if (out / INFO).is_file():
         raise ConfigError(f"--out {out}: is a data set; a report needs a directory of its own")
+    _check_writable(out)
     settings = tuple(settings)
     wanted = set(only)
     if unknown := sorted(wanted - set(SECTIONS)):
@@ -82,6 +84,16 @@ def evaluate_dataset(
             f"(all are in {out / 'report.md'}; the same command tries them again)"
         )
     return results
+
+
+def _check_writable(out: Path) -> None:
+    """Raise ConfigError now and not after an hour of fitting."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error.strerror or error})") from None
 
 
 def _results(session: Session, curve: LearningCurve | None, explanation: RunExplanation | None) -> Results:

@@ -196,5 +196,17 @@ def test_a_report_does_not_go_into_the_data_set(tmp_path: Path) -> None:
     assert contents(dataset.path) == before
 
 
+def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, fits: Fits) -> None:
+    """A report that cannot be written and a section that there is not: one line each, and nothing was fitted."""
+    dataset = easy_set(tmp_path / "data", users=60)
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ConfigError, match=r"--out .*file.*: cannot be written \(Not a directory\)"):
+        evaluate_dataset(dataset.path, tmp_path / "file" / "report", "quick", 1, None, ())
+    with pytest.raises(ConfigError, match=r"--only control: no such section; there are controls, recommenders, llm"):
+        evaluate_dataset(dataset.path, tmp_path / "report", "quick", 1, None, (), only=("control",))
+    assert fits.count == 0
+    assert not (tmp_path / "report" / "runs").exists()
+
+
 def _without_seconds(text: bytes) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in json.loads(text)]
