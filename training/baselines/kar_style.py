@@ -19,12 +19,11 @@ from models.folding import FieldRoles
 from models.kar import AdaptorShape, KarDCN, KarShape
 from training.baselines.text_encoder import MINILM, TextEncoder
 from training.baselines.text_vectors import TextVectors, text_vectors
-from training.baselines.tuned_lm import labelled_rows
 from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.recommender.config import RecommenderConfig
 from training.recommender.encoder import FieldEncoder
-from training.recommender.fit import Epoch, Hiding, encode_rows, fit_network, one_thread, predict_rows
+from training.recommender.fit import Epoch, Hiding, encode_rows, fit_network, labelled_rows, one_thread, predict_rows
 
 Count = Annotated[int, Field(ge=1)]
 

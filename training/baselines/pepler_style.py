@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from models.prompt_pair import PromptPair
 from models.soft_prompt import Prompt
 from models.token_loss import token_loss
-from training.baselines.tuned_lm import TunedLM, labelled_rows, seeded
+from training.baselines.tuned_lm import TunedLM, seeded
 from training.config import TrainConfig
 from training.data.dataset import Dataset
 from training.language.histories import Histories, catalogue_rows
 from training.language.item_texts import ItemTexts
 from training.language.sequences import build_batch, put_in_slots
 from training.progress import track
-from training.recommender.fit import Epoch, one_thread, predict_rows
+from training.recommender.fit import Epoch, labelled_rows, one_thread, predict_rows
 from training.recommender.metrics import auc
 
 Count = Annotated[int, Field(ge=1)]

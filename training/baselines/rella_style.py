@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from training.baselines.liking_prompts import LikingBatch, LikingPrompts
 from training.baselines.retrieval import Floats, Interactions, causal_mask, item_vectors, most_similar
-from training.baselines.tuned_lm import TunedLM, labelled_rows, seeded
+from training.baselines.tuned_lm import TunedLM, seeded
 from training.config import TrainConfig
 from training.data.dataset import Dataset
 from training.errors import ConfigError
@@ -34,7 +34,7 @@ from training.language.histories import Ints
 from training.language.sequences import batches
 from training.profiles.folds import fold_of_rows
 from training.progress import track
-from training.recommender.fit import Epoch, one_thread
+from training.recommender.fit import Epoch, labelled_rows, one_thread
 from training.recommender.metrics import auc
 
 Count = Annotated[int, Field(ge=1)]

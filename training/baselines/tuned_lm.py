@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 import torch
 
 from training.config import TrainConfig
 from training.data.dataset import Dataset
-from training.errors import EmptyDataError, SplitMismatchError
+from training.errors import SplitMismatchError
 from training.files import read_json
 from training.language.frozen import FrozenLM, torch_dtype
 from training.language.item_texts import ItemTexts, build_item_texts, item_strings
@@ -56,14 +55,6 @@ class TunedLM:
             [*lines, ""], reader.encode,
             item_tokens=item_tokens, polarity=False, title_weight=1.0, polarity_weight=1.0,
         )  # fmt: skip
-
-
-def labelled_rows(dataset: Dataset, part: str) -> pl.DataFrame:
-    """The rows of `part`. Raises EmptyDataError where they are all of one label: no AUC could be taken."""
-    rows = dataset.rows(part)
-    if rows.height < 2 or rows["label"].n_unique() < 2:
-        raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
-    return rows
 
 
 @contextmanager

@@ -92,11 +92,7 @@ def fit_recommender(
     """
     codes = choose_codes(codes, config, seed)
     encoder = FieldEncoder.fit(dataset, codes.sizes if codes else {}, user_field=config.user_field)
-    train, valid = dataset.rows("train"), dataset.rows("valid")
-    for part, rows in (("train", train), ("valid", valid)):
-        if rows.height < 2 or rows["label"].n_unique() < 2:
-            raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
-
+    train, valid = labelled_rows(dataset, "train"), labelled_rows(dataset, "valid")
     train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
     with one_thread(), torch.random.fork_rng(devices=[]):
@@ -111,6 +107,14 @@ def fit_recommender(
             label=label,
         )
     return FittedRecommender(model, encoder, codes, config, dataset, seed, log)
+
+
+def labelled_rows(dataset: Dataset, part: str) -> pl.DataFrame:
+    """The rows of `part`. Raises EmptyDataError where they are all of one label: no AUC could be taken."""
+    rows = dataset.rows(part)
+    if rows.height < 2 or rows["label"].n_unique() < 2:
+        raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
+    return rows
 
 
 def choose_codes(codes: CodeTable | None, config: RecommenderConfig, seed: int) -> CodeTable | None:

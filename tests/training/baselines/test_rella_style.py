@@ -19,7 +19,7 @@ from training.profiles.folds import fold_of_rows
 from training.recommender.metrics import auc
 
 # Cut to three tokens, a title is its kind: what is asked is whether likings are read, not how well words are.
-QUICK = RellaConfig(past_items=4, past_tokens=3, target_tokens=3, batch=32, lr=1e-2, checks=2)
+QUICK = RellaConfig(past_items=4, past_tokens=3, target_tokens=3, batch=32, lr=3e-3, epochs=3, checks=6)
 HASTY = RellaConfig(past_items=2, past_tokens=4, target_tokens=4, train_rows=128, checks=1)
 
 
@@ -39,7 +39,7 @@ def test_held_out_users_are_served_from_their_history(cold: Toy) -> None:
     assert cold.dataset.test_reads == 0, "fitting must not read test rows"
     test = cold.dataset.final_eval()
     said = fitted.predict(test.drop("label", "rating"))
-    assert auc(test["label"], said) > 0.63
+    assert auc(test["label"], said) > 0.7
     stranger = test.with_columns(user_id=pl.lit("nobody"))
     assert auc(test["label"], fitted.predict(stranger)) < 0.6
 
