@@ -16,10 +16,11 @@ _SALTS: Final = 16  # at 10^9 users a salt fails with a probability of about one
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """n users sorted by place: places uint64 [n] (bucket * 2^40 + field), values uint8 [n, 9 + 2 K]."""
+    """n users sorted by place: places uint64 [n] (bucket * 2^40 + field), values uint8 [n, bytes of a record]."""
 
     layout: Layout
     slots: int
+    vector: int
     places: NDArray[np.uint64]
     values: NDArray[np.uint8]
 
@@ -33,14 +34,15 @@ class Batch:
         rows: NDArray[np.uint32],
         codes: NDArray[np.uint16],
         users_per_bucket: int,
+        vectors: NDArray[np.float32] | None = None,
     ) -> "Batch":
-        """Check and lay out; rows [n], codes [n, slots]. Raises PublishError saying where it is bad."""
-        check_input(user_ids, rows, codes)
+        """Check and lay out; rows [n], codes [n, slots], vectors [n, V]. Raises PublishError saying where it is bad."""
+        check_input(user_ids, rows, codes, vectors)
         count = len(user_ids)
         buckets = -(-count // users_per_bucket) or 1
         layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
-        values = encode_many(tags[order], rows[order], codes[order])
-        return cls(layout, codes.shape[1], places[order], values)
+        values = encode_many(tags[order], rows[order], codes[order], None if vectors is None else vectors[order])
+        return cls(layout, codes.shape[1], 0 if vectors is None else vectors.shape[1], places[order], values)
 
     def fields(self) -> NDArray[np.void]:
         """The users' keys inside their buckets, as 5-byte values [n]."""
@@ -62,13 +64,22 @@ class Batch:
         return np.sort(generator.choice(len(self), size=min(size, len(self)), replace=False))
 
 
-def check_input(user_ids: Sequence[str], rows: NDArray[np.uint32], codes: NDArray[np.uint16]) -> None:
-    """Raise PublishError unless rows [n] and codes [n, slots] match the users and fit their types."""
+def check_input(
+    user_ids: Sequence[str],
+    rows: NDArray[np.uint32],
+    codes: NDArray[np.uint16],
+    vectors: NDArray[np.float32] | None = None,
+) -> None:
+    """Raise PublishError unless rows [n], codes [n, slots] and vectors [n, V] match the users and fit their types."""
     count = len(user_ids)
     if rows.shape != (count,):
         raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
     if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
         raise PublishError(f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots")
+    if vectors is not None and (vectors.ndim != 2 or len(vectors) != count or vectors.dtype != np.float32):
+        raise PublishError(f"vectors: {vectors.dtype} {vectors.shape}, expected float32 ({count}, floats)")
+    if vectors is not None and not np.isfinite(vectors).all():
+        raise PublishError("vectors: some values are not finite")
     _check_range("rows", rows, np.uint32)
     _check_range("codes", codes, np.uint16)
 

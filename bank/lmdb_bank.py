@@ -32,7 +32,7 @@ from bank.release_meta import (
     HISTORY_LENGTH,
     ReleaseMeta,
     active_already,
-    check_slots,
+    check_record,
     no_earlier,
     now,
     place_taken,
@@ -112,10 +112,11 @@ class LmdbBank:
         rows: NDArray[np.uint32],
         codes: NDArray[np.uint16],
         progress: Progress | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
-        batch = Batch.of(user_ids, rows, codes, _USERS_PER_BUCKET)
+        batch = Batch.of(user_ids, rows, codes, _USERS_PER_BUCKET, vectors)
         if self.active() == release:
             raise PublishError(active_already(self._env.where, release))
         attempt = self._attempts.begin(release)
@@ -138,7 +139,7 @@ class LmdbBank:
         key = RELEASE_PREFIX + release.encode()
         if (old := get(txn, key)) is not None:
             self._attempts.retire(txn, release, ReleaseMeta.model_validate_json(old).attempt)
-        txn.put(key, meta.model_dump_json().encode())
+        txn.put(key, meta.model_dump_json(exclude_defaults=True).encode())
 
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""
@@ -199,7 +200,7 @@ class LmdbBank:
             meta = read_meta(txn, release, self._env.where)
             prefix, fresh = record_prefix(meta.attempt), 0
             for user_id, record in records.items():
-                check_slots(user_id, record, meta.slots)
+                check_record(user_id, record, meta)
                 bucket, field, tag = meta.layout.place(user_id)
                 key, value = prefix + bucket.to_bytes(3, "big") + field, encode(record, tag)
                 old = get(txn, key)
@@ -208,7 +209,7 @@ class LmdbBank:
                 fresh += old is None
                 txn.put(key, value)
             changed = meta.model_copy(update={"users": meta.users + fresh, "updated": now()})
-            txn.put(RELEASE_PREFIX + release.encode(), changed.model_dump_json().encode())
+            txn.put(RELEASE_PREFIX + release.encode(), changed.model_dump_json(exclude_defaults=True).encode())
 
         self._require(release)
         self._env.write(step)

@@ -70,7 +70,7 @@ def read_many(txn: "Transaction", meta: ReleaseMeta, user_ids: Sequence[str]) ->
     for user_id in user_ids:
         bucket, field, tag = layout.place(user_id)
         value = get(txn, prefix + bucket.to_bytes(3, "big") + field)
-        found.append(look_up(value, tag, meta.slots))
+        found.append(look_up(value, tag, meta.slots, meta.vector))
     return found
 
 

@@ -64,10 +64,12 @@ class Bank(Protocol):
         rows: NDArray[np.uint32],
         codes: NDArray[np.uint16],
         progress: Progress | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active.
 
-        rows uint32 [n], codes uint16 [n, slots] (65535 = unknown), in the order of `user_ids` [n].
+        rows uint32 [n], codes uint16 [n, slots] (65535 = unknown), vectors float32 [n, V] for releases that
+        serve one per user, in the order of `user_ids` [n].
         A complete release of that name is replaced, unless it is active; a killed attempt's leftovers go.
         Raises PublishError or BankFullError; the active release is then as it was.
         """

@@ -36,7 +36,7 @@ from bank.release_meta import (
     HISTORY_LENGTH,
     ReleaseMeta,
     active_already,
-    check_slots,
+    check_record,
     no_earlier,
     now,
     place_taken,
@@ -155,13 +155,14 @@ class RedisBank:
         rows: NDArray[np.uint32],
         codes: NDArray[np.uint16],
         progress: Progress | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
-        check_input(user_ids, rows, codes)
-        size = record_bytes(codes.shape[1])
+        check_input(user_ids, rows, codes, vectors)
+        size = record_bytes(codes.shape[1], 0 if vectors is None else vectors.shape[1])
         per_bucket = self._run(lambda client: users_per_bucket(client, size))
-        batch = Batch.of(user_ids, rows, codes, per_bucket)
+        batch = Batch.of(user_ids, rows, codes, per_bucket, vectors)
         if self.active() == release:
             raise PublishError(active_already(self._url.where, release))
         self._run(lambda client: self._publish(client, release, batch, progress))
@@ -217,7 +218,7 @@ class RedisBank:
         prefix, layout = bucket_prefix(release, meta.attempt), meta.layout
         places: dict[tuple[bytes, bytes], tuple[str, bytes]] = {}  # (bucket key, field): (user id, record)
         for user_id, record in records.items():
-            check_slots(user_id, record, meta.slots)
+            check_record(user_id, record, meta)
             bucket, field, tag = layout.place(user_id)
             place = (prefix + b"%x" % bucket, field)
             if place in places:
@@ -267,7 +268,7 @@ class RedisBank:
         prefix = bucket_prefix(release, meta.attempt)
         places = [meta.layout.place(user_id) for user_id in user_ids]
         values = self._values([(prefix + b"%x" % bucket, field) for bucket, field, _ in places])
-        return [look_up(value, place[2], meta.slots) for value, place in zip(values, places, strict=True)]
+        return [look_up(value, place[2], meta.slots, meta.vector) for value, place in zip(values, places, strict=True)]
 
     def _values(self, places: list[tuple[bytes, bytes]]) -> list[bytes | None]:
         """The values at (bucket key, field), in order."""

@@ -115,7 +115,7 @@ class RedisPublication:
     def complete(self, meta: ReleaseMeta) -> None:
         """Make the attempt a release. Raises PublishError if the lock was lost or the release is active."""
         keys = (self._lock, release_key(self._release), RELEASES_KEY, ATTEMPTS_KEY, HISTORY_KEY)
-        pairs = [part for name, value in meta.model_dump().items() for part in (name, str(value))]
+        pairs = [part for name, value in meta.model_dump(exclude_defaults=True).items() for part in (name, str(value))]
         answer = self._client.eval(COMPLETE, len(keys), *keys, self._release, self.attempt, now(), *pairs)
         if answer == b"lost":
             raise PublishError(taken_over(self._where))

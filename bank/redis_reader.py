@@ -98,7 +98,7 @@ class RedisReader:
             newer = self._remember(release, values.pop())
             if newer is None or newer.meta.attempt != meta.attempt:
                 return await self._get_many(release, user_ids)
-        return [look_up(value, place[2], meta.slots) for value, place in zip(values, places, strict=True)]
+        return [look_up(value, place[2], meta.slots, meta.vector) for value, place in zip(values, places, strict=True)]
 
     async def _learn(self, release: str) -> _Known | None:
         (raw,) = await self._send([_meta_command(release)])

@@ -15,7 +15,7 @@ HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
 
 
 class ReleaseMeta(BaseModel):
-    """Metadata of a complete release. `attempt` names the records that belong to it."""
+    """Metadata of a complete release. `attempt` names its records, `vector` counts the floats of each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +26,7 @@ class ReleaseMeta(BaseModel):
     salt: int
     created: str
     updated: str
+    vector: int = 0
 
     @classmethod
     def of_batch(cls, attempt: str, batch: Batch) -> "ReleaseMeta":
@@ -34,6 +35,7 @@ class ReleaseMeta(BaseModel):
         return cls(
             attempt=attempt,
             slots=batch.slots,
+            vector=batch.vector,
             users=len(batch),
             buckets=layout.buckets,
             salt=layout.salt,
@@ -101,7 +103,11 @@ def place_taken(where: str, release: str, user_id: str) -> str:
     )
 
 
-def check_slots(user_id: str, record: Record, slots: int) -> None:
-    """Raise RecordError unless the record has as many codes as the release."""
-    if len(record.codes) != slots:
-        raise RecordError(f"user {user_id!r}: {len(record.codes)} codes, the release has {slots}")
+def check_record(user_id: str, record: Record, meta: ReleaseMeta) -> None:
+    """Raise RecordError unless the record has as many codes and floats as the release."""
+    if len(record.codes) != meta.slots:
+        raise RecordError(f"user {user_id!r}: {len(record.codes)} codes, the release has {meta.slots}")
+    if len(record.vector) != 4 * meta.vector:
+        raise RecordError(
+            f"user {user_id!r}: a vector of {len(record.vector)} bytes, the release has {4 * meta.vector}"
+        )

@@ -79,6 +79,21 @@ def test_every_user_reads_back_as_published(bank: Bank, bank_url: str) -> None:
     assert bank.get_many("a", []) == read(bank_url, "a", []) == []
 
 
+def test_a_vector_per_user_reads_back(bank: Bank, bank_url: str) -> None:
+    """A release may serve a float32 vector beside the codes; it comes back bit by bit."""
+    vectors = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    bank.publish("dense", USERS.ids, USERS.rows, USERS.codes, None, vectors)
+    (found,) = read(bank_url, "dense", [USERS.ids[17]])
+    assert isinstance(found, Record)
+    assert found.vector == vectors[17].tobytes()
+    with pytest.raises(RecordError, match="the release has 20"):
+        bank.upsert("dense", {"new": Record(0, (0, 0, 0))})
+    bad = vectors.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(PublishError, match="not finite"):
+        bank.publish("other", USERS.ids, USERS.rows, USERS.codes, None, bad)
+
+
 def test_unusual_ids_and_sizes(bank: Bank, bank_url: str) -> None:
     """Any text is a user id; a release may have no users or no codes."""
     ids = ["", " ", "a" * 10_000, "\0", "Zoë", "\U0001f9ff", "userip:1:x", "{bank}"]

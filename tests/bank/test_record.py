@@ -68,3 +68,21 @@ def test_too_many_codes_are_refused() -> None:
     """A record holds at most 255 codes."""
     with pytest.raises(RecordError, match="256"):
         encode(Record(0, (0,) * 256), 0)
+
+
+def test_golden_bytes_of_a_record_with_a_vector() -> None:
+    """The vector stands behind the codes, little-endian float32; without one nothing changes."""
+    vector = np.array([1.0, -2.5], dtype="<f4")
+    record = Record(row=7, codes=(1, 0xFFFF), vector=vector.tobytes())
+    expected = bytes.fromhex("0104030201070000000100ffff0000803f000020c0")
+    assert encode(record, tag=0x01020304) == expected
+    assert decode(expected, 0x01020304, slots=2, vector=2) == record
+    with pytest.raises(RecordError, match="2 codes has 13 bytes, found 21"):
+        decode(expected, 0x01020304, slots=2)
+    many = encode_many(
+        np.array([0x01020304], np.uint32),
+        np.array([7], np.uint32),
+        np.array([[1, 0xFFFF]], np.uint16),
+        vector[None],
+    )
+    assert many.tobytes() == expected
