@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from training.evaluation.intervals import Bootstrap, Difference, Figures
-from training.evaluation.report.markdown import markdown
-from training.evaluation.report.page import html
 from training.evaluation.results import BASE, SECTIONS, Results, Scored
 from training.evaluation.sections import build_report
 from training.files import write_text
 from training.progress import track
 from training.recommender.metrics import auc, evaluate, logloss
+from training.report.markdown import markdown
+from training.report.page import html
 
 RESAMPLES: Final = {"quick": 400, "full": 1000}
 Rows = list[dict[str, Any]]

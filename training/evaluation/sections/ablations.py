@@ -4,17 +4,6 @@ import re
 from typing import Final
 
 from training.evaluation.intervals import Difference
-from training.evaluation.report.blocks import (
-    Block,
-    Cell,
-    Column,
-    IntervalRow,
-    Intervals,
-    Lines,
-    Section,
-    Series,
-    Table,
-)
 from training.evaluation.results import Section as Place
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.tables import not_done_rows
@@ -26,6 +15,17 @@ from training.evaluation.sections.wording import (
     say,
     sign_count,
     verdict_of,
+)
+from training.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    IntervalRow,
+    Intervals,
+    Lines,
+    Section,
+    Series,
+    Table,
 )
 
 DEFAULTS: Final = ("", "as configured")

@@ -1,6 +1,5 @@
 """The report of an evaluation, section by section; parts that were not made have no section."""
 
-from training.evaluation.report.blocks import Report
 from training.evaluation.results import Results
 from training.evaluation.sections.ablations import ablations, sweeps
 from training.evaluation.sections.codes import codes_explained, codes_in_use
@@ -14,6 +13,7 @@ from training.evaluation.sections.recommenders import against_recommenders
 from training.evaluation.sections.seen import seen_users
 from training.evaluation.sections.transfer import codes_transfer
 from training.evaluation.sections.unseen import unseen_users
+from training.report.blocks import Report
 
 JUDGED = (
     unseen_users, seen_users, against_other_codes, against_recommenders, codes_transfer, ablations, sweeps,

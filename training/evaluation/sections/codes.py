@@ -5,7 +5,9 @@ from typing import Final
 
 from training.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement, Mean
 from training.evaluation.explain.maps import FacetMap
-from training.evaluation.report.blocks import (
+from training.evaluation.results import Codebook, Results
+from training.evaluation.sections.wording import listed
+from training.report.blocks import (
     Bars,
     BarSeries,
     Block,
@@ -20,8 +22,6 @@ from training.evaluation.report.blocks import (
     WordGroup,
     WordLists,
 )
-from training.evaluation.results import Codebook, Results
-from training.evaluation.sections.wording import listed
 
 AGREE: Final = 0.6  # adjusted Rand index that a claim of "profile" expects (METHOD 11.1)
 SHOWN: Final = 10  # words of a card

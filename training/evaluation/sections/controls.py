@@ -1,6 +1,5 @@
 """Is it the language profile, or would any grouping of users do (METHOD 10, P9)?"""
 
-from training.evaluation.report.blocks import IntervalRow, Intervals, Section
 from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.users import NOTHING_OF_OURS, STATISTICS, other_codes, ours
 from training.evaluation.sections.wording import (
@@ -14,6 +13,7 @@ from training.evaluation.sections.wording import (
     sign_count,
     verdict_of,
 )
+from training.report.blocks import IntervalRow, Intervals, Section
 
 
 def against_other_codes(judge: Judge) -> list[Section]:

@@ -5,7 +5,9 @@ from typing import Final
 from training.evaluation.explain.attention import EVEN, Attention, AttentionChange
 from training.evaluation.explain.run import FacetWords
 from training.evaluation.explain.words import NearestWords
-from training.evaluation.report.blocks import (
+from training.evaluation.results import Results
+from training.evaluation.sections.wording import listed
+from training.report.blocks import (
     Cell,
     Column,
     Estimate,
@@ -15,9 +17,7 @@ from training.evaluation.report.blocks import (
     Table,
     Verdict,
 )
-from training.evaluation.report.numbers import write_cell
-from training.evaluation.results import Results
-from training.evaluation.sections.wording import listed
+from training.report.numbers import write_cell
 
 ALPHA: Final = 0.05
 SHOWN: Final = ("template", "slots", "content")

@@ -1,10 +1,10 @@
 """How many interactions a user never seen needs before a profile pays."""
 
 from training.evaluation.intervals import Difference, Figures
-from training.evaluation.report.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
 from training.evaluation.results import LearningCurve
 from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.wording import OURS, above_below, estimate, method_name, say, say_gain, verdict_of
+from training.report.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
 
 REFERENCES = {"none": "unknown-user row", "retrained": "retrained"}
 

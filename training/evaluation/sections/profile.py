@@ -7,9 +7,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from training.evaluation.intervals import LEVEL, Difference
-from training.evaluation.report.blocks import Cell, Column, Section, Table
 from training.evaluation.results import Results
 from training.evaluation.sections.wording import estimate, listed, say, sign_count, verdict_of
+from training.report.blocks import Cell, Column, Section, Table
 
 OWN: Final = "own z"
 FILLS: Final = {

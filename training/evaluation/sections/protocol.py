@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from training.evaluation.report.blocks import Block, Cell, Column, Section, Table, Text
 from training.evaluation.results import Results
 from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.wording import full_name, listed, method_name, recommender_name
+from training.report.blocks import Block, Cell, Column, Section, Table, Text
 
 _SPLITS: Final = {
     "random": "Rows were split at random, as the paper does: a profile may know of later rows than the test rows.",

@@ -1,7 +1,5 @@
 """UserIP against other recommenders and against other uses of a language model (Table 2)."""
 
-from training.evaluation.report.blocks import Cell, Column, Section, Table
-from training.evaluation.report.numbers import write_number
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.tables import not_done_rows
@@ -17,6 +15,8 @@ from training.evaluation.sections.wording import (
     verdict_of,
 )
 from training.recommender.metrics import rela_impr_auc, rela_impr_logloss
+from training.report.blocks import Cell, Column, Section, Table
+from training.report.numbers import write_number
 
 COLUMNS = (
     Column("method"),

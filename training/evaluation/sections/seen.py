@@ -5,11 +5,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.report.blocks import IntervalRow, Intervals, Section
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.users import NOTHING_OF_OURS, controls_table, ours
 from training.evaluation.sections.wording import above_below, listed, method_name, say_gain, verdict_of
+from training.report.blocks import IntervalRow, Intervals, Section
 
 CLAIMED: Final = (BASE, "random")  # what the stated goal names; the plain recommender stands beside
 TITLE: Final = "Users seen"

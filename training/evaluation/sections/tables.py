@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.evaluation.plan import ABLATIONS, SWEEPS
-from training.evaluation.report.blocks import Cell, Column, Estimate, Table
 from training.evaluation.results import Results, Section
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.wording import OURS, estimate, method_name, recommender_name, sign_count
+from training.report.blocks import Cell, Column, Estimate, Table
 
 MEASURES = (
     Column("AUC", "metric", "higher"),

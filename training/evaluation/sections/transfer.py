@@ -1,6 +1,5 @@
 """Codes that were trained with a DCN, given to other recommenders (Table 4)."""
 
-from training.evaluation.report.blocks import Cell, Column, IntervalRow, Intervals, Section, Table
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.tables import not_done_rows
@@ -13,6 +12,7 @@ from training.evaluation.sections.wording import (
     sign_count,
     verdict_of,
 )
+from training.report.blocks import Cell, Column, IntervalRow, Intervals, Section, Table
 
 COLUMNS = (
     Column("recommender"),

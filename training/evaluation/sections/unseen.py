@@ -4,7 +4,6 @@ from typing import Final
 
 from training.evaluation.intervals import Difference
 from training.evaluation.plan import NO_FIELD
-from training.evaluation.report.blocks import Block, IntervalRow, Intervals, Reference, Section, Verdict
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.users import NOTHING_OF_OURS, controls_table, main_recommender, ours
@@ -17,6 +16,7 @@ from training.evaluation.sections.wording import (
     say_gain,
     verdict_of,
 )
+from training.report.blocks import Block, IntervalRow, Intervals, Reference, Section, Verdict
 
 GOAL: Final = 0.95
 TITLE: Final = "Users never seen"

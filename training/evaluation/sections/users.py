@@ -3,11 +3,11 @@
 from typing import Final
 
 from training.evaluation.plan import NO_FIELD
-from training.evaluation.report.blocks import Table
 from training.evaluation.results import BASE
 from training.evaluation.sections.judge import Judge, Line
 from training.evaluation.sections.tables import Group, methods_table
 from training.evaluation.sections.wording import OURS, method_name, recommender_name
+from training.report.blocks import Table
 
 CODES: Final = (
     BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf",

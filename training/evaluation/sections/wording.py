@@ -5,9 +5,9 @@ from typing import Final
 
 from training.evaluation.intervals import Difference
 from training.evaluation.plan import NO_FIELD
-from training.evaluation.report.blocks import Estimate, Kind, Verdict
-from training.evaluation.report.numbers import write_cell
 from training.evaluation.sections.judge import Line
+from training.report.blocks import Estimate, Kind, Verdict
+from training.report.numbers import write_cell
 
 OURS: Final = "userip"
 

@@ -4,10 +4,10 @@ import pytest
 
 from tests.training.evaluation.sections import made_up
 from training.data.dataset import Split
-from training.evaluation.report.blocks import Report
-from training.evaluation.report.markdown import markdown
-from training.evaluation.report.page import html
 from training.evaluation.sections import build_report
+from training.report.blocks import Report
+from training.report.markdown import markdown
+from training.report.page import html
 
 BOTH = {
     "Against statistics codes", "Against every other grouping", "Against other recommenders",

@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.training.evaluation.sections import made_up
-from training.evaluation.report.blocks import Estimate, Intervals, Lines, Section, Table
 from training.evaluation.results import Failure, Scored
 from training.evaluation.sections.ablations import ablations, sweeps
 from training.evaluation.sections.controls import against_other_codes
@@ -13,6 +12,7 @@ from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.recommenders import against_recommenders
 from training.evaluation.sections.seen import quarters, seen_users
 from training.evaluation.sections.transfer import codes_transfer
+from training.report.blocks import Estimate, Intervals, Lines, Section, Table
 
 PLANTED = [(2.5, "yes"), (1.0, "undecided"), (0.2, "no")]
 

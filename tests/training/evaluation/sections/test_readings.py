@@ -5,8 +5,6 @@ import pytest
 from scipy import stats
 
 from tests.training.evaluation.sections import made_up
-from training.evaluation.report.blocks import Section, Table
-from training.evaluation.report.numbers import write_cell
 from training.evaluation.results import Results
 from training.evaluation.sections.codes import codes_explained, codes_in_use
 from training.evaluation.sections.explanation import attention_moves, nearest_words
@@ -14,6 +12,8 @@ from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.learning import learning_curve
 from training.evaluation.sections.profile import over_seeds, profile_worth
 from training.evaluation.sections.protocol import facts, protocol
+from training.report.blocks import Section, Table
+from training.report.numbers import write_cell
 
 
 def _curve(first: float) -> Section:

@@ -6,10 +6,10 @@ from sklearn.metrics import roc_auc_score
 
 from tests.training.evaluation.sections import made_up
 from training.evaluation.intervals import Difference
-from training.evaluation.report.blocks import Intervals, Section
-from training.evaluation.report.numbers import write_number
 from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.unseen import recovered_verdict, unseen_users
+from training.report.blocks import Intervals, Section
+from training.report.numbers import write_number
 
 NO_FIELD = "dcn-no-user-field"
 

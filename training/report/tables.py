@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from training.evaluation.report.blocks import (
+from training.report.blocks import (
     Bars,
     Cell,
     CodeMap,
@@ -16,10 +16,10 @@ from training.evaluation.report.blocks import (
     Table,
     WordLists,
 )
-from training.evaluation.report.codemap import code_name
-from training.evaluation.report.drawing import finite
-from training.evaluation.report.forest import grouped, standing
-from training.evaluation.report.numbers import is_missing, write_number
+from training.report.codemap import code_name
+from training.report.drawing import finite
+from training.report.forest import grouped, standing
+from training.report.numbers import is_missing, write_number
 
 Plot = Intervals | Lines | Bars | CodeMap | WordLists | Heat
 

@@ -2,10 +2,10 @@
 
 import math
 
-from training.evaluation.report.axes import Scale, tick_step, ticks
-from training.evaluation.report.blocks import Kind
-from training.evaluation.report.markup import Markup, element, join, px
-from training.evaluation.report.numbers import write_tick
+from training.report.axes import Scale, tick_step, ticks
+from training.report.blocks import Kind
+from training.report.markup import Markup, element, join, px
+from training.report.numbers import write_tick
 
 WIDTH = 720.0
 FONT = 13.0

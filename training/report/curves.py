@@ -1,8 +1,8 @@
 """Draws `Lines`: curves with bands, each named at its end."""
 
-from training.evaluation.report.axes import Scale, extent, log_extent, spread, thinned, tick_step, ticks
-from training.evaluation.report.blocks import Lines, Series
-from training.evaluation.report.drawing import (
+from training.report.axes import Scale, extent, log_extent, spread, thinned, tick_step, ticks
+from training.report.blocks import Lines, Series
+from training.report.drawing import (
     COLOURS,
     WIDTH,
     finite,
@@ -13,8 +13,8 @@ from training.evaluation.report.drawing import (
     text_width,
     vertical_axis,
 )
-from training.evaluation.report.markup import Markup, element, join, px
-from training.evaluation.report.numbers import write_interval, write_number, write_tick
+from training.report.markup import Markup, element, join, px
+from training.report.numbers import write_interval, write_number, write_tick
 
 LEFT, TOP, BOTTOM = 70.0, 34.0, 330.0
 NAMES = 215.0

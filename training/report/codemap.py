@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from statistics import median
 
-from training.evaluation.report.axes import extent
-from training.evaluation.report.blocks import CodeMap
-from training.evaluation.report.drawing import COLOURS, WIDTH, label, sheet
-from training.evaluation.report.markup import Markup, element, join
-from training.evaluation.report.numbers import write_number
+from training.report.axes import extent
+from training.report.blocks import CodeMap
+from training.report.drawing import COLOURS, WIDTH, label, sheet
+from training.report.markup import Markup, element, join
+from training.report.numbers import write_number
 
 DRAWN = 6000
 SIDE, HEIGHT = 480.0, 440.0

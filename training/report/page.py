@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from training.evaluation.report.blocks import (
+from training.report.blocks import (
     Bars,
     Block,
     Cell,
@@ -19,15 +19,15 @@ from training.evaluation.report.blocks import (
     Verdict,
     WordLists,
 )
-from training.evaluation.report.cards import draw_heat, draw_words, what_axes_are
-from training.evaluation.report.codemap import draw_codemap, how_many_drawn
-from training.evaluation.report.columns import draw_bars
-from training.evaluation.report.curves import draw_lines
-from training.evaluation.report.forest import draw_intervals
-from training.evaluation.report.markup import Markup, element, join
-from training.evaluation.report.numbers import NOTHING, is_missing, write_cell, write_interval, write_number
-from training.evaluation.report.style import style_sheet
-from training.evaluation.report.tables import Plot, as_table, best_cells, is_heading, standing_of
+from training.report.cards import draw_heat, draw_words, what_axes_are
+from training.report.codemap import draw_codemap, how_many_drawn
+from training.report.columns import draw_bars
+from training.report.curves import draw_lines
+from training.report.forest import draw_intervals
+from training.report.markup import Markup, element, join
+from training.report.numbers import NOTHING, is_missing, write_cell, write_interval, write_number
+from training.report.style import style_sheet
+from training.report.tables import Plot, as_table, best_cells, is_heading, standing_of
 
 _SIGNS: dict[Verdict, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
 # Nothing in the file may load or run anything, whatever the data set's titles hold.

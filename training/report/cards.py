@@ -2,11 +2,11 @@
 
 import math
 
-from training.evaluation.report.axes import Scale
-from training.evaluation.report.blocks import Heat, Word, WordGroup, WordLists
-from training.evaluation.report.drawing import finite
-from training.evaluation.report.markup import Markup, element
-from training.evaluation.report.numbers import NBSP, NOTHING, TIMES, write_interval, write_number
+from training.report.axes import Scale
+from training.report.blocks import Heat, Word, WordGroup, WordLists
+from training.report.drawing import finite
+from training.report.markup import Markup, element
+from training.report.numbers import NBSP, NOTHING, TIMES, write_interval, write_number
 
 DENSE = 16
 

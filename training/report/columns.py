@@ -1,8 +1,8 @@
 """Draws `Bars`: upright bars from zero."""
 
-from training.evaluation.report.axes import Scale, extent
-from training.evaluation.report.blocks import Bars, BarSeries
-from training.evaluation.report.drawing import (
+from training.report.axes import Scale, extent
+from training.report.blocks import Bars, BarSeries
+from training.report.drawing import (
     COLOURS,
     WIDTH,
     finite,
@@ -13,8 +13,8 @@ from training.evaluation.report.drawing import (
     text_width,
     vertical_axis,
 )
-from training.evaluation.report.markup import Markup, element, join, px
-from training.evaluation.report.numbers import write_interval, write_number
+from training.report.markup import Markup, element, join, px
+from training.report.numbers import write_interval, write_number
 
 LEFT, HEIGHT = 70.0, 230.0
 

@@ -2,7 +2,7 @@
 
 import math
 
-from training.evaluation.report.blocks import (
+from training.report.blocks import (
     Bars,
     BarSeries,
     Block,

@@ -2,7 +2,7 @@
 
 import math
 
-from training.evaluation.report.blocks import Cell, Estimate, Kind
+from training.report.blocks import Cell, Estimate, Kind
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

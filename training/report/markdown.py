@@ -2,10 +2,10 @@
 
 import re
 
-from training.evaluation.report.blocks import Block, Cell, Column, Report, Section, Table, Text
-from training.evaluation.report.markup import plain
-from training.evaluation.report.numbers import NOTHING, write_cell
-from training.evaluation.report.tables import as_table, best_cells, is_heading
+from training.report.blocks import Block, Cell, Column, Report, Section, Table, Text
+from training.report.markup import plain
+from training.report.numbers import NOTHING, write_cell
+from training.report.tables import as_table, best_cells, is_heading
 
 
 def markdown(report: Report) -> str:

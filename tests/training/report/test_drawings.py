@@ -6,13 +6,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.training.evaluation.report import sample
-from training.evaluation.report import codemap
-from training.evaluation.report.blocks import Bars, BarSeries, CodeMap, IntervalRow, Intervals, Lines, Reference, Series
-from training.evaluation.report.codemap import draw_codemap, how_many_drawn
-from training.evaluation.report.columns import draw_bars
-from training.evaluation.report.curves import draw_lines
-from training.evaluation.report.forest import draw_intervals
+from tests.training.report import sample
+from training.report import codemap
+from training.report.blocks import Bars, BarSeries, CodeMap, IntervalRow, Intervals, Lines, Reference, Series
+from training.report.codemap import draw_codemap, how_many_drawn
+from training.report.columns import draw_bars
+from training.report.curves import draw_lines
+from training.report.forest import draw_intervals
 
 
 def marks(drawing: str, class_: str) -> list[ET.Element]:

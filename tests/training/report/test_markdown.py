@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.training.evaluation.report import sample
-from training.evaluation.report.blocks import Block, Column, Report, Section, Table, Text
-from training.evaluation.report.markdown import markdown
+from tests.training.report import sample
+from training.report.blocks import Block, Column, Report, Section, Table, Text
+from training.report.markdown import markdown
 
 TEXT = markdown(sample.whole())
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from training.evaluation.report.blocks import Bars, BarSeries, Block, CodeMap, Column, Heat, Lines, Series, Table
+from training.report.blocks import Bars, BarSeries, Block, CodeMap, Column, Heat, Lines, Series, Table
 
 
 @pytest.mark.parametrize(

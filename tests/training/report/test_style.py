@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.evaluation.report.style import DEEPEST, HUES, INK, style_sheet
+from training.report.style import DEEPEST, HUES, INK, style_sheet
 
 
 def luminance(colour: str) -> float:

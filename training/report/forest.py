@@ -1,10 +1,10 @@
 """Draws `Intervals`: a row per estimate, its mean a point, its interval a bar, its numbers beside it."""
 
-from training.evaluation.report.axes import Scale, extent, tick_step, ticks
-from training.evaluation.report.blocks import IntervalRow, Intervals
-from training.evaluation.report.drawing import WIDTH, finite, label, line, sheet, text_width
-from training.evaluation.report.markup import Markup, element, join, px
-from training.evaluation.report.numbers import write_interval, write_number, write_tick
+from training.report.axes import Scale, extent, tick_step, ticks
+from training.report.blocks import IntervalRow, Intervals
+from training.report.drawing import WIDTH, finite, label, line, sheet, text_width
+from training.report.markup import Markup, element, join, px
+from training.report.numbers import write_interval, write_number, write_tick
 
 ROW = 26.0
 NAMES = 250.0

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from training.evaluation.report.blocks import Cell, Estimate, Kind
-from training.evaluation.report.numbers import write_cell, write_number, write_tick
+from training.report.blocks import Cell, Estimate, Kind
+from training.report.numbers import write_cell, write_number, write_tick
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.training.evaluation.report import sample
-from training.evaluation.report.blocks import Block, Report, Section, Table
-from training.evaluation.report.page import html
+from tests.training.report import sample
+from training.report.blocks import Block, Report, Section, Table
+from training.report.page import html
 
 PAGE = html(sample.whole())
 VOID = {"meta"}

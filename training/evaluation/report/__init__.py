@@ -1,1 +1,0 @@
-"""The evaluation report: blocks of results, and their rendering as Markdown and as one HTML file."""
