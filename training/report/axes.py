@@ -55,6 +55,17 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(number * step, decimals) + 0.0 for number in range(first, last + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten from low to high, both above zero, and as many of their multiples as it takes for four ticks."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        found = [digit * 10.0**power for power in powers for digit in digits]
+        inside = [tick for tick in found if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        if len(inside) >= 4:
+            return inside
+    return ticks(low, high)
+
+
 def thinned(pixels: Sequence[float], gap: float) -> list[int]:
     """Numbers of those ticks, from the first on, that keep `gap` pixels from the one before."""
     kept: list[int] = []

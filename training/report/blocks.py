@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["yes", "no", "undecided"]
+SIGNS: dict[Verdict, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
 Better = Literal["higher", "lower"]
-Kind = Literal["text", "metric", "difference", "percent", "change", "count", "number", "seconds"]
+Kind = Literal[
+    "text", "metric", "difference", "percent", "change", "count", "number", "seconds", "milliseconds", "ratio"
+]
 """How a number is written.
 
 metric 0.7312 · difference +0.0012 · percent 95.0 % (of the fraction 0.95) · change +1.2 % (of the fraction 0.012) ·
-count 12,345 · number: three significant digits · seconds 41 s, 3.3 min, 1.2 h · text: words, left-aligned.
+count 12,345 · number: three significant digits · seconds 41 s, 3.3 min, 1.2 h · milliseconds 0.430 ms ·
+ratio 1.05 and the sign of times · text: words, left-aligned.
 """
 
 
@@ -31,7 +35,15 @@ class Estimate:
     high: float
 
 
-Cell = str | float | Estimate | None
+@dataclass(frozen=True)
+class Judged:
+    """A word with a verdict's sign and colour, for a cell of a `Table`: "✓ ok"."""
+
+    text: str
+    verdict: Verdict
+
+
+Cell = str | float | Estimate | Judged | None
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns. A row of one text is a heading over the rows below it. `ours`: numbers of rows to tint.
-
-    A cell of text is shown as it is in a column of any kind.
-    """
+    """Rows under columns; one text alone is a heading over the rows below it. `ours`: numbers of rows to tint."""
 
     title: str
     columns: tuple[Column, ...]
@@ -114,13 +123,14 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Series:
-    """A line through (x, y), with a band between low and high where both are given."""
+    """A line through (x, y), with a band where low and high are given; `hue`: its colour and mark, else its place."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    hue: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y) or not len(self.low) == len(self.high) in (0, len(self.y)):
@@ -130,7 +140,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sweeps and learning curves. With `log_x`, every x is above zero; ticks then stand at the x that occur."""
+    """Sweeps and learning curves. With `log_x`, every x is above zero; ticks then stand at the x that occur.
+
+    With `log_y`, so is every y, low, high and reference. `numbers` stands behind the plot instead of all its points.
+    """
 
     title: str
     x_label: str
@@ -140,20 +153,26 @@ class Lines:
     references: tuple[Reference, ...] = ()
     kind: Kind = "metric"
     note: str = ""
+    log_y: bool = False
+    numbers: Table | None = None
 
     def __post_init__(self) -> None:
-        if self.log_x and any(x <= 0 for series in self.series for x in series.x):
-            raise ValueError(f"{self.title}: a logarithmic axis shows only x above zero")
+        across = [x for series in self.series for x in series.x]
+        up = [y for series in self.series for y in (*series.y, *series.low, *series.high)]
+        up += [reference.value for reference in self.references]
+        if any(x <= 0 for x in across if self.log_x) or any(y <= 0 for y in up if self.log_y):
+            raise ValueError(f"{self.title}: a logarithmic axis shows only numbers above zero")
 
 
 @dataclass(frozen=True)
 class BarSeries:
-    """A bar for each label of `Bars`, with a whisker from low to high where both are given."""
+    """A bar for each label of `Bars`, with a whisker from low to high where both are given. `hue` as in `Series`."""
 
     name: str
     values: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    hue: int | None = None
 
 
 @dataclass(frozen=True)
@@ -172,9 +191,8 @@ class Bars:
         for series in self.series:
             sizes = (len(series.values), len(series.low), len(series.high))
             if sizes[0] != len(self.labels) or sizes[1] != sizes[2] or sizes[1] not in (0, sizes[0]):
-                raise ValueError(
-                    f"{self.title}, {series.name}: {sizes} values, low, high for {len(self.labels)} labels"
-                )
+                unlike = f"{sizes} values, low, high for {len(self.labels)} labels"
+                raise ValueError(f"{self.title}, {series.name}: {unlike}")
 
 
 @dataclass(frozen=True)
@@ -252,8 +270,7 @@ Block = Table | Text | Intervals | Lines | Bars | CodeMap | WordLists | Heat
 class Section:
     """One claim: the question that it answers, the answer in one plain sentence, and what it rests on.
 
-    A section with a question stands in the overview at the top; with a verdict it has a badge there. `title` is
-    short and unlike any other section's.
+    With a question it stands in the overview at the top, with a badge where it has a verdict. `title` is unique.
     """
 
     title: str
@@ -264,6 +281,15 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """A figure to stand large at the top, as it is written there, with what it is and a word more about it."""
+
+    figure: str
+    name: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole; `facts` (name, value) say what was measured on what: data set, rows, seeds, version, time."""
 
@@ -271,3 +297,4 @@ class Report:
     subtitle: str = ""
     sections: tuple[Section, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    headline: tuple[Headline, ...] = ()

@@ -6,6 +6,7 @@ from training.report.drawing import (
     COLOURS,
     WIDTH,
     finite,
+    hues,
     label,
     legend,
     line,
@@ -21,9 +22,7 @@ LEFT, HEIGHT = 70.0, 230.0
 
 def draw_bars(block: Bars, key: str) -> Markup:
     """The bars as an SVG element; `key` makes its ids unlike those of other drawings."""
-    names, top = (
-        legend(tuple(series.name for series in block.series), LEFT, 34, WIDTH) if block.series[1:] else ("", 34.0)
-    )
+    names, top = legend(block.series, LEFT, 34, WIDTH) if block.series[1:] else ("", 34.0)
     values = [value for series in block.series for value in (*series.values, *series.low, *series.high)]
     low, high = _from_zero(values)
     up = Scale(low, high, top + HEIGHT, top)
@@ -71,7 +70,7 @@ def _bars(block: Bars, series: BarSeries, number: int, slot: float, up: Scale) -
             y=min(up(value), up(0)),
             width=width * 0.92,
             height=abs(up(value) - up(0)),
-            class_=f"bar c{number % COLOURS}",
+            class_=f"bar c{hues(block.series)[number] % COLOURS}",
         )
         over = Markup("")
         if len(series.low) and finite(series.low[place], series.high[place]):

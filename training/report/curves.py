@@ -1,11 +1,12 @@
 """Draws `Lines`: curves with bands, each named at its end."""
 
-from training.report.axes import Scale, extent, log_extent, spread, thinned, tick_step, ticks
+from training.report.axes import Scale, extent, log_extent, log_ticks, spread, thinned, tick_step, ticks
 from training.report.blocks import Lines, Series
 from training.report.drawing import (
     COLOURS,
     WIDTH,
     finite,
+    hues,
     label,
     line,
     mark,
@@ -19,6 +20,7 @@ from training.report.numbers import write_interval, write_number, write_tick
 LEFT, TOP, BOTTOM = 70.0, 34.0, 330.0
 NAMES = 215.0
 GAP = 17.0
+FEW = 24
 
 
 def draw_lines(block: Lines, key: str) -> Markup:
@@ -27,8 +29,10 @@ def draw_lines(block: Lines, key: str) -> Markup:
     right = WIDTH - 34 - min(NAMES, max((text_width(name) for name in names), default=0))
     across = _across(block, right)
     heights = [y for series in block.series for y in (*series.y, *series.low, *series.high)]
-    low, high = extent([*heights, *(reference.value for reference in block.references)])
-    up = Scale(low, high, BOTTOM, TOP)
+    low, high = (log_extent if block.log_y else extent)(
+        [*heights, *(reference.value for reference in block.references)]
+    )
+    up = Scale(low, high, BOTTOM, TOP, block.log_y)
     about = f"{block.y_label} over {block.x_label}: " + "; ".join(
         f"{series.name} from {write_number(series.y[0], block.kind)} to {write_number(series.y[-1], block.kind)}"
         for series in block.series
@@ -43,8 +47,8 @@ def draw_lines(block: Lines, key: str) -> Markup:
         label(block.y_label, 0, 10, class_="axis"),
         _x_axis(block, across, right),
         *(line(LEFT, up(reference.value), right, up(reference.value), "reference") for reference in block.references),
-        *(_band(series, number, across, up) for number, series in enumerate(block.series)),
-        *(_curve(series, number, across, up, block) for number, series in enumerate(block.series)),
+        *(_band(series, hue, across, up) for hue, series in zip(hues(block.series), block.series, strict=True)),
+        *(_curve(series, hue, across, up, block) for hue, series in zip(hues(block.series), block.series, strict=True)),
         _names(block, across, up, right),
     )
 
@@ -59,9 +63,10 @@ def _x_axis(block: Lines, across: Scale, right: float) -> Markup:
     met = sorted({x for series in block.series for x in series.x if finite(x)})
     step = tick_step(across.low, across.high, 6)
     # The sizes that were tried are what a reader looks for, as long as they are few.
-    exact = block.log_x or (len(met) <= 8 and all(x == round(x) for x in met))
-    places = met if exact else ticks(across.low, across.high, 6)
-    texts = [write_number(x, "number") if exact else write_tick(x, step, "number") for x in places]
+    exact = len(met) <= FEW and (block.log_x or (len(met) <= 8 and all(x == round(x) for x in met)))
+    marked = (log_ticks(across.low, across.high) if block.log_x else ticks(across.low, across.high, 6)) if met else []
+    places = met if exact else marked
+    texts = [write_number(x, "number") if exact or block.log_x else write_tick(x, step, "number") for x in places]
     room = max((text_width(text) for text in texts), default=0) + 6
     parts = [line(LEFT, BOTTOM, right, BOTTOM, "zero")]
     for number in thinned([across(x) for x in places], room):
@@ -105,7 +110,9 @@ def _curve(series: Series, number: int, across: Scale, up: Scale, block: Lines) 
     for run in _runs(series):
         points = [(across(series.x[i]), up(series.y[i])) for i in run]
         parts.append(element("path", d=_path(points), class_=f"curve c{number % COLOURS} d{number // COLOURS}"))
-        parts += [mark(number, x, y, _tip(series, i, block)) for i, (x, y) in zip(run, points, strict=True)]
+        # Of a curve of this many points each mark would hide its neighbours.
+        if len(series.x) <= FEW:
+            parts += [mark(number, x, y, _tip(series, i, block)) for i, (x, y) in zip(run, points, strict=True)]
     return join(*parts)
 
 
@@ -118,7 +125,7 @@ def _tip(series: Series, i: int, block: Lines) -> str:
 def _names(block: Lines, across: Scale, up: Scale, right: float) -> Markup:
     """The name of every curve and reference at the right edge, moved apart, a thin line from its end to its name."""
     ends: list[tuple[int | None, str, float, float]] = []
-    for number, series in enumerate(block.series):
+    for number, series in zip(hues(block.series), block.series, strict=True):
         runs = _runs(series)
         if runs:
             last = runs[-1][-1]

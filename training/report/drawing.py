@@ -1,11 +1,12 @@
 """What all the drawings share: the sheet with its description, texts, grids, marks, and the width of a text."""
 
 import math
+from collections.abc import Sequence
 
-from training.report.axes import Scale, tick_step, ticks
-from training.report.blocks import Kind
+from training.report.axes import Scale, log_ticks, tick_step, ticks
+from training.report.blocks import BarSeries, Kind, Series
 from training.report.markup import Markup, element, join, px
-from training.report.numbers import write_tick
+from training.report.numbers import write_number, write_tick
 
 WIDTH = 720.0
 FONT = 13.0
@@ -67,21 +68,28 @@ def fitted(text: str, room: float) -> str:
 def vertical_axis(scale: Scale, left: float, right: float, kind: Kind) -> Markup:
     """Horizontal grid lines over [left, right], with their numbers to the left."""
     step = tick_step(scale.low, scale.high)
+    places = (log_ticks if scale.log else ticks)(scale.low, scale.high)
+    texts = [write_number(tick, kind) if scale.log else write_tick(tick, step, kind) for tick in places]
     return join(
         *(
             join(
                 line(left, scale(tick), right, scale(tick), "zero" if tick == 0 else "grid"),
-                label(write_tick(tick, step, kind), left - 8, scale(tick), anchor="end", class_="tick"),
+                label(text, left - 8, scale(tick), anchor="end", class_="tick"),
             )
-            for tick in ticks(scale.low, scale.high)
+            for tick, text in zip(places, texts, strict=True)
         )
     )
 
 
-def legend(names: tuple[str, ...], left: float, y: float, right: float) -> tuple[Markup, float]:
+def hues(series: Sequence[Series | BarSeries]) -> list[int]:
+    """The number of colour and mark of each: its own, else its place."""
+    return [place if one.hue is None else one.hue for place, one in enumerate(series)]
+
+
+def legend(series: Sequence[BarSeries], left: float, y: float, right: float) -> tuple[Markup, float]:
     """Marks with their names, in as many lines as they take; and the y below them."""
     parts, x = [], left
-    for number, name in enumerate(names):
+    for number, name in zip(hues(series), (one.name for one in series), strict=True):
         room = 22 + min(text_width(name), 260) + 14
         if x > left and x + room > right:
             x, y = left, y + 20

@@ -2,7 +2,7 @@
 
 import re
 
-from training.report.blocks import Block, Cell, Column, Report, Section, Table, Text
+from training.report.blocks import Block, Cell, Column, Headline, Judged, Report, Section, Table, Text
 from training.report.markup import plain
 from training.report.numbers import NOTHING, write_cell
 from training.report.tables import as_table, best_cells, is_heading
@@ -11,6 +11,7 @@ from training.report.tables import as_table, best_cells, is_heading
 def markdown(report: Report) -> str:
     """`report` as one Markdown document, with an overview of the questions first. The same report, the same text."""
     parts = [f"# {_text(report.title)}", _text(report.subtitle)]
+    parts.append("\n".join(_headline(one) for one in report.headline))
     asked = [section for section in report.sections if section.question]
     if asked:
         lines = [f"| {_badge(section)} | {_text(section.question)} | {_text(section.answer)} |" for section in asked]
@@ -19,6 +20,11 @@ def markdown(report: Report) -> str:
     for section in report.sections:
         parts += _section(section)
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _headline(one: Headline) -> str:
+    about = f" ({_text(one.about)})" if one.about else ""
+    return f"- **{_text(one.figure)}** {_text(one.name)}{about}"
 
 
 def _section(section: Section) -> list[str]:
@@ -60,9 +66,9 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell, column: Column, *, best: bool) -> str:
-    if isinstance(cell, str):
-        return _text(cell)
     text = write_cell(cell, column.kind)
+    if isinstance(cell, str | Judged):
+        return _text(text)
     number, *interval = text.split(" ", maxsplit=1)
     return " ".join([f"**{number}**", *interval]) if best else text
 

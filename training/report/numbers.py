@@ -1,13 +1,16 @@
 """How numbers are written, the same in tables, plots and Markdown."""
 
 import math
+from collections.abc import Callable
 
-from training.report.blocks import Cell, Estimate, Kind
+from training.report.blocks import SIGNS, Cell, Estimate, Judged, Kind
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
+# Units that an interval leaves to its mean; that of seconds changes with their size.
+_UNITS: dict[Kind, str] = {"percent": f"{NBSP}%", "change": f"{NBSP}%", "milliseconds": f"{NBSP}ms", "ratio": TIMES}
 
 
 def is_missing(value: float | None) -> bool:
@@ -28,6 +31,8 @@ def write_cell(cell: Cell, kind: Kind) -> str:
     """A cell of a table: text as it is, a number as its kind is written, an estimate with its interval."""
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, Judged):
+        return f"{SIGNS[cell.verdict]} {cell.text}"
     if not isinstance(cell, Estimate):
         return write_number(cell, kind)
     if is_missing(cell.low) and is_missing(cell.high):
@@ -37,7 +42,7 @@ def write_cell(cell: Cell, kind: Kind) -> str:
 
 def write_interval(low: float, high: float, kind: Kind) -> str:
     """An interval to stand behind its mean, which has the unit."""
-    ends = [write_number(end, kind).removesuffix(f"{NBSP}%") for end in (low, high)]
+    ends = [write_number(end, kind).removesuffix(_UNITS.get(kind, "")) for end in (low, high)]
     return f"[{ends[0]},{NBSP}{ends[1]}]"
 
 
@@ -49,7 +54,7 @@ def write_tick(value: float, step: float, kind: Kind) -> str:
     text = f"{value:,.{decimals}f}" if decimals <= 6 else f"{value:.3g}"
     text = text if float(text.replace(",", "")) else "0"
     sign = "+" if kind in ("difference", "change") and value > 0 and text != "0" else ""
-    return sign + text.replace("-", MINUS) + (f"{NBSP}%" if percent else f"{NBSP}s" if kind == "seconds" else "")
+    return sign + text.replace("-", MINUS) + (f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, ""))
 
 
 def _signed(value: float, decimals: int) -> str:
@@ -62,6 +67,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
+def _digits(value: float) -> str:
+    """Three significant digits, zeros at the end too, for columns of like numbers."""
+    return f"{value:#.3g}".rstrip(".") if 1e-4 <= abs(value) < 1000 else _number(value)
+
+
 def _seconds(value: float) -> str:
     for unit, length in (("h", 3600), ("min", 60)):
         if abs(value) >= 2 * length:
@@ -69,7 +79,7 @@ def _seconds(value: float) -> str:
     return f"{value:.3g}{NBSP}s"
 
 
-_WRITERS = {
+_WRITERS: dict[Kind, Callable[[float], str]] = {
     "text": _number,
     "metric": lambda value: f"{value:.4f}",
     "difference": lambda value: _signed(value, 4),
@@ -78,4 +88,6 @@ _WRITERS = {
     "count": lambda value: f"{value:,.0f}",
     "number": _number,
     "seconds": _seconds,
+    "milliseconds": lambda value: f"{_digits(value)}{NBSP}ms",
+    "ratio": lambda value: (f"{value:.2f}" if abs(value) < 10 else _number(value)) + TIMES,
 }

@@ -3,20 +3,22 @@
 from collections import Counter
 
 from training.report.blocks import (
+    SIGNS,
     Bars,
     Block,
     Cell,
     CodeMap,
     Column,
     Estimate,
+    Headline,
     Heat,
     Intervals,
+    Judged,
     Lines,
     Report,
     Section,
     Table,
     Text,
-    Verdict,
     WordLists,
 )
 from training.report.cards import draw_heat, draw_words, what_axes_are
@@ -29,7 +31,6 @@ from training.report.numbers import NOTHING, is_missing, write_cell, write_inter
 from training.report.style import style_sheet
 from training.report.tables import Plot, as_table, best_cells, is_heading, standing_of
 
-_SIGNS: dict[Verdict, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
 # Nothing in the file may load or run anything, whatever the data set's titles hold.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -53,10 +54,17 @@ def _header(report: Report) -> list[str]:
     parts = [element("h1", report.title)]
     if report.subtitle:
         parts.append(element("p", report.subtitle, class_="subtitle"))
+    if report.headline:
+        parts.append(element("div", *(_headline(one) for one in report.headline), class_="headline"))
     if report.facts:
         facts = [element("div", element("dt", name), element("dd", value)) for name, value in report.facts]
         parts.append(element("dl", *facts, class_="facts"))
     return [*parts, *_overview(report)]
+
+
+def _headline(one: Headline) -> Markup:
+    about = element("span", one.about, class_="soft") if one.about else ""
+    return element("p", element("b", one.figure), element("span", one.name), about)
 
 
 def _overview(report: Report) -> list[str]:
@@ -66,7 +74,7 @@ def _overview(report: Report) -> list[str]:
     parts: list[str] = []
     if asked:
         count = Counter(section.verdict for _, section in asked)
-        told = [join(element("b", str(count[verdict])), f" {verdict}") for verdict in _SIGNS if count[verdict]]
+        told = [join(element("b", str(count[verdict])), f" {verdict}") for verdict in SIGNS if count[verdict]]
         parts += [element("p", join(*_between(told, " · ")), class_="tally")] if told else []
         parts.append(element("ol", *(_question(key, section) for key, section in asked), class_="overview"))
     if others:
@@ -86,10 +94,11 @@ def _question(key: str, section: Section) -> Markup:
 
 
 def _badge(section: Section) -> Markup:
-    if section.verdict is None:
-        return Markup("")
-    text = f"{_SIGNS[section.verdict]} {section.verdict.capitalize()}"
-    return element("span", text, class_=f"badge {section.verdict}")
+    return _judged(Judged(section.verdict.capitalize(), section.verdict)) if section.verdict else Markup("")
+
+
+def _judged(cell: Judged) -> Markup:
+    return element("span", write_cell(cell, "text"), class_=f"badge {cell.verdict}")
 
 
 def _section(section: Section, key: str) -> Markup:
@@ -174,6 +183,8 @@ def _row(table: Table, number: int, row: tuple[Cell, ...], best: set[tuple[int, 
 
 
 def _cell(cell: Cell, column: Column, *, first: bool, best: bool) -> Markup:
+    if isinstance(cell, Judged):
+        return element("td", _judged(cell))
     if first and column.kind == "text":
         return element("th", write_cell(cell, column.kind), scope="row")
     classes = ["number"] if column.kind != "text" else []

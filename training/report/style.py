@@ -62,6 +62,10 @@ p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
 margin:1.6rem 0 2.2rem;padding:0}
 .facts dt,.soft{color:var(--soft);font-size:.82rem}
 .facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+.headline{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.4rem 0 1rem}
+.headline p{margin:0;padding:.7rem .9rem .8rem;border-radius:10px;background:var(--card);display:flex;
+flex-direction:column;line-height:1.35;font-size:.92rem}
+.headline b{font-size:1.75rem;line-height:1.25;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
 .tally{color:var(--soft);margin:0}
 .tally b{color:var(--ink)}
 .overview{list-style:none;margin:.9rem 0 0;padding:0;border:1px solid var(--line);border-radius:10px;overflow:hidden}

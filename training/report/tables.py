@@ -12,6 +12,7 @@ from training.report.blocks import (
     Estimate,
     Heat,
     Intervals,
+    Judged,
     Lines,
     Table,
     WordLists,
@@ -67,7 +68,7 @@ def standing_of(cell: Cell, column: Column) -> str | None:
 
 def _value(cell: Cell) -> float | None:
     number = cell.mean if isinstance(cell, Estimate) else cell
-    return None if isinstance(number, str) or is_missing(number) else number
+    return None if isinstance(number, str | Judged) or is_missing(number) else number
 
 
 def _estimate(mean: float, low: Sequence[float], high: Sequence[float], at: int) -> Cell:
@@ -90,6 +91,8 @@ def _intervals(block: Intervals) -> Table:
 
 
 def _lines(block: Lines) -> Table:
+    if block.numbers:
+        return block.numbers
     xs = sorted({x for series in block.series for x in series.x if not is_missing(x)})
     columns = [
         Column(f"{block.y_label}, by {block.x_label}"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.report.axes import Scale, extent, log_extent, spread, thinned, ticks
+from training.report.axes import Scale, extent, log_extent, log_ticks, spread, thinned, ticks
 
 
 def test_a_linear_scale_puts_a_quarter_of_the_range_on_a_quarter_of_the_pixels() -> None:
@@ -42,6 +42,13 @@ def test_there_are_always_a_few_ticks(low: float, span: float) -> None:
     # A millionth of the span, and what a float as large as `low` cannot tell apart.
     slack = 1e-6 * span + 4 * math.ulp(abs(low) + span)
     assert all(low - slack <= tick <= low + span + slack for tick in found)
+
+
+def test_logarithmic_ticks_are_round_and_enough() -> None:
+    """Powers of ten over many decades, multiples over few, plain steps where the range is less than a few."""
+    assert log_ticks(0.5, 2000) == [1, 10, 100, 1000]
+    assert log_ticks(1, 20) == [1, 2, 5, 10, 20]
+    assert log_ticks(1.01, 1.06) == [1.01, 1.02, 1.03, 1.04, 1.05, 1.06]
 
 
 def test_the_range_leaves_room_and_is_never_empty() -> None:

@@ -76,6 +76,34 @@ def test_a_curve_runs_through_its_points_on_a_logarithmic_axis() -> None:
     assert y1 > y2 > y3
 
 
+def test_heights_on_a_logarithmic_axis_grow_by_factors() -> None:
+    """From 1 over 10 to 100 the curve climbs as far twice, past ticks at 1, 10 and 100."""
+    block = Lines("t", "x", "y", (Series("s", (4, 5, 6), (1, 10, 100)),), kind="number", log_y=True)
+    drawing = draw_lines(block, "k")
+    (curve,) = marks(drawing, "curve")
+    _, y1, _, y2, _, y3 = numbers(curve)
+    places = tick_places(drawing)
+    assert y1 - y2 == pytest.approx(y2 - y3, abs=0.2)
+    assert places["1"][1] - places["10"][1] == pytest.approx(y1 - y2, abs=0.2)
+    assert places["10"][1] - places["100"][1] == pytest.approx(y2 - y3, abs=0.2)
+
+
+def test_a_series_keeps_its_own_colour_and_mark() -> None:
+    """Hue 3 in a plot where it stands alone, in curves, in bars and in their legend; without one, its place."""
+    curves = draw_lines(Lines("t", "x", "y", (Series("s", (1, 2), (1, 2), (0, 1), (2, 3), hue=3),)), "k")
+    assert set(re.findall(r"\bc(\d)\b", curves)) == {"3"}
+    bars = draw_bars(Bars("t", "x", "y", ("a",), (BarSeries("s", (1,), hue=3), BarSeries("t", (2,)))), "k")
+    assert re.findall(r"\bc(\d)\b", bars) == ["3", "1", "3", "1"]
+
+
+def test_a_curve_of_many_points_is_a_line_without_marks() -> None:
+    """Of a hundred points on a logarithmic axis, ticks stand at powers of ten, and one mark beside the name."""
+    points = [10 ** (number / 50 - 1) for number in range(1, 101)]
+    drawing = draw_lines(Lines("t", "x", "y", (Series("s", points, points),), log_x=True), "k")
+    assert drawing.count("translate(") == 1
+    assert {"0.1", "1", "10"} <= set(tick_places(drawing))
+
+
 def test_a_curve_and_its_band_break_where_a_value_is_missing() -> None:
     """Nothing is drawn across the gap; a lone point keeps its interval as a whisker."""
     nan = float("nan")

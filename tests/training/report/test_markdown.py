@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.training.report import sample
-from training.report.blocks import Block, Column, Report, Section, Table, Text
+from training.report.blocks import Block, Column, Headline, Report, Section, Table, Text
 from training.report.markdown import markdown
 
 TEXT = markdown(sample.whole())
@@ -46,6 +46,12 @@ def test_the_overview_comes_first() -> None:
     first = tables(TEXT)[0]
     assert [row[0].strip() for row in first[2:]] == ["**Yes**", "**No**", "**Undecided**", ""]
     assert first[3][1:] == [" And that? ", " It is not. "]
+
+
+def test_the_headline_is_a_list_with_its_figures_in_bold() -> None:
+    """Right below the title."""
+    report = Report("r", headline=(Headline("1.05", "as slow", "paper: 1.30"), Headline("2", "users")))
+    assert markdown(report) == "# r\n\n- **1.05** as slow (paper: 1.30)\n- **2** users\n"
 
 
 def test_a_table_is_written_with_its_best_in_bold() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.report.blocks import Cell, Estimate, Kind
+from training.report.blocks import Cell, Estimate, Judged, Kind
 from training.report.numbers import write_cell, write_number, write_tick
 
 
@@ -24,6 +24,11 @@ from training.report.numbers import write_cell, write_number, write_tick
         (41.26, "seconds", "41.3\u00a0s"),
         (200.0, "seconds", "3.3\u00a0min"),
         (9000.0, "seconds", "2.5\u00a0h"),
+        (0.43, "milliseconds", "0.430\u00a0ms"),
+        (120.4, "milliseconds", "120\u00a0ms"),
+        (4321.0, "milliseconds", "4,321\u00a0ms"),
+        (1.3, "ratio", "1.30\u00d7"),
+        (12.34, "ratio", "12.3\u00d7"),
         (math.inf, "metric", "\u221e"),
         (math.nan, "metric", "\u2013"),
         (None, "count", "\u2013"),
@@ -41,6 +46,8 @@ def test_a_number_is_written_as_its_kind_says(value: float | None, kind: Kind, t
         (Estimate(0.0012, -0.0003, 0.0027), "difference", "+0.0012 [\u22120.0003,\u00a0+0.0027]"),
         (Estimate(0.95, 0.9, 1.0), "percent", "95.0\u00a0% [90.0,\u00a0100.0]"),
         (Estimate(0.5, math.nan, math.nan), "metric", "0.5000"),
+        (Estimate(1.5, 1.25, 2.0), "milliseconds", "1.50\u00a0ms [1.25,\u00a02.00]"),
+        (Judged("missed", "no"), "metric", "\u2717 missed"),
     ],
 )
 def test_an_estimate_is_followed_by_its_interval(cell: Cell, kind: Kind, text: str) -> None:

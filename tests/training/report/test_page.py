@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.training.report import sample
-from training.report.blocks import Block, Report, Section, Table
+from training.report.blocks import Block, Column, Headline, Judged, Lines, Report, Section, Series, Table
 from training.report.page import html
 
 PAGE = html(sample.whole())
@@ -124,6 +124,28 @@ def test_a_table_marks_the_best_of_each_group_and_what_is_better_or_worse() -> N
     assert re.findall(r'<td class="number worse">([^ ]+)', page) == ["\u22120.0500"]
     assert re.findall(r'<tr class="ours"><th scope="row">(\w+)', page) == ["UserIP"]
     assert Outline(page).all("caption")
+
+
+def test_the_headline_stands_above_everything_else() -> None:
+    """Its figure, its name and what is said about it, before the facts and the overview."""
+    page = html(Report("r", facts=(("fact", "value"),), headline=(Headline("1.05", "as slow", "paper: 1.30"),)))
+    tile = '<p><b>1.05</b><span>as slow</span><span class="soft">paper: 1.30</span></p>'
+    assert page.index("<h1>") < page.index(tile) < page.index("<dt>")
+
+
+def test_a_judged_cell_has_sign_and_colour() -> None:
+    """A cross in the colour of "no"."""
+    table = Table("t", (Column("gate"), Column("")), (("a", Judged("missed", "no")),))
+    assert '<td><span class="badge no">\u2717 missed</span></td>' in html(
+        Report("r", sections=(Section("s", blocks=(table,)),))
+    )
+
+
+def test_behind_a_plot_stands_the_table_that_it_brings() -> None:
+    """Not the one of all its points."""
+    block = Lines("t", "x", "y", (Series("s", (1, 2), (3, 4)),), numbers=Table("q", (Column("median"),), (("five",),)))
+    (behind,) = re.findall(r"<details>.*?</details>", html(Report("r", sections=(Section("s", blocks=(block,)),))))
+    assert re.findall(r"<t[hd][^>]*>([^<]+)", behind) == ["median", "five"]
 
 
 def test_lower_is_best_where_it_is_better() -> None:
