@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank.errors import ReleaseError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 ITEMS = "items.npz"
@@ -69,9 +69,14 @@ class Facet(_Frozen):
 
 
 class Manifest(_Frozen):
-    """The content of `manifest.json`. `files` holds the sha256 of every other file of the release."""
+    """The content of `manifest.json`.
 
-    format: Literal[1]
+    vector  how many floats a record carries beside its codes; 0 for profiles of codes
+    tables  input of the graph -> the .npy file, float32 [rows, width], that is given to it with every run
+    files   the sha256 of every other file of the release
+    """
+
+    format: Literal[2]
     release: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     created: str
     dataset: dict[str, Any]
@@ -80,6 +85,8 @@ class Manifest(_Frozen):
     facets: tuple[Facet, ...]
     users: int
     items: int
+    vector: Annotated[int, Field(ge=0, le=65535)] = 0
+    tables: dict[str, str] = {}
     metrics: dict[str, Any]
     files: dict[str, str]
 

@@ -5,11 +5,11 @@ online      (A)   its vector, adapted in the graph  its vector, adapted in the g
 half online (A')  its vector, adapted in the graph  folded into the item's row       `kar_half_online_onnx`
 prestored   (B)   a_user, fetched                   folded into the item's row       `kar_prestored_onnx`
 
-The inputs are those of `models.onnx_graph` (items, request, user, slots, context, by the same rules), and then
+Inputs and tables are those of `models.onnx_graph`, and then
 
-         user_vector   float32 [B, vector]   modes A and A'; zeros for a user without a text
-         user_adapted  float32 [B, out]      mode B: a row of `adapted_table`, that of row 0 without a text
-         item_vectors  float32 [N, vector]   mode A: one per candidate
+         vector        float32 [B, V]             what is stored per user: the vector of the text, or in mode B
+                                                  a row of `prestored_users`; zeros for a user without a text
+tables   item_vectors  float32 [n_items, vector]  mode A: the text's vector of every item row
 
 output   probability   float32 [N]
 
@@ -27,34 +27,42 @@ from onnx import TensorProto
 
 from models.folding import FieldRoles, Float32, FoldedDCN, Rows, fold, folded_columns
 from models.kar import Branch, HybridExperts, KarDCN
-from models.onnx_graph import Graph, graph_input, logit_of, model_bytes, request_inputs, request_rows
+from models.onnx_graph import Graph, ScorerGraph, closed, graph_input, logit_of, request_inputs, request_rows
 
 Form = Literal["vector", "adapted"]
 
 
-def kar_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows) -> bytes:
+def kar_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
     """Mode A: vectors are stored, 4 * `vector` bytes per user and item; the whole adaptor runs in the graph.
 
-    catalogue  int64 [n_items, 1 + categories], as in `models.folding.fold`, which says what is raised.
+    catalogue  int64 [n_items, 1 + categories], as in `models.folding.fold`, which says what is raised
+    texts      int64 [n_items], the row of `model.item_vectors` of every item row of the graph; 0 = no text
     """
-    return _model(model, fold(model, roles, catalogue), roles, user="vector", items=True)
+    vectors = model.item_vectors.numpy()[_checked(texts, catalogue)]
+    return _model(model, fold(model, roles, catalogue), roles, user="vector", item_vectors=vectors)
 
 
-def kar_half_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> bytes:
-    """Mode A': users are stored as vectors, items as what the adaptor made of them.
-
-    texts  int64 [n_items], the row of `model.item_vectors` of every item row of the graph; 0 = no text.
-    """
-    return _model(model, _with_items(model, roles, catalogue, texts), roles, user="vector", items=False)
+def kar_half_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
+    """Mode A': users are stored as vectors, items as what the adaptor made of them. `texts` as in mode A."""
+    return _model(model, _with_items(model, roles, catalogue, texts), roles, user="vector")
 
 
-def kar_prestored_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> bytes:
-    """Mode B: no adaptor in the graph; a_user, 4 * `out` bytes, is fetched per request. `texts` as in mode A'."""
-    return _model(model, _with_items(model, roles, catalogue, texts), roles, user="adapted", items=False)
+def kar_prestored_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
+    """Mode B: no adaptor in the graph; 4 * `out` bytes are fetched per request. `texts` as in mode A."""
+    folded = _with_items(model, roles, catalogue, texts)
+    nobody = adapted_table(model, "user")[0].astype(np.float64) @ _columns(model, "user")  # in every item row
+    folded = replace(folded, items=(folded.items + nobody).astype(np.float32))
+    return _model(model, folded, roles, user="adapted")
+
+
+def prestored_users(model: KarDCN) -> Float32:
+    """What mode B stores per user, float32 [rows, out]: a_user less that of a user without a text, who gets zeros."""
+    adapted = adapted_table(model, "user")
+    return adapted - adapted[0]
 
 
 def adapted_table(model: KarDCN, branch: Branch) -> Float32:
-    """a_user or a_item of every row of the model's table, float32 [rows, out]: what prestored mode stores."""
+    """a_user or a_item of every row of the model's table, float32 [rows, out]."""
     table = model.user_vectors if branch == "user" else model.item_vectors
     with torch.inference_mode():
         adapted: Float32 = model.adaptor(table, branch).numpy()
@@ -64,10 +72,14 @@ def adapted_table(model: KarDCN, branch: Branch) -> Float32:
 def _with_items(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> FoldedDCN:
     """The folded network with a_item in its item rows."""
     folded = fold(model, roles, catalogue)
+    added = adapted_table(model, "item")[_checked(texts, catalogue)].astype(np.float64) @ _columns(model, "item")
+    return replace(folded, items=(folded.items + added).astype(np.float32))
+
+
+def _checked(texts: Rows, catalogue: Rows) -> Rows:
     if texts.shape != (len(catalogue),):
         raise ValueError(f"texts has shape {texts.shape}, expected [{len(catalogue)}], one per catalogue row")
-    added = adapted_table(model, "item")[texts].astype(np.float64) @ _columns(model, "item")
-    return replace(folded, items=(folded.items + added).astype(np.float32))
+    return texts
 
 
 def _columns(model: KarDCN, branch: Branch) -> npt.NDArray[np.float64]:
@@ -77,27 +89,27 @@ def _columns(model: KarDCN, branch: Branch) -> npt.NDArray[np.float64]:
     return (columns[:, :out] if branch == "user" else columns[:, out:]).T
 
 
-def _model(model: KarDCN, folded: FoldedDCN, roles: FieldRoles, *, user: Form, items: bool) -> bytes:
+def _model(
+    model: KarDCN, folded: FoldedDCN, roles: FieldRoles, *, user: Form, item_vectors: Float32 | None = None
+) -> ScorerGraph:
     shape, graph = model.shape.adaptor, Graph()
     inputs = [graph_input("items", "N"), graph_input("request", "N"), *request_inputs(roles)]
-    rows = graph.node("Gather", [graph.constant("item_rows", folded.items), "items"], "item_row")
+    rows = graph.node("Gather", [graph.table("item_rows", folded.items), "items"], "item_row")
 
-    if user == "vector":
-        inputs.append(graph_input("user_vector", "B", shape.vector, kind=TensorProto.FLOAT))
-        shared = _entered(graph, model, "user", _adapted(graph, model.adaptor, "user_vector", "user"))
-    else:
-        inputs.append(graph_input("user_adapted", "B", shape.out, kind=TensorProto.FLOAT))
-        shared = _entered(graph, model, "user", "user_adapted")
+    width = shape.vector if user == "vector" else shape.out
+    inputs.append(graph_input("vector", "B", width, kind=TensorProto.FLOAT))
+    adapted = _adapted(graph, model.adaptor, "vector", "user") if user == "vector" else "vector"
+    shared = _entered(graph, model, "user", adapted)
     if folded.sizes:
         shared = graph.node("Add", [shared, request_rows(graph, folded, roles)], "request_side")
     spread = graph.node("Gather", [shared, "request"], "request_row")
     rows = graph.node("Add", [rows, spread], "row")
 
-    if items:
-        inputs.append(graph_input("item_vectors", "N", shape.vector, kind=TensorProto.FLOAT))
-        entered = _entered(graph, model, "item", _adapted(graph, model.adaptor, "item_vectors", "item"))
+    if item_vectors is not None:
+        vectors = graph.node("Gather", [graph.table("item_vectors", item_vectors), "items"], "candidate_vectors")
+        entered = _entered(graph, model, "item", _adapted(graph, model.adaptor, vectors, "item"))
         rows = graph.node("Add", [rows, entered], "row_with_text")
-    return model_bytes(graph, inputs, logit_of(graph, folded, rows), "kar_dcn")
+    return closed(graph, inputs, logit_of(graph, folded, rows), "kar_dcn")
 
 
 def _entered(graph: Graph, model: KarDCN, branch: Branch, adapted: str) -> str:

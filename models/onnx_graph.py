@@ -5,13 +5,17 @@ inputs   items   int64 [N]     item rows of the candidates, of all requests of t
          user    int64 [B]     user rows; absent without a user field
          slots   int64 [B, S]  codes and user fields as rows, 0 = unknown; absent if S = 0
          context int64 [B, C]  context fields as rows, 0 = unknown; absent if C = 0
+tables   item_rows    float32 [n_items, W]  the folded item rows
+         request_rows float32 [rows, W]     the user, slot and context tables, one after the other
 output   probability float32 [N]
 
-The user, slot and context tables lie one after the other in one initializer. Rows must be within the sizes of
-the manifest's fields: for a larger one the graph would read another field's row, or stop.
-Only operators of the standard domain, no functions, no external data.
+The tables are inputs too, given anew with every run: so they can lie in files of their own that all workers
+map into memory, and no protobuf bounds them. That costs 0.7 us a run (measured).
+Rows must be within the sizes of the manifest's fields: for a larger one the graph would read another field's
+row, or stop. Only operators of the standard domain, no functions, no external data.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,7 +27,14 @@ from models.folding import FieldRoles, FoldedDCN
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
-LARGEST: Final = 2**31 - 1  # a protobuf message, and so a model without external data, ends at 2 GiB
+
+
+@dataclass(frozen=True)
+class ScorerGraph:
+    """A graph as the bytes of an ONNX model, and the tables that it is run with: float32 [rows, width] each."""
+
+    model: bytes
+    tables: dict[str, npt.NDArray[np.float32]]
 
 
 class Graph:
@@ -32,10 +43,16 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.tables: dict[str, npt.NDArray[np.float32]] = {}
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         """Hold an array."""
         self.initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def table(self, name: str, value: npt.NDArray[np.float32]) -> str:
+        """Take a table [rows, width] as an input."""
+        self.tables[name] = np.ascontiguousarray(value)
         return name
 
     def scalar(self, name: str, value: float) -> str:
@@ -54,40 +71,32 @@ class Graph:
         return outputs
 
 
-def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> bytes:
-    """Write the folded network as the bytes of an ONNX model; the same input gives the same bytes.
-
-    Raises ValueError when the tables do not fit into one ONNX model (2 GiB).
-    """
-    size = folded.items.nbytes + folded.request.nbytes
-    if size > LARGEST - (1 << 20):
-        raise ValueError(
-            f"the folded tables take {size / 2**30:.1f} GiB an ONNX model holds 2: fit without a user field"
-        )
+def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> ScorerGraph:
+    """Write the folded network as a graph and its tables; the same input gives the same bytes."""
     graph = Graph()
     inputs = [graph_input("items", "N"), graph_input("request", "N")]
-    rows = graph.node("Gather", [graph.constant("item_rows", folded.items), "items"], "item_row")
+    rows = graph.node("Gather", [graph.table("item_rows", folded.items), "items"], "item_row")
     if folded.sizes:
         inputs += request_inputs(roles)
         shared = request_rows(graph, folded, roles)
         spread = graph.node("Gather", [shared, "request"], "request_row")
         rows = graph.node("Add", [rows, spread], "row")
-    return model_bytes(graph, inputs, logit_of(graph, folded, rows), "folded_dcn")
+    return closed(graph, inputs, logit_of(graph, folded, rows), "folded_dcn")
 
 
-def model_bytes(graph: Graph, inputs: list[onnx.ValueInfoProto], logit: str, name: str) -> bytes:
-    """Close `graph` with the probability of its logits and give the checked model's bytes."""
+def closed(graph: Graph, inputs: list[onnx.ValueInfoProto], logit: str, name: str) -> ScorerGraph:
+    """Close `graph` with the probability of its logits; the model is checked. Tables come behind `inputs`."""
     graph.node("Sigmoid", [logit], "probability")
     output = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N"])
+    tables = [graph_input(table, *value.shape, kind=TensorProto.FLOAT) for table, value in graph.tables.items()]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, name, inputs, [output], graph.initializers),
+        helper.make_graph(graph.nodes, name, [*inputs, *tables], [output], graph.initializers),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="userip",
     )
     onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return ScorerGraph(model.SerializeToString(deterministic=True), graph.tables)
 
 
 def graph_input(name: str, *shape: str | int, kind: int = TensorProto.INT64) -> onnx.ValueInfoProto:
@@ -112,7 +121,7 @@ def request_rows(graph: Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
         parts.append(graph.node("Unsqueeze", ["user", axis], "user_column"))
     parts += [name for name, fields in (("slots", roles.slots), ("context", roles.context)) if fields]
     rows = parts[0] if len(parts) == 1 else graph.node("Concat", parts, "fields", axis=1)
-    table = graph.constant("request_rows", folded.request)
+    table = graph.table("request_rows", folded.request)
     if len(folded.sizes) > 1:
         starts = np.cumsum([0, *folded.sizes[:-1]]).astype(np.int64)
         rows = graph.node("Add", [rows, graph.constant("starts", starts)], "places")

@@ -82,7 +82,8 @@ class Dataplane:
         tasks = []
         for request, profile, context in zip(requests, profiles, contexts, strict=True):
             user, slots = _profile_rows(profile, len(release.scorer.shape.slots))
-            tasks.append(Task(list(map(row_of, request.item_ids, repeat(0))), user, slots, context))
+            vector = b"" if profile.record is None else profile.record.vector
+            tasks.append(Task(list(map(row_of, request.item_ids, repeat(0))), user, slots, context, vector))
         candidates = sum(len(task.items) for task in tasks)
         started = time.perf_counter()
         if candidates > OFFLOAD_CANDIDATES:

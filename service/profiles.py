@@ -87,4 +87,6 @@ def _possible(record: Record, shape: Shape) -> bool:
     """Whether every number of the record is a row that the graph has. Values of the bank are not trusted."""
     if record.row >= (shape.user or record.row + 1) or len(record.codes) != len(shape.slots):
         return False
+    if len(record.vector) != 4 * shape.vector:
+        return False
     return all(code == UNKNOWN_CODE or code + 1 < size for code, size in zip(record.codes, shape.slots, strict=True))

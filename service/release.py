@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from bank.manifest import ITEMS, SCORER, FieldSpec, Manifest, read_manifest
@@ -47,7 +48,7 @@ def load_release(directory: Path) -> Release:
             (field.name, {value: row for row, value in enumerate(field.values or (), start=1)})
             for field in manifest.contexts
         ),
-        scorer=Scorer(model, shape, str(directory / SCORER)),
+        scorer=Scorer(model, shape, _tables(directory, manifest), str(directory / SCORER)),
         loaded_at=time.time(),
     )
 
@@ -58,6 +59,26 @@ def _read(directory: Path, name: str, manifest: Manifest) -> bytes:
     if hashlib.sha256(content).hexdigest() != manifest.files[name]:
         raise ReleaseError(f"{directory / name}: sha256 differs from manifest.json; the file was altered")
     return content
+
+
+def _tables(directory: Path, manifest: Manifest) -> dict[str, NDArray[np.float32]]:
+    """The tables, mapped into memory: the workers of a machine share them, and pages never asked for are never read.
+
+    Their hashes were taken a moment ago through the same files. Releases are replaced by renaming, never in place.
+    """
+    tables = {}
+    for name, file in manifest.tables.items():
+        path = directory / file
+        if file not in manifest.files:
+            raise ReleaseError(f"{directory / 'manifest.json'}: tables: no hash for {file}")
+        try:
+            table = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise ReleaseError(f"{path}: not a .npy file that can be mapped ({error})") from None
+        if table.dtype != np.float32 or table.ndim != 2 or not table.flags.c_contiguous:
+            raise ReleaseError(f"{path}: {table.dtype} {table.shape}, expected float32 [rows, width] in C order")
+        tables[name] = table.view(np.ndarray)
+    return tables
 
 
 def _shape_of(manifest: Manifest, where: Path) -> Shape:
@@ -79,6 +100,7 @@ def _shape_of(manifest: Manifest, where: Path) -> Shape:
         user=user_fields[0].size if user_fields else None,
         slots=_slot_sizes(manifest, where),
         context=tuple(field.size for field in manifest.contexts),
+        vector=manifest.vector,
     )
 
 

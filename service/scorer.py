@@ -1,7 +1,7 @@
 """From row numbers to probabilities in one ONNX run. Knows nothing of HTTP, ids or banks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,34 +19,50 @@ _FLOAT = "tensor(float)"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many rows every table of the graph has; row 0 = unknown. `user` is None without a user field."""
+    """How many rows every table of the graph has; row 0 = unknown. `user` is None without a user field.
+
+    vector  how many floats a record carries for the graph
+    """
 
     items: int
     user: int | None
     slots: tuple[int, ...]
     context: tuple[int, ...]
+    vector: int = 0
 
 
 @dataclass(slots=True)
 class Task:
-    """One request: its candidates' rows, its user's row, and one row per slot and per context field."""
+    """One request: its candidates' rows, its user's row, and one row per slot and per context field.
+
+    vector  the record's float32 [V] as bytes; empty for a user without one, who is scored with zeros
+    """
 
     items: Sequence[int]
     user: int
     slots: Sequence[int]
     context: Sequence[int]
+    vector: bytes = b""
 
 
 class Scorer:
     """A folded graph and the arrays that it takes.
 
     Inputs `items` int64 [N], `request` int64 [N] (which request a candidate belongs to), and, where the
-    release has such fields, `user` int64 [B], `slots` int64 [B, S], `context` int64 [B, C]; output
-    `probability` float32 [N].
+    release has such fields, `user` int64 [B], `slots` int64 [B, S], `context` int64 [B, C], `vector` float32
+    [B, V]; then the tables, the same ones in every run; output `probability` float32 [N].
     """
 
-    def __init__(self, model: bytes, shape: Shape, name: str = "scorer.onnx") -> None:
-        """Raise ReleaseError, naming the file, for a graph with other inputs or outputs."""
+    def __init__(
+        self,
+        model: bytes,
+        shape: Shape,
+        tables: Mapping[str, NDArray[np.float32]] | None = None,
+        name: str = "scorer.onnx",
+    ) -> None:
+        """Take `tables`, float32 [rows, width] each. Raise ReleaseError, naming the file, for a graph that asks for
+        other inputs or gives other outputs.
+        """
         options = ort.SessionOptions()
         # One thread and no spinning: parallelism comes from workers, and a spinning pool burns the cores that
         # the other workers and the bank need between two requests.
@@ -61,7 +77,8 @@ class Scorer:
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise ReleaseError(f"{name}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
         self.shape = shape
-        _check_signature(self._session, shape, name)
+        self._tables = dict(tables or {})
+        _check_signature(self._session, shape, self._tables, name)
         self._has_user = shape.user is not None
         self._has_slots = bool(shape.slots)
         self._has_context = bool(shape.context)
@@ -78,13 +95,17 @@ class Scorer:
         else:
             items = np.fromiter((row for task in tasks for row in task.items), np.int64, total)
             request = np.repeat(np.arange(len(tasks)), counts)
-        feed: dict[str, Any] = {"items": items, "request": request}
+        feed: dict[str, Any] = {"items": items, "request": request, **self._tables}
         if self._has_user:
             feed["user"] = np.array([task.user for task in tasks], np.int64)
         if self._has_slots:
             feed["slots"] = np.array([task.slots for task in tasks], np.int64)
         if self._has_context:
             feed["context"] = np.array([task.context for task in tasks], np.int64)
+        if floats := self.shape.vector:
+            nothing = bytes(4 * floats)
+            vectors = b"".join([task.vector or nothing for task in tasks])
+            feed["vector"] = np.frombuffer(vectors, "<f4").reshape(len(tasks), floats)
         scores: NDArray[np.float32] = self._session.run((OUTPUT,), feed)[0]
         # A NaN would leave as JSON null and be ranked somewhere. The sum is not finite if any score is not.
         if scores.shape != (total,) or not math.isfinite(scores.sum()):
@@ -119,7 +140,9 @@ class Scorer:
                 raise ScoringError("the graph gave values outside 0..1")
 
 
-def _check_signature(session: ort.InferenceSession, shape: Shape, name: str) -> None:
+def _check_signature(
+    session: ort.InferenceSession, shape: Shape, tables: Mapping[str, NDArray[np.float32]], name: str
+) -> None:
     expected: dict[str, tuple[int | None, ...]] = {"items": (None,), "request": (None,)}
     if shape.user is not None:
         expected["user"] = (None,)
@@ -127,13 +150,18 @@ def _check_signature(session: ort.InferenceSession, shape: Shape, name: str) -> 
         expected["slots"] = (None, len(shape.slots))
     if shape.context:
         expected["context"] = (None, len(shape.context))
+    rows = set(expected)
+    if shape.vector:
+        expected["vector"] = (None, shape.vector)
+    for label, table in tables.items():
+        expected[label] = table.shape
     found = {node.name: node for node in session.get_inputs()}
     if set(found) != set(expected):
-        raise ReleaseError(f"{name}: inputs {sorted(found)}, the manifest's fields need {sorted(expected)}")
+        raise ReleaseError(f"{name}: inputs {sorted(found)}, the manifest's fields and tables give {sorted(expected)}")
     for label, dimensions in expected.items():
-        node = found[label]
-        if node.type != _INT64 or not _fits(node.shape, dimensions):
-            raise ReleaseError(f"{name}: input {label} is {node.type} {node.shape}, expected {_INT64} {dimensions}")
+        node, kind = found[label], _INT64 if label in rows else _FLOAT
+        if node.type != kind or not _fits(node.shape, dimensions):
+            raise ReleaseError(f"{name}: input {label} is {node.type} {node.shape}, expected {kind} {dimensions}")
     outputs = [(node.name, node.type) for node in session.get_outputs()]
     if outputs != [(OUTPUT, _FLOAT)]:
         raise ReleaseError(f"{name}: outputs {outputs}, expected one {OUTPUT} of {_FLOAT}")

@@ -107,8 +107,8 @@ def _by_torch(model: DCN, rows: Rows) -> Probabilities:
 
 
 def _by_folded(model: DCN, roles: FieldRoles, catalogue: Rows, feed: dict[str, Rows]) -> Probabilities:
-    content = folded_onnx(fold(model, roles, catalogue), roles)
-    result: Probabilities = _session(content).run(["probability"], feed)[0]
+    graph = folded_onnx(fold(model, roles, catalogue), roles)
+    result: Probabilities = _session(graph.model).run(["probability"], feed | graph.tables)[0]
     return result
 
 
@@ -216,27 +216,30 @@ def test_requests_of_a_batch_do_not_mix() -> None:
     model = _random_dcn(DCNShape(SIZES), seed=6)
     catalogue = _catalogue(ROLES, SIZES, seed=6)
     feed = _batch(ROLES, SIZES, catalogue, n=200, b=6, seed=6).feed
-    session = _session(folded_onnx(fold(model, ROLES, catalogue), ROLES))
-    together = session.run(["probability"], feed)[0]
+    graph = folded_onnx(fold(model, ROLES, catalogue), ROLES)
+    session = _session(graph.model)
+    together = session.run(["probability"], feed | graph.tables)[0]
     for one in range(6):
         mine = feed["request"] == one
         alone = {name: feed[name][one : one + 1] for name in ("user", "slots", "context")}
         alone |= {"items": feed["items"][mine], "request": np.zeros(mine.sum(), np.int64)}
-        np.testing.assert_array_equal(session.run(["probability"], alone)[0], together[mine])
+        np.testing.assert_array_equal(session.run(["probability"], alone | graph.tables)[0], together[mine])
 
 
 def test_the_graph_is_self_contained_and_deterministic() -> None:
     """Standard domain, no functions, no external data, the stated opset, and the same bytes twice."""
     model = _random_dcn(DCNShape(SIZES), seed=7)
     folded = fold(model, ROLES, _catalogue(ROLES, SIZES, seed=7))
-    content = folded_onnx(folded, ROLES)
-    assert content == folded_onnx(folded, ROLES)
-    proto = onnx.load_from_string(content)
+    graph = folded_onnx(folded, ROLES)
+    assert graph.model == folded_onnx(folded, ROLES).model
+    proto = onnx.load_from_string(graph.model)
+    tables = ["item_rows", "request_rows"]
+    assert list(graph.tables) == tables
     assert [(opset.domain, opset.version) for opset in proto.opset_import] == [("", OPSET)]
     assert not proto.functions
     assert {node.domain for node in proto.graph.node} == {""}
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in proto.graph.initializer)
-    assert [value.name for value in proto.graph.input] == ["items", "request", "user", "slots", "context"]
+    assert [value.name for value in proto.graph.input] == ["items", "request", "user", "slots", "context", *tables]
     assert [value.name for value in proto.graph.output] == ["probability"]
 
 
@@ -248,8 +251,8 @@ def test_absent_parts_are_absent_inputs() -> None:
         (FieldRoles(item=0, user=1, context=(2,)), ["items", "request", "user", "context"]),
         (FieldRoles(item=0, categories=(1, 2)), ["items", "request"]),
     ):
-        content = folded_onnx(fold(model, roles, _catalogue(roles, (5, 6, 3), seed=8)), roles)
-        assert [value.name for value in _session(content).get_inputs()] == names
+        graph = folded_onnx(fold(model, roles, _catalogue(roles, (5, 6, 3), seed=8)), roles)
+        assert [value.name for value in _session(graph.model).get_inputs()] == [*names, *graph.tables]
 
 
 def test_roles_and_catalogue_must_fit_the_network() -> None:

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 
 from models.folding import FieldRoles
 from models.kar import AdaptorShape, KarDCN
-from models.kar_onnx import adapted_table, kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx
+from models.kar_onnx import adapted_table, kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx, prestored_users
+from models.onnx_graph import ScorerGraph
 from tests.models.small_kar import ROLES, Requests, requests, small_kar
 
 TOLERANCE = 1e-5
@@ -31,15 +32,16 @@ def _by_torch(model: KarDCN, wanted: Requests) -> npt.NDArray[np.float32]:
 
 def _modes(model: KarDCN, roles: FieldRoles, asked: Requests) -> dict[str, tuple[bytes, dict[str, Array]]]:
     """The model and its inputs in each mode."""
-    user_vector = model.user_vectors.numpy()[asked.user_texts]
-    item_vectors = model.item_vectors.numpy()[asked.item_texts]
-    user_adapted = adapted_table(model, "user")[asked.user_texts]
     stored = (model, roles, asked.catalogue, asked.catalogue_texts)
-    online = {"user_vector": user_vector, "item_vectors": item_vectors}
+    vectors, adapted = model.user_vectors.numpy(), prestored_users(model)
+    modes: dict[str, tuple[ScorerGraph, Array]] = {
+        "online": (kar_online_onnx(*stored), vectors),
+        "half": (kar_half_online_onnx(*stored), vectors),
+        "prestored": (kar_prestored_onnx(*stored), adapted),
+    }
     return {
-        "online": (kar_online_onnx(model, roles, asked.catalogue), {**asked.feed, **online}),
-        "half": (kar_half_online_onnx(*stored), {**asked.feed, "user_vector": user_vector}),
-        "prestored": (kar_prestored_onnx(*stored), {**asked.feed, "user_adapted": user_adapted}),
+        mode: (graph.model, {**asked.feed, **graph.tables, "vector": users[asked.user_texts]})
+        for mode, (graph, users) in modes.items()
     }
 
 
@@ -105,21 +107,24 @@ def test_a_candidate_gets_the_same_answer_alone() -> None:
     together = session.run(["probability"], feed)[0]
     for one in range(4):
         mine = feed["request"] == one
-        alone = {name: feed[name][one : one + 1] for name in ("user", "slots", "context", "user_adapted")}
+        alone = {name: feed[name][one : one + 1] for name in ("user", "slots", "context", "vector")}
+        alone |= {name: feed[name] for name in ("item_rows", "request_rows")}
         alone |= {"items": feed["items"][mine], "request": np.zeros(mine.sum(), np.int64)}
         np.testing.assert_allclose(session.run(["probability"], alone)[0], together[mine], rtol=0, atol=1e-6)
 
 
 def test_the_modes_differ_in_what_is_asked_for_and_done() -> None:
-    """Online asks for both vectors and holds the adaptor; prestored asks for a_user and holds no adaptor."""
+    """Online takes the items' vectors and holds the adaptor; prestored takes a_user and holds no adaptor."""
     model = small_kar(seed=7)
     asked = requests(model, seed=7)
-    common = ["items", "request", "user", "slots", "context"]
-    extra = {"online": ["user_vector", "item_vectors"], "half": ["user_vector"], "prestored": ["user_adapted"]}
+    common = ["items", "request", "user", "slots", "context", "vector", "item_rows", "request_rows"]
+    extra = {"online": ["item_vectors"], "half": [], "prestored": []}
+    widths = {"online": 12, "half": 12, "prestored": 5}
     gates = {"online": 2, "half": 1, "prestored": 0}
     for mode, (content, _) in _modes(model, ROLES, asked).items():
         graph = onnx.load_from_string(content).graph
         assert [value.name for value in graph.input] == common + extra[mode]
+        assert graph.input[5].type.tensor_type.shape.dim[1].dim_value == widths[mode]
         assert sum(node.op_type == "Softmax" for node in graph.node) == gates[mode]
         assert {node.domain for node in graph.node} == {""}
         assert content == _modes(model, ROLES, asked)[mode][0]

@@ -121,7 +121,7 @@ def write_manifest(release: TinyRelease, changes: Mapping[str, Any]) -> None:
     """manifest.json with the hashes of what lies in the directory now."""
     files = {path.name: sha256_of(path) for path in sorted(release.path.iterdir()) if path.name != "manifest.json"}
     values: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "release": release.name,
         "created": "2025-01-01T00:00:00Z",
         "dataset": {"name": "tiny", "path": "/secret/place"},

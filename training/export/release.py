@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bank.manifest import FORMAT_VERSION, ITEMS, MANIFEST, SCORER, Facet, Manifest, sha256_of
+from bank.manifest import FORMAT_VERSION, ITEMS, MANIFEST, Facet, Manifest, sha256_of
 from models.folding import fold
 from models.onnx_graph import folded_onnx
 from training.export.config import ExportConfig
 from training.export.describe import collect_votes, describe
-from training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_items
+from training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_graph, write_items
 from training.export.verify import PROFILES, verify_release
 from training.recommender.fit import FittedRecommender
 
@@ -64,7 +64,7 @@ def write_release(
 
 def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: ExportConfig, now: datetime) -> Manifest:
     catalogue, roles = catalogue_of(fitted), roles_of(fitted.encoder)
-    (beside / SCORER).write_bytes(folded_onnx(fold(fitted.dcn, roles, catalogue.rows), roles))
+    tables = write_graph(folded_onnx(fold(fitted.dcn, roles, catalogue.rows), roles), beside)
     write_items(catalogue.ids, beside / ITEMS)
     profiles = profiles_of(fitted)
     profiles.write_parquet(beside / PROFILES)
@@ -91,6 +91,7 @@ def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: Expo
         "facets": [facet.model_dump(mode="json") for facet in _facets(fitted, config)],
         "users": profiles.height,
         "items": len(catalogue.ids),
+        "tables": tables,
         "metrics": origin.metrics,
         "files": {path.name: sha256_of(path) for path in sorted(beside.iterdir())},
     }

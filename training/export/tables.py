@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bank.manifest import FieldSpec
+from bank.manifest import SCORER, FieldSpec
 from bank.record import UNKNOWN_CODE
 from models.folding import FieldRoles
+from models.onnx_graph import ScorerGraph
 from training.recommender.encoder import FieldEncoder, rows_of_values
 from training.recommender.fit import FittedRecommender
 
@@ -51,6 +52,15 @@ def catalogue_of(fitted: FittedRecommender) -> Catalogue:
         tuple(listed["item_id"].filter(pl.Series(said))),
         np.concatenate([np.zeros((1, rows.shape[1]), np.int64), rows[said]]),
     )
+
+
+def write_graph(graph: ScorerGraph, directory: Path) -> dict[str, str]:
+    """Write scorer.onnx and a NAME.npy for each of its tables; give the manifest's `tables`."""
+    (directory / SCORER).write_bytes(graph.model)
+    files = {name: f"{name}.npy" for name in graph.tables}
+    for name, file in files.items():
+        np.save(directory / file, graph.tables[name], allow_pickle=False)
+    return files
 
 
 def write_items(ids: Sequence[str], file: Path) -> None:

@@ -76,6 +76,7 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
         feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
     if manifest.contexts:
         feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
+    feed |= {name: np.load(directory / file, allow_pickle=False) for name, file in manifest.tables.items()}
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
     scores: NDArray[np.float32] = session.run(["probability"], feed)[0]
     return scores

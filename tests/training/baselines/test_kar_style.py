@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from models.kar_onnx import adapted_table, kar_online_onnx, kar_prestored_onnx
+from models.kar_onnx import kar_online_onnx, kar_prestored_onnx, prestored_users
 from tests.training.baselines.tiny_encoder import save_encoder
 from tests.training.toy import FIELDS, toy_dataset
 from training.baselines.kar_style import FittedKar, KarConfig, TextHiding, fit_kar_style, kar_vectors
@@ -153,12 +153,11 @@ def test_the_graphs_say_what_the_network_says(mode: str, cold: Dataset, fitted: 
         "context": rows[:, list(roles.context)],
     }
     if mode == "online":
-        content = kar_online_onnx(fitted.model, roles, catalogue)
-        feed |= {"user_vector": fitted.vectors.users[rows[:, -2]], "item_vectors": fitted.vectors.items[rows[:, -1]]}
+        graph, users = kar_online_onnx(fitted.model, roles, catalogue, texts), fitted.vectors.users
     else:
-        content = kar_prestored_onnx(fitted.model, roles, catalogue, texts)
-        feed |= {"user_adapted": adapted_table(fitted.model, "user")[rows[:, -2]]}
-    answer = ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(["probability"], feed)[0]
+        graph, users = kar_prestored_onnx(fitted.model, roles, catalogue, texts), prestored_users(fitted.model)
+    feed |= {"vector": users[rows[:, -2]], **graph.tables}
+    answer = ort.InferenceSession(graph.model, providers=["CPUExecutionProvider"]).run(["probability"], feed)[0]
     np.testing.assert_allclose(answer, fitted.predict(test), rtol=0, atol=1e-5)
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import polars as pl
 import pytest
-from onnx import numpy_helper
 
 from bank.errors import ReleaseError
 from bank.manifest import read_manifest
@@ -57,6 +55,8 @@ def test_all_files_are_there_and_named_with_their_hash(release: Path) -> None:
     manifest = read_manifest(release)
     assert set(manifest.files) == {
         "scorer.onnx",
+        "item_rows.npy",
+        "request_rows.npy",
         "items.npz",
         "codebooks.safetensors",
         "profiles.parquet",
@@ -101,8 +101,7 @@ def test_items_are_those_of_which_something_is_known(release: Path) -> None:
     manifest = read_manifest(release)
     assert manifest.items == 46
     assert manifest.fields[1].size == 47
-    tables = {t.name: numpy_helper.to_array(t) for t in onnx.load(release / "scorer.onnx").graph.initializer}
-    assert len(tables["item_rows"]) == 47
+    assert len(np.load(release / manifest.tables["item_rows"])) == 47
 
 
 def test_every_known_user_has_a_profile(release: Path, dataset: Dataset) -> None:
@@ -140,6 +139,7 @@ def test_the_files_alone_give_torchs_probabilities(release: Path, fitted: Fitted
         "slots": np.asarray([[profile[name] + 1 for name in ("background", "hobby", "age")]]),
         "context": np.asarray([[(manifest.contexts[0].values or ()).index(device) + 1]]),
     }
+    feed |= {name: np.load(release / file) for name, file in manifest.tables.items()}
     served = ort.InferenceSession(release / "scorer.onnx").run(["probability"], feed)[0]
     items = ["no such item", *sorted(f"i{item}" for item in range(45)), "i45"]
     rows = pl.concat([row.with_columns(item_id=pl.lit(item)) for item in items])
