@@ -11,6 +11,8 @@ from bank.errors import PublishError
 from bank.keys import FIELD_BYTES, MAX_BUCKETS, Layout
 from bank.record import MAX_SLOTS, encode_many
 
+Users = slice | NDArray[np.int64]  # positions in a batch
+
 _SALTS: Final = 16  # at 10^9 users a salt fails with a probability of about one in a thousand
 
 
@@ -44,19 +46,20 @@ class Batch:
         values = encode_many(tags[order], rows[order], codes[order], None if vectors is None else vectors[order])
         return cls(layout, codes.shape[1], 0 if vectors is None else vectors.shape[1], places[order], values)
 
-    def fields(self) -> NDArray[np.void]:
-        """The users' keys inside their buckets, as 5-byte values [n]."""
-        big = self.places.astype(">u8").view(np.uint8).reshape(-1, 8)
+    def fields(self, users: Users) -> NDArray[np.void]:
+        """The keys of m `users` inside their buckets, as 5-byte values [m]."""
+        big = self.places[users].astype(">u8").view(np.uint8).reshape(-1, 8)
         return np.ascontiguousarray(big[:, 8 - FIELD_BYTES :]).view(f"V{FIELD_BYTES}").ravel()
 
-    def records(self) -> NDArray[np.void]:
-        """The users' records as opaque values [n]."""
-        return self.values.view(f"V{self.values.shape[1]}").ravel()
+    def records(self, users: Users) -> NDArray[np.void]:
+        """The records of m `users` as opaque values [m]."""
+        return self.values[users].view(f"V{self.values.shape[1]}").ravel()
 
     def bucket_starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the buckets that hold users [m], and where each begins, the end appended [m + 1]."""
-        buckets, starts = np.unique((self.places >> np.uint64(40)).astype(np.int64), return_index=True)
-        return buckets, np.append(starts, len(self)).astype(np.int64)
+        numbers = (self.places >> np.uint64(40)).astype(np.int64)
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        return numbers[starts], np.append(starts, len(self))
 
     def sample(self, size: int) -> NDArray[np.int64]:
         """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
@@ -91,11 +94,11 @@ def _lay_out(
     for salt in range(_SALTS):
         layout = Layout(salt, buckets)
         places, tags = layout.places(user_ids)
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(places)
         shared = np.flatnonzero(np.diff(places[order]) == 0)
         if not len(shared):
             return layout, places, tags, order
-        for first, second in zip(order[shared], order[shared + 1], strict=True):
+        for first, second in np.sort([order[shared], order[shared + 1]], axis=0).T.tolist():
             if user_ids[first] == user_ids[second]:
                 raise PublishError(
                     f"user_ids: {user_ids[first]!r} stands at positions {first} and {second}; each user once"

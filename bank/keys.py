@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -34,6 +35,8 @@ _PREFIX = f"userip:{LAYOUT_VERSION}"
 HISTORY_KEY: Final = f"{_PREFIX}:{{bank}}:history"  # list of release names; the first is the active one
 RELEASES_KEY: Final = f"{_PREFIX}:{{bank}}:releases"  # set of names of complete releases
 ATTEMPTS_KEY: Final = f"{_PREFIX}:{{bank}}:attempts"  # hash: attempt -> "release buckets started"
+# "surrogatepass": JSON can carry half a surrogate pair; such an id is as good as any other.
+_ENCODING: Final = ("utf-8", "surrogatepass")
 _PARTS = struct.Struct("<5sII")
 _RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -70,14 +73,18 @@ class Layout:
 
     def place(self, user_id: str) -> tuple[int, bytes, int]:
         """(bucket, field, tag) of one user."""
-        digest = _digest(user_id, self.salt.to_bytes(16, "little"))
-        field, scaled, tag = _PARTS.unpack_from(digest)
+        hashed = _salted(self.salt).copy()
+        hashed.update(user_id.encode(*_ENCODING))
+        field, scaled, tag = _PARTS.unpack_from(hashed.digest())
         return scaled * self.buckets >> 32, field, tag
 
     def places(self, user_ids: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """The same for n users: bucket * 2^40 + field (big-endian) as uint64 [n], and tags uint32 [n]."""
-        salt = self.salt.to_bytes(16, "little")
-        joined = b"".join([_digest(user_id, salt) for user_id in user_ids])
+        salted, joined = _salted(self.salt), bytearray()
+        for user_id in user_ids:  # written out: a call per user, or a list of digests, costs half as much again
+            hashed = salted.copy()
+            hashed.update(user_id.encode(*_ENCODING))
+            joined += hashed.digest()
         digests = np.frombuffer(joined, dtype=np.uint8).reshape(-1, 16)  # [n, 16]
         fields = np.zeros((len(digests), 8), dtype=np.uint8)
         fields[:, 3:] = digests[:, :5]
@@ -85,9 +92,10 @@ class Layout:
         return (buckets << np.uint64(40)) | fields.view(">u8").ravel(), _uint32(digests[:, 9:13])
 
 
-def _digest(user_id: str, salt: bytes) -> bytes:
-    # "surrogatepass": JSON can carry half a surrogate pair; such an id is as good as any other.
-    return blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=16, salt=salt).digest()
+@lru_cache(maxsize=64)
+def _salted(salt: int) -> blake2b:
+    """The hash of nothing yet: copied for each user, which takes half the time of a new one."""
+    return blake2b(digest_size=16, salt=salt.to_bytes(16, "little"))
 
 
 def _uint32(columns: NDArray[np.uint8]) -> NDArray[np.uint32]:

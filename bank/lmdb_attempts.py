@@ -72,11 +72,10 @@ class Attempts:
 
     def write(self, attempt: str, batch: Batch, progress: Progress | None) -> None:
         """Write all records of `batch`. Raises PublishError if another publisher took over."""
-        keys = _keys(attempt, batch.places)
-        values = batch.records()
         for start in range(0, len(batch), _CHUNK):
             piece = slice(start, start + _CHUNK)
-            items = list(zip(keys[piece].tolist(), values[piece].tolist(), strict=True))
+            keys = _keys(attempt, batch.places[piece])
+            items = list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True))
 
             def step(txn: "Transaction", items: list[tuple[bytes, bytes]] = items) -> None:
                 self._beat(txn, attempt)
@@ -106,7 +105,7 @@ class Attempts:
             raise PublishError(verification_failed(self._env.where, f"{len(batch)} written, {found} found"))
         sample = batch.sample(_SAMPLE)
         keys: list[bytes] = _keys(attempt, batch.places[sample]).tolist()
-        if self._env.read(lambda txn: [get(txn, key) for key in keys]) != batch.records()[sample].tolist():
+        if self._env.read(lambda txn: [get(txn, key) for key in keys]) != batch.records(sample).tolist():
             raise PublishError(verification_failed(self._env.where, "a record reads back altered"))
 
     def finish(self, txn: "Transaction", attempt: str) -> None:

@@ -30,8 +30,9 @@ from bank.keys import (
 from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo
 from bank.record import Record, encode, look_up, record_bytes
 from bank.redis_client import SyncClient, meta_of, named_errors, sync_client, text
-from bank.redis_publish import RedisPublication, delete_attempt, pieces, run, users_per_bucket
+from bank.redis_publish import RedisPublication, delete_attempt, pieces, users_per_bucket
 from bank.redis_scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
+from bank.redis_write import run
 from bank.release_meta import (
     HISTORY_LENGTH,
     ReleaseMeta,

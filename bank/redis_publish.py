@@ -7,6 +7,7 @@ without the lock is dead: it can never become a release, and its records may be 
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
@@ -22,8 +23,9 @@ from bank.keys import (
     release_key,
 )
 from bank.protocol import Progress
-from bank.redis_client import Pipeline, SyncClient, text
+from bank.redis_client import SyncClient, text
 from bank.redis_scripts import COMPLETE, RENEW, UNLOCK
+from bank.redis_write import run, write_buckets
 from bank.release_meta import (
     ReleaseMeta,
     active_already,
@@ -73,23 +75,12 @@ class RedisPublication:
     def write(self, batch: Batch, progress: Progress | None) -> None:
         """Write all records, one HSET per bucket."""
         self._client.hset(ATTEMPTS_KEY, self.attempt, f"{self._release} {batch.layout.buckets} {now()}")
-        buckets, starts = batch.bucket_starts()
-        pairs = _interleave(batch)
         prefix = bucket_prefix(self._release, self.attempt)
-        numbers, edges = buckets.tolist(), starts.tolist()
-        first = 0
-        while first < len(numbers):
-            pipe = self._client.pipeline(transaction=False)
-            end = first
-            while end < len(numbers) and edges[end] - edges[first] < _USERS_PER_FLUSH:
-                fields_and_values = pairs[2 * edges[end] : 2 * edges[end + 1]]
-                pipe.execute_command("HSET", prefix + b"%x" % numbers[end], *fields_and_values)
-                end += 1
-            run(pipe)
-            self._renew()
-            first = end
-            if progress is not None:
-                progress(edges[end], len(batch))
+        with closing(write_buckets(self._client, prefix, batch, _USERS_PER_FLUSH)) as flushes:
+            for written in flushes:
+                self._renew()
+                if progress is not None:
+                    progress(written, len(batch))
 
     def verify(self, batch: Batch) -> None:
         """Count the records and read some back. Raises PublishError if the store holds anything else."""
@@ -106,10 +97,10 @@ class RedisPublication:
             raise PublishError(verification_failed(self._where, f"{len(batch)} written, {found} found"))
         sample = batch.sample(_SAMPLE)
         pipe = self._client.pipeline(transaction=False)
-        fields = batch.fields()[sample].tolist()
+        fields = batch.fields(sample).tolist()
         for place, field in zip(batch.places[sample].tolist(), fields, strict=True):
             pipe.hget(prefix + b"%x" % (place >> 40), field)
-        if len(sample) and run(pipe) != batch.records()[sample].tolist():
+        if len(sample) and run(pipe) != batch.records(sample).tolist():
             raise PublishError(verification_failed(self._where, "a record reads back altered"))
 
     def complete(self, meta: ReleaseMeta) -> None:
@@ -187,23 +178,7 @@ def _configuration(client: SyncClient) -> dict[str, str]:
     return found
 
 
-def run(pipe: Pipeline) -> list[Any]:
-    """Send a pipeline; raise its first error as it is, without the command that redis-py would add."""
-    answers: list[Any] = pipe.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
 def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """`items`, a few thousand at a time."""
     for start in range(0, len(items), _KEYS_PER_FLUSH):
         yield items[start : start + _KEYS_PER_FLUSH]
-
-
-def _interleave(batch: Batch) -> list[bytes]:
-    pairs: list[bytes] = [b""] * (2 * len(batch))
-    pairs[0::2] = batch.fields().tolist()
-    pairs[1::2] = batch.records().tolist()
-    return pairs
