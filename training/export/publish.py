@@ -1,9 +1,11 @@
 """From a release directory into a bank."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from bank.manifest import Manifest, read_manifest
@@ -11,10 +13,15 @@ from bank.protocol import Bank, Progress
 from bank.record import UNKNOWN_CODE
 from training.export.verify import PROFILES
 
+VECTORS: Final = "vectors.npy"
+_LINES: Final = 1 << 16  # of vectors that are looked at at a time
+
 
 def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progress: Progress | None = None) -> Manifest:
     """Write the records of a release beside the others, verified; then, with `activate`, move the pointer.
 
+    Where the manifest has `vector` = V > 0, vectors.npy holds the users' vectors: float32 [users, V], in the order
+    of profiles.parquet.
     Raises ReleaseError for a directory that is unsound, and what the bank raises; the active release is
     then as it was.
     """
@@ -37,7 +44,29 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
     tables = [field.size for field in manifest.fields if field.source == "user_row"]
     if rows.size and int(rows.max()) >= (tables[0] if tables else 1):
         raise ReleaseError(f"{file}: column row: a row is beyond the recommender's users; export it again")
-    bank.publish(manifest.release, profiles["user_id"].to_list(), rows, codes, progress)
+    vectors = _vectors(release_dir, manifest)
+    bank.publish(manifest.release, profiles["user_id"].to_list(), rows, codes, progress, vectors)
     if activate:
         bank.activate(manifest.release)
     return manifest
+
+
+def _vectors(release_dir: Path, manifest: Manifest) -> NDArray[np.float32] | None:
+    """The users' vectors, mapped into memory; None for a release without any."""
+    if not manifest.vector:
+        return None
+    file = release_dir / VECTORS
+    if VECTORS not in manifest.files:
+        raise ReleaseError(f"{file}: not there, and the manifest wants a vector per user; export the release again")
+    try:
+        vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ReleaseError(f"{file}: not a .npy file ({error}); export the release again") from None
+    wanted = (manifest.users, manifest.vector)
+    if vectors.dtype != np.float32 or vectors.shape != wanted:
+        raise ReleaseError(f"{file}: {vectors.dtype} {vectors.shape}, expected float32 {wanted}; export it again")
+    for start in range(0, len(vectors), _LINES):
+        if not (finite := np.isfinite(vectors[start : start + _LINES]).all(axis=1)).all():
+            line = start + int(finite.argmin())
+            raise ReleaseError(f"{file}: line {line}: a value is not a finite number; export the release again")
+    return vectors  # type: ignore[no-any-return]

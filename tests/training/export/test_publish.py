@@ -1,11 +1,14 @@
 """A release's records in a real bank, the default one."""
 
 import json
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from bank.manifest import Manifest, read_manifest, sha256_of
@@ -86,4 +89,51 @@ def test_unknown_codes_pass(release: Path, tmp_path: Path) -> None:
     record = bank.get_many(name, ["u0"])[0]
     assert np.uint16(record.codes[1]) == UNKNOWN_CODE  # type: ignore[union-attr]
     assert read_manifest(release).release == name
+    bank.close()
+
+
+def _with_vectors(release: Path, vectors: NDArray[Any] | bytes | None, width: int = 3) -> None:
+    """Make the release one that serves `width` floats per user, hash included."""
+    raw = json.loads((release / "manifest.json").read_text())
+    if vectors is not None:
+        if isinstance(vectors, bytes):
+            (release / "vectors.npy").write_bytes(vectors)
+        else:
+            np.save(release / "vectors.npy", vectors)
+        raw["files"]["vectors.npy"] = sha256_of(release / "vectors.npy")
+    (release / "manifest.json").write_text(json.dumps(raw | {"vector": width}))
+
+
+def test_vectors_are_published_in_the_order_of_the_profiles(release: Path, tmp_path: Path) -> None:
+    """The record of the user in line k of profiles.parquet carries line k of vectors.npy, bit for bit."""
+    users = pl.read_parquet(release / "profiles.parquet")["user_id"].to_list()
+    vectors = np.random.default_rng(5).normal(size=(len(users), 3)).astype(np.float32)
+    _with_vectors(release, vectors)
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    name = publish_release(release, bank).release
+    found = [record.vector for record in bank.get_many(name, users)]  # type: ignore[union-attr]
+    assert found == [struct.pack("<3f", *vector) for vector in vectors.tolist()]
+    bank.close()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (None, r"vectors\.npy: not there"),
+        (b"nothing of the kind", r"vectors\.npy: not a \.npy file"),
+        (np.zeros((60, 3)), r"vectors\.npy: float64 \(60, 3\), expected float32 \(60, 3\)"),
+        (np.zeros((60, 2), np.float32), r"float32 \(60, 2\), expected float32 \(60, 3\)"),
+        (np.zeros((59, 3), np.float32), r"float32 \(59, 3\), expected float32 \(60, 3\)"),
+        (np.where(np.arange(60)[:, None] == 41, np.nan, 1).repeat(3, axis=1).astype(np.float32), "line 41"),
+    ],
+)
+def test_impossible_vectors_are_not_published(
+    release: Path, tmp_path: Path, vectors: NDArray[Any] | bytes | None, message: str
+) -> None:
+    """Missing, of another kind, type or shape, or not finite: the error says which, and the bank stays empty."""
+    bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
+    _with_vectors(release, vectors)
+    with pytest.raises(ReleaseError, match=message):
+        publish_release(release, bank)
+    assert bank.releases() == []
     bank.close()
