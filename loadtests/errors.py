@@ -1,0 +1,36 @@
+"""Errors of the load tests.
+
+LoadTestError
+├── BenchInputError      an option, file or result directory cannot be used
+├── ServerStartError     a server under test did not start; the message gives the end of its log
+├── GeneratorError       a load generator ended without figures
+└── WrongAnswerError     answers under load were not what the oracle says
+
+Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
+"""
+
+from typing import ClassVar
+
+
+class LoadTestError(Exception):
+    """Base of everything that the load tests raise on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BenchInputError(LoadTestError):
+    """The message names the option or file and says the mend."""
+
+    exit_code = 2
+
+
+class ServerStartError(LoadTestError):
+    """The message names the variant and the log."""
+
+
+class GeneratorError(LoadTestError):
+    """The message names the generator and what it said last."""
+
+
+class WrongAnswerError(LoadTestError):
+    """The report is written; the message names the scenarios and variants with wrong answers."""
