@@ -43,7 +43,7 @@ serve: setup ## Serve RELEASE from BANK
 
 bench: setup ## Measure: 1,000,000 users into each bank, inference against a naive loop
 	@tools/redis.sh
-	@$(BIN)/python -m loadtests.bank_benchmark
+	@$(BIN)/python -m loadtests.bank_scale --users 10000 --users 1000000
 	@$(BIN)/python -m loadtests.inference_benchmark
 
 lock: setup ## Pin from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
