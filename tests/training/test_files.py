@@ -1,10 +1,13 @@
 """Files are written whole or not at all."""
 
+import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from training.files import beside, write_text
+from training.files import beside, json_text, write_text
 
 
 def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
@@ -23,3 +26,11 @@ def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     write_text(file, "later")
     assert file.read_text(encoding="utf-8") == "later"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_is_not_a_finite_number_is_null_in_json() -> None:
+    """Wherever it stands, of Python or NumPy; keys become strings, and no reader meets a NaN."""
+    content = {1: [math.nan, (math.inf, 0.5)], "b": {"c": np.float32("nan"), "d": np.float32(0.25)}, "e": None}
+    text = json_text(content)
+    assert json.loads(text) == {"1": [None, [None, 0.5]], "b": {"c": None, "d": 0.25}, "e": None}
+    assert "\n" not in json_text(content, indent=None)

@@ -5,8 +5,6 @@ results.json   per line: means over seeds, and the paired difference to constant
 report.md, report.html   the same for people
 """
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from training.evaluation.intervals import Bootstrap, Difference, Figures
 from training.evaluation.results import BASE, SECTIONS, Results, Scored
 from training.evaluation.sections import build_report
-from training.files import write_text
+from training.files import json_text, write_text
 from training.progress import track
 from training.recommender.metrics import auc, evaluate, logloss
 from training.report.markdown import markdown
@@ -31,9 +29,9 @@ def write_reports(results: Results, out: Path) -> None:
     """Write all of it to `out`, each file whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     rows = quality_rows(results)
-    write_text(out / "quality.json", _json(rows))
+    write_text(out / "quality.json", json_text(rows))
     summary = summarise(results)
-    write_text(out / "results.json", _json(summary))
+    write_text(out / "results.json", json_text(summary))
     report = build_report(results)
     write_text(out / "report.md", markdown(report))
     write_text(out / "report.html", html(report))
@@ -120,18 +118,3 @@ def _stated(difference: Difference) -> dict[str, Any]:
         "mean": difference.mean, "low": difference.low, "high": difference.high,
         "per_seed": [float(one) for one in difference.per_seed],
     }  # fmt: skip
-
-
-def _json(content: Any) -> str:  # noqa: ANN401  (whatever JSON holds)
-    """JSON as every reader knows it: NaN is null."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False)
-
-
-def _finite(content: Any) -> Any:  # noqa: ANN401
-    if isinstance(content, dict):
-        return {str(key): _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    if isinstance(content, float | np.floating):
-        return float(content) if math.isfinite(content) else None
-    return content

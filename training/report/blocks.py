@@ -9,7 +9,7 @@ other raises ValueError where it is made.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["yes", "no", "undecided"]
@@ -130,7 +130,7 @@ class Series:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    hue: int | None = None
+    hue: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y) or not len(self.low) == len(self.high) in (0, len(self.y)):
@@ -172,7 +172,7 @@ class BarSeries:
     values: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    hue: int | None = None
+    hue: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
