@@ -58,7 +58,8 @@ def kar_prestored_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts:
 def prestored_users(model: KarDCN) -> Float32:
     """What mode B stores per user, float32 [rows, out]: a_user less that of a user without a text, who gets zeros."""
     adapted = adapted_table(model, "user")
-    return adapted - adapted[0]
+    without: Float32 = adapted - adapted[0]
+    return without
 
 
 def adapted_table(model: KarDCN, branch: Branch) -> Float32:
