@@ -19,6 +19,7 @@ class Figures:
     failed         other statuses than 200, broken connections, no answer
     late_ms        how late the generator itself was, 99th percentile (None: closed loop, or it does not say)
     generator_cpu  its share of one core
+    server_cpu     the server's, its workers together (None: not known)
     quantiles      (share, ms), also of p50, p95 and p99
     """
 
@@ -32,6 +33,7 @@ class Figures:
     wrong: int
     late_ms: float | None
     generator_cpu: float | None
+    server_cpu: float | None
     quantiles: tuple[tuple[float, float], ...]
 
     def row(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def figures(
     counts: tuple[int, int] = (0, 0),
     lateness: Sequence[float] = (),
     cpu: float | None = None,
+    server_cpu: float | None = None,
 ) -> Figures:
     """Figures of `latencies` and `lateness` (seconds) in a window of `seconds`; `counts`: verified, wrong."""
     times = np.asarray(latencies, dtype=np.float64) * 1000
@@ -64,6 +67,7 @@ def figures(
         wrong=counts[1],
         late_ms=late,
         generator_cpu=cpu,
+        server_cpu=server_cpu,
         quantiles=at,
     )
 

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from loadtests.answers import Verifier, read_expected
-from loadtests.cores import fine_timers
+from loadtests.cores import cpu_seconds, fine_timers
 from loadtests.errors import BenchInputError
 from loadtests.figures import Figures, figures
 from loadtests.wire import Connection
@@ -38,7 +38,10 @@ _TICK: Final = 0.2  # seconds between looks at the clock while nothing comes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One run. `rate` None is a closed loop. With `prefill` the whole pool is asked for once before."""
+    """One run. `rate` None is a closed loop. With `prefill` the whole pool is asked for once before.
+
+    `server` is the process whose CPU time is taken.
+    """
 
     port: int
     workload: str
@@ -49,6 +52,7 @@ class Plan:
     rate: float | None = None
     prefill: bool = False
     seed: int = 0
+    server: int | None = None
     host: str = "127.0.0.1"
 
 
@@ -168,9 +172,11 @@ def generate(plan: Plan) -> Figures:
         start = time.perf_counter()
         measure_from, until = start + plan.warm_up, start + plan.warm_up + plan.seconds
         due = None if plan.rate is None else _arrivals(plan.rate, start, until, rng)
-        cpu = time.process_time()
+        cpu, server_cpu = time.process_time(), cpu_seconds(plan.server) if plan.server else 0.0
         generator.run(_order(len(workload), rng), until, due, measure_from)
-        cpu = (time.process_time() - cpu) / (time.perf_counter() - start)
+        elapsed = time.perf_counter() - start
+        cpu = (time.process_time() - cpu) / elapsed
+        server_cpu = (cpu_seconds(plan.server) - server_cpu) / elapsed if plan.server else 0.0
     finally:
         gc.enable()
         generator.close()
@@ -181,6 +187,7 @@ def generate(plan: Plan) -> Figures:
         counts=verifier.counts(),
         lateness=generator.lateness,
         cpu=cpu,
+        server_cpu=server_cpu if plan.server else None,
     )
 
 

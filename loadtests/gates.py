@@ -1,0 +1,132 @@
+"""What has to be reached, held against the rows. Ratios are taken within a repeat, then their median counts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from loadtests.scenarios import GATE_RATE, SATURATION
+
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
+
+
+class Gate(NamedTuple):
+    """One bound: `value` is what was measured, None where nothing was; `ok` is then None, too."""
+
+    gate: str
+    value: float | None
+    limit: str
+    ok: bool | None
+    how: str
+
+
+class Side(NamedTuple):
+    """One figure of one variant's rows: `figure` of those in `scenario`, or with the other `keys`."""
+
+    variant: str
+    figure: str
+    scenario: str
+    candidates: int | None = None
+
+    def by_repeat(self, rows: Rows) -> dict[int, float]:
+        """The figure in each repeat that has it."""
+        return {
+            row["repeat"]: row[self.figure]
+            for row in rows
+            if row["variant"] == self.variant
+            and row["scenario"] == self.scenario
+            and self.candidates in (None, row["candidates"])
+            and row.get(self.figure)
+        }
+
+
+class Ratio(NamedTuple):
+    """`upper` / `lower` is to be at most, or at least, `limit`."""
+
+    gate: str
+    upper: Side
+    lower: Side
+    at_most: bool
+    limit: float
+
+    def judge(self, rows: Rows) -> Gate:
+        """Hold the rows against it."""
+        over, under = self.upper.by_repeat(rows), self.lower.by_repeat(rows)
+        ratios = [over[repeat] / under[repeat] for repeat in sorted(over.keys() & under.keys())]
+        limit = f"{'<=' if self.at_most else '>='} {self.limit:.2f}"
+        if not ratios:
+            return Gate(self.gate, None, limit, None, "not measured")
+        value = median(ratios)
+        ok = value <= self.limit if self.at_most else value >= self.limit
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        how = f"{self.upper.scenario}: median of {len(ratios)} interleaved repeats, {spread}"
+        return Gate(self.gate, value, limit, ok, how)
+
+
+IN_PROCESS: Final = "in-process"
+
+RATIOS: Final = (
+    Ratio(
+        "seconds per 10,000 instances, userip / dcn",
+        Side("userip", "seconds_per_10k", IN_PROCESS, 100),
+        Side("dcn", "seconds_per_10k", IN_PROCESS, 100),
+        True,
+        1.05,
+    ),
+    Ratio("p99, userip / dcn", Side("userip", "p99_ms", GATE_RATE), Side("dcn", "p99_ms", GATE_RATE), True, 1.10),
+    Ratio(
+        "seconds per 10,000 instances, kar-online / userip, 100 candidates",
+        Side("kar-online", "seconds_per_10k", IN_PROCESS, 100),
+        Side("userip", "seconds_per_10k", IN_PROCESS, 100),
+        False,
+        5.0,
+    ),
+    Ratio(
+        "requests per second, userip / echo, warm cache",
+        Side("userip", "throughput", SATURATION),
+        Side("echo", "throughput", SATURATION),
+        False,
+        0.60,
+    ),
+    Ratio(
+        "requests per second, userip / echo, cache off",
+        Side("userip", "throughput", "score-100-uncached"),
+        Side("echo", "throughput", "score-100-uncached"),
+        False,
+        0.40,
+    ),
+    Ratio(
+        "p99 / p50 of userip at 40 % of saturation",
+        Side("userip", "p99_ms", GATE_RATE),
+        Side("userip", "p50_ms", GATE_RATE),
+        True,
+        4.0,
+    ),
+    Ratio(
+        "10,000 instances in process, userip / bare ONNX Runtime",
+        Side("userip", "seconds_per_10k", IN_PROCESS, 10_000),
+        Side("bare-onnx", "seconds_per_10k", IN_PROCESS, 10_000),
+        True,
+        2.0,
+    ),
+)
+
+
+def judge(rows: Rows) -> list[Gate]:
+    """All gates, in the order of the table above; then failures and wrong answers, of which none is allowed."""
+    return [
+        *(ratio.judge(rows) for ratio in RATIOS),
+        _none("failed requests below saturation", rows, "failed", lambda row: row.get("rate") is not None),
+        _none("wrong answers under load", rows, "wrong", lambda row: bool(row.get("verified"))),
+    ]
+
+
+def _none(gate: str, rows: Rows, figure: str, counts: Callable[[Row], bool]) -> Gate:
+    counted = [row for row in rows if counts(row)]
+    if not counted:
+        return Gate(gate, None, "0", None, "not measured")
+    found = sum(row[figure] for row in counted)
+    of = sum(row["verified"] if figure == "wrong" else row["requests"] + row["failed"] for row in counted)
+    where = sorted({f"{row['scenario']} {row['variant']}" for row in counted if row[figure]})
+    how = f"of {of:,} {'verified answers' if figure == 'wrong' else 'requests'}"
+    return Gate(gate, found, "0", found == 0, f"{how}; in {', '.join(where)}" if where else how)

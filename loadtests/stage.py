@@ -1,0 +1,138 @@
+"""One bench's servers and requests: measures one window of one variant."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median_low
+from types import TracebackType
+from typing import Final, Protocol
+
+from loadtests.answers import Expected, Oracle, expect_codes, expect_scores, write_expected
+from loadtests.cores import available_cores, rss_mb
+from loadtests.drivers import Window, drive
+from loadtests.figures import Figures
+from loadtests.processes import Fleet
+from loadtests.results import Row
+from loadtests.scenarios import Scenario
+from loadtests.workload import Population, Workload, make_workload
+
+_SAMPLES: Final = 25  # answers of ours, of which the echo server gives one of the usual length
+
+
+class Subject(Protocol):
+    """A variant: a release directory and what its right scores are."""
+
+    @property
+    def release(self) -> Path:
+        """The release directory."""
+
+    @property
+    def oracle(self) -> Oracle:
+        """Its right scores."""
+
+
+class Stage:
+    """Redis with all variants published; servers and request files are made when a scenario wants them.
+
+    A context manager: at the end every process has ended.
+    """
+
+    def __init__(self, directory: Path, subjects: Mapping[str, Subject], population: Population, seed: int) -> None:
+        self._subjects, self._population, self._seed = subjects, population, seed
+        self._requests = directory / "requests"
+        shutil.rmtree(self._requests, ignore_errors=True)
+        self._requests.mkdir(parents=True)
+        self._workloads: dict[str, Workload] = {}
+        self._has_echo = False
+        self.fleet = Fleet(directory / "logs", available_cores())
+
+    def publish(self) -> None:
+        """Write every variant into the bank."""
+        for name, subject in self._subjects.items():
+            self.fleet.publish(name, subject.release)
+
+    def measure(self, scenario: Scenario, variant: str, repeat: int, rate: float | None) -> Row:
+        """One window; the row of it. Raises LoadTestError for a server or generator that fails."""
+        if "echo" in scenario.variants and not self._has_echo:
+            self._make_echo(scenario)
+        server = self.fleet.serve(scenario)[variant]
+        window = Window(
+            scenario=scenario,
+            port=server.port,
+            server=server.pid,
+            workload=self._workload_file(scenario),
+            expected=self._expected_file(scenario, variant),
+            rate=rate,
+            prefill=repeat == 0 and variant != "echo" and scenario.generator == "own",
+            seed=self._seed + repeat,
+        )
+        cores = self.fleet.cores(scenario.workers)
+        seen = drive(window, cores.load[0])
+        return _row(scenario, variant, repeat, rate, seen) | {"rss_mb": rss_mb(server.pid), "apart": cores.apart}
+
+    def _make_echo(self, scenario: Scenario) -> None:
+        ours = replace(scenario, variants=("userip",))
+        server, workload = self.fleet.serve(ours)["userip"], self._workload(scenario)
+        answers = {len(answer): answer for answer in (server.post("/score", workload.body(i)) for i in range(_SAMPLES))}
+        self.fleet.echo(answers[median_low(answers)])
+        self._has_echo = True
+
+    def _workload(self, scenario: Scenario) -> Workload:
+        name = self._workload_file(scenario).stem
+        return self._workloads[name]
+
+    def _workload_file(self, scenario: Scenario) -> Path:
+        name = f"{scenario.route.strip('/').replace('/', '-')}-{scenario.batch}x{scenario.candidates}"
+        file = self._requests / f"{name}.json"
+        if name not in self._workloads:
+            workload = make_workload(
+                self._population, scenario.route, scenario.candidates, scenario.batch, seed=self._seed
+            )
+            self._workloads[name] = workload
+            workload.write(file)
+        return file
+
+    def _expected_file(self, scenario: Scenario, variant: str) -> Path | None:
+        """The right answers; none for echo, which does not know them."""
+        if variant not in self._subjects:
+            return None
+        workload_file = self._workload_file(scenario)
+        file = workload_file.with_name(f"{workload_file.stem}-{variant}.json")
+        if not file.exists():
+            write_expected(self._expect(self._workload(scenario), self._subjects[variant]), file)
+        return file
+
+    def _expect(self, workload: Workload, subject: Subject) -> Expected:
+        if workload.route == "/profile":
+            return expect_codes(workload, subject.release)
+        return expect_scores(workload, subject.oracle)
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.fleet.stop()
+
+
+def _row(scenario: Scenario, variant: str, repeat: int, rate: float | None, seen: Figures) -> Row:
+    """`seconds_per_10k` says how long 10,000 instances take at saturation: it needs a closed loop."""
+    pairs = seen.throughput * scenario.instances
+    return {
+        "variant": variant,
+        "scenario": scenario.name,
+        "route": scenario.route,
+        "candidates": scenario.candidates,
+        "batch": scenario.batch,
+        "rate": rate,
+        "connections": scenario.connections,
+        "workers": scenario.workers,
+        "cache": scenario.cache,
+        "generator": scenario.generator,
+        "repeat": repeat,
+        "seconds": scenario.seconds,
+        "seconds_per_10k": 10_000 / pairs if scenario.closed and pairs else None,
+        **seen.row(),
+    }
