@@ -18,13 +18,20 @@ _SALTS: Final = 16  # at 10^9 users a salt fails with a probability of about one
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """n users sorted by place: places uint64 [n] (bucket * 2^40 + field), values uint8 [n, bytes of a record]."""
+    """n users sorted by place. Records are encoded as they are asked for: a release in memory is its input and 20 bytes
+    a user.
+
+    places  uint64 [n], bucket * 2^40 + field, rising
+    order   int64 [n], the position of each in the input: tags [n], rows [n], codes [n, slots], vectors [n, V] or None
+    """
 
     layout: Layout
-    slots: int
-    vector: int
     places: NDArray[np.uint64]
-    values: NDArray[np.uint8]
+    order: NDArray[np.int64]
+    tags: NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+    codes: NDArray[np.uint16]
+    vectors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -40,11 +47,19 @@ class Batch:
     ) -> "Batch":
         """Check and lay out; rows [n], codes [n, slots], vectors [n, V]. Raises PublishError saying where it is bad."""
         check_input(user_ids, rows, codes, vectors)
-        count = len(user_ids)
-        buckets = -(-count // users_per_bucket) or 1
+        buckets = -(-len(user_ids) // users_per_bucket) or 1
         layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
-        values = encode_many(tags[order], rows[order], codes[order], None if vectors is None else vectors[order])
-        return cls(layout, codes.shape[1], 0 if vectors is None else vectors.shape[1], places[order], values)
+        return cls(layout, places, order, tags, rows, codes, vectors)
+
+    @property
+    def slots(self) -> int:
+        """Codes of a record."""
+        return int(self.codes.shape[1])
+
+    @property
+    def vector(self) -> int:
+        """Floats of a record."""
+        return 0 if self.vectors is None else int(self.vectors.shape[1])
 
     def fields(self, users: Users) -> NDArray[np.void]:
         """The keys of m `users` inside their buckets, as 5-byte values [m]."""
@@ -53,13 +68,17 @@ class Batch:
 
     def records(self, users: Users) -> NDArray[np.void]:
         """The records of m `users` as opaque values [m]."""
-        return self.values[users].view(f"V{self.values.shape[1]}").ravel()
+        at = self.order[users]
+        vectors = None if self.vectors is None else self.vectors[at]
+        values = encode_many(self.tags[at], self.rows[at], self.codes[at], vectors)
+        return values.view(f"V{values.shape[1]}").ravel()
 
     def bucket_starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the buckets that hold users [m], and where each begins, the end appended [m + 1]."""
-        numbers = (self.places >> np.uint64(40)).astype(np.int64)
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-        return numbers[starts], np.append(starts, len(self))
+        first_places = np.arange(self.layout.buckets, dtype=np.uint64) << np.uint64(40)
+        starts = np.append(np.searchsorted(self.places, first_places), len(self))
+        buckets = np.flatnonzero(np.diff(starts))
+        return buckets, np.append(starts[buckets], len(self))
 
     def sample(self, size: int) -> NDArray[np.int64]:
         """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
@@ -90,12 +109,13 @@ def check_input(
 def _lay_out(
     user_ids: Sequence[str], buckets: int
 ) -> tuple[Layout, NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
-    """The layout under the first salt that gives every user a place of their own."""
+    """The first salt's layout that gives every user a place of their own; places sorted, tags, order of the places."""
     for salt in range(_SALTS):
         layout = Layout(salt, buckets)
         places, tags = layout.places(user_ids)
         order = np.argsort(places)
-        shared = np.flatnonzero(np.diff(places[order]) == 0)
+        places.sort()  # rather than places[order]: in place
+        shared = np.flatnonzero(places[1:] == places[:-1])
         if not len(shared):
             return layout, places, tags, order
         for first, second in np.sort([order[shared], order[shared + 1]], axis=0).T.tolist():

@@ -16,7 +16,7 @@ Key names carry the layout version. Control keys share a hash tag: a cluster can
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -31,6 +31,7 @@ LAYOUT_VERSION: Final = 1
 FIELD_BYTES: Final = 5
 MAX_BUCKETS: Final = 1 << 24  # bucket and field together are one 64-bit number
 
+_CHUNK: Final = 1 << 16  # users whose digests are held at once
 _PREFIX = f"userip:{LAYOUT_VERSION}"
 HISTORY_KEY: Final = f"{_PREFIX}:{{bank}}:history"  # list of release names; the first is the active one
 RELEASES_KEY: Final = f"{_PREFIX}:{{bank}}:releases"  # set of names of complete releases
@@ -80,6 +81,13 @@ class Layout:
 
     def places(self, user_ids: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """The same for n users: bucket * 2^40 + field (big-endian) as uint64 [n], and tags uint32 [n]."""
+        places, tags = np.empty(len(user_ids), np.uint64), np.empty(len(user_ids), np.uint32)
+        for start in range(0, len(user_ids), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            places[some], tags[some] = self._places(user_ids[some])
+        return places, tags
+
+    def _places(self, user_ids: Iterable[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         salted, joined = _salted(self.salt), bytearray()
         for user_id in user_ids:  # written out: a call per user, or a list of digests, costs half as much again
             hashed = salted.copy()

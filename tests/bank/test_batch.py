@@ -21,11 +21,14 @@ def test_every_user_is_at_the_place_of_the_layout() -> None:
         assert decode(value, tag, 3) == Record(number + 1, (number % 7, number % 1000, 0xFFFF))
 
 
-def test_bucket_starts_cut_the_users_by_bucket() -> None:
-    """Every bucket's slice holds exactly the users whose place is in it."""
+@pytest.mark.parametrize("users_per_bucket", [10, 1])
+def test_bucket_starts_cut_the_users_by_bucket(users_per_bucket: int) -> None:
+    """Every bucket's slice holds exactly the users whose place is in it; buckets without users are left out."""
     users = make_users(500)
-    batch = Batch.of(users.ids, users.rows, users.codes, users_per_bucket=10)
+    batch = Batch.of(users.ids, users.rows, users.codes, users_per_bucket)
     buckets, starts = batch.bucket_starts()
+    assert set(buckets.tolist()) == {place >> 40 for place in batch.places.tolist()}
+    assert len(buckets) == 50 or users_per_bucket == 1
     for number, start, end in zip(buckets, starts, starts[1:], strict=False):
         assert {int(place) >> 40 for place in batch.places[start:end]} == {int(number)}
     assert starts[-1] == 500
