@@ -207,6 +207,6 @@ def _settings(cache: Cache) -> list[str]:
     return [
         f"cache_records={KEPT_RECORDS[cache]}",
         "cache_seconds=3600",
-        "access_log=false",  # the echo server writes none either
+        "access_log=0",  # the echo server writes none either
         "bank_deadline_ms=1000",  # on a busy machine a read may wait: it is to be slow then, not answered by default
     ]
