@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from training.report.axes import Scale, log_ticks, tick_step, ticks
 from training.report.blocks import BarSeries, Kind, Series
 from training.report.markup import Markup, element, join, px
-from training.report.numbers import write_number, write_tick
+from training.report.numbers import write_round, write_tick
 
 WIDTH = 720.0
 FONT = 13.0
@@ -52,7 +52,9 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 def text_width(text: str) -> float:
     """About how many pixels a text takes; rather too many, since every reader's font is another one."""
     return sum(
-        FONT * (0.95 if ord(letter) > 0x2E80 else 0.34 if letter in "iljtf.,:;|!' " else 0.61) for letter in text
+        FONT
+        * (0.95 if ord(letter) > 0x2E80 else 0.34 if letter in "iljtf.,:;|!' " else 0.72 if letter.isupper() else 0.61)
+        for letter in text
     )
 
 
@@ -69,7 +71,7 @@ def vertical_axis(scale: Scale, left: float, right: float, kind: Kind) -> Markup
     """Horizontal grid lines over [left, right], with their numbers to the left."""
     step = tick_step(scale.low, scale.high)
     places = (log_ticks if scale.log else ticks)(scale.low, scale.high)
-    texts = [write_number(tick, kind) if scale.log else write_tick(tick, step, kind) for tick in places]
+    texts = [write_round(tick, kind) if scale.log else write_tick(tick, step, kind) for tick in places]
     return join(
         *(
             join(

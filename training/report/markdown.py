@@ -46,7 +46,7 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Text):
         return [f"### {_text(block.title)}" if block.title else "", *(_text(text) for text in block.paragraphs)]
     table = block if isinstance(block, Table) else as_table(block)
-    return [f"### {_text(table.title)}", _table(table), _text(table.note)]
+    return [f"### {_text(table.title)}" if table.title else "", _table(table), _text(table.note)]
 
 
 def _table(table: Table) -> str:

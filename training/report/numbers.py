@@ -57,6 +57,11 @@ def write_tick(value: float, step: float, kind: Kind) -> str:
     return sign + text.replace("-", MINUS) + (f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, ""))
 
 
+def write_round(value: float, kind: Kind) -> str:
+    """A round number at a logarithmic axis, as short as it is."""
+    return write_number(value, "number") + (f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, ""))
+
+
 def _signed(value: float, decimals: int) -> str:
     text = f"{value:+.{decimals}f}"
     return text if float(text) else text[1:]

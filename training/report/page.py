@@ -31,6 +31,8 @@ from training.report.numbers import NOTHING, is_missing, write_cell, write_inter
 from training.report.style import style_sheet
 from training.report.tables import Plot, as_table, best_cells, is_heading, standing_of
 
+# Of more estimates in a row, each interval stands below its mean, not beside it.
+SIDE_BY_SIDE = 2
 # Nothing in the file may load or run anything, whatever the data set's titles hold.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -161,12 +163,14 @@ def _table(table: Table, *, caption: bool = True) -> Markup:
         for column in table.columns
     ]
     rows = [_row(table, number, row, best) for number, row in enumerate(table.rows)]
+    estimates = max((sum(isinstance(cell, Estimate) for cell in row) for row in table.rows), default=0)
     nothing = element("tr", element("td", NOTHING, colspan=str(len(table.columns))))
     drawn = element(
         "table",
-        element("caption", table.title) if caption else "",
+        element("caption", table.title) if caption and table.title else "",
         element("thead", element("tr", *names)),
         element("tbody", *(rows or [nothing])),
+        class_="stacked" if estimates > SIDE_BY_SIDE else None,
     )
     return element("div", drawn, class_="wide")
 

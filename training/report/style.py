@@ -62,7 +62,7 @@ p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
 margin:1.6rem 0 2.2rem;padding:0}
 .facts dt,.soft{color:var(--soft);font-size:.82rem}
 .facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-.headline{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.4rem 0 1rem}
+.headline{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:.8rem;margin:1.4rem 0 1rem}
 .headline p{margin:0;padding:.7rem .9rem .8rem;border-radius:10px;background:var(--card);display:flex;
 flex-direction:column;line-height:1.35;font-size:.92rem}
 .headline b{font-size:1.75rem;line-height:1.25;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
@@ -84,6 +84,7 @@ section{margin-top:3.2rem;padding-top:1.6rem;border-top:1px solid var(--line);sc
 .claim{font-size:1.05rem;color:var(--soft);font-style:italic}
 .answer{display:flex;gap:.8rem;align-items:baseline;font-size:1.08rem;margin:.7rem 0 1rem}
 .answer p{margin:0}
+header+main>section:first-child{margin-top:1.6rem}
 .note{color:var(--soft);font-size:.88rem;margin:.5rem 0 0}
 figure{margin:1.9rem 0 0}
 figcaption,caption{font-weight:620;text-align:left;margin:0;padding:0 0 .6rem;font-size:1.02rem}
@@ -96,6 +97,8 @@ thead th{font-weight:560;color:var(--soft);font-size:.84rem;vertical-align:botto
 tbody th{font-weight:inherit;overflow-wrap:anywhere;min-width:9rem;position:sticky;left:0;background:var(--page)}
 tbody tr:last-child>*{border-bottom:0}
 .number{text-align:right;white-space:nowrap}
+.stacked th,.stacked td{padding:.36rem .5rem}
+.stacked .interval-text{display:block}
 .interval-text{color:var(--soft);font-size:.88em}
 tr.group th{font-weight:620;padding-top:.9rem}
 tr.ours>*{background:color-mix(in srgb,var(--hue0) 9%,var(--page))}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from training.report.blocks import Cell, Estimate, Judged, Kind
-from training.report.numbers import write_cell, write_number, write_tick
+from training.report.numbers import write_cell, write_number, write_round, write_tick
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,12 @@ def test_an_estimate_is_followed_by_its_interval(cell: Cell, kind: Kind, text: s
 def test_a_tick_has_the_decimals_that_its_distance_needs(value: float, step: float, kind: Kind, text: str) -> None:
     """Numbers at an axis are told apart, and no longer than that takes."""
     assert write_tick(value, step, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [(0.3, "milliseconds", "0.3\u00a0ms"), (20_000.0, "count", "20,000"), (1.5, "seconds", "1.5\u00a0s")],
+)
+def test_a_round_number_at_a_logarithmic_axis_is_short(value: float, kind: Kind, text: str) -> None:
+    """No zeros behind it that say nothing, but its unit."""
+    assert write_round(value, kind) == text
