@@ -1,0 +1,39 @@
+"""What the bench leaves for people and programs.
+
+latency.json   the rows as they were handed over, one a line
+report.md, report.html   headline figures, gates, comparisons and curves, the same in both
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtests.report.build import build_report
+from loadtests.report.rows import read_gates, read_rows
+from training.files import json_text, write_text
+from training.report.markdown import markdown
+from training.report.page import html
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    gates: Sequence[Mapping[str, Any]],
+    machine: Mapping[str, str],
+    notes: Sequence[str],
+) -> None:
+    """Write latency.json, report.md and report.html to `out`; the same input gives the same bytes.
+
+    rows, gates: as `loadtests.report.rows` reads them; further keys of a row stand in latency.json only
+    machine: facts to show (CPU, cores, versions, date, commit), in their order; notes: sentences about this run
+
+    Raises BenchInputError, before anything is written, for a row or gate that lacks a key or has an impossible value.
+    """
+    report = build_report(read_rows(rows), read_gates(gates), machine, notes)
+    lines = ",\n".join(json_text(row, indent=None) for row in rows)
+    texts = {"latency.json": f"[\n{lines}\n]\n", "report.md": markdown(report), "report.html": html(report)}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_text(out / name, text)

@@ -1,0 +1,37 @@
+"""The bench's report, section by section; what was not measured has no section."""
+
+from collections.abc import Mapping, Sequence
+
+from loadtests.report.cells import load_cells
+from loadtests.report.compared import cache_and_workers, generators
+from loadtests.report.gates import gates_section, headline
+from loadtests.report.latency import latency_at_rates, latency_by_candidates
+from loadtests.report.per_10k import per_10k
+from loadtests.report.rows import Gate, Rows
+from loadtests.report.saturation import saturation
+from loadtests.report.scale import scale
+from loadtests.report.trust import distrust, everything, machine_section
+from training.report.blocks import Report
+
+
+def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], notes: Sequence[str]) -> Report:
+    """Headline figures and gates first, then every comparison, what to distrust, and all figures."""
+    cells = load_cells(rows.load)
+    return Report(
+        "UserIP under load",
+        "The same service code with four methods behind it, and a route that only echoes.",
+        (
+            gates_section(gates, rows),
+            *per_10k(rows.in_process),
+            *saturation(cells),
+            *latency_at_rates(cells),
+            *latency_by_candidates(cells),
+            *cache_and_workers(cells),
+            *scale(rows.scale),
+            *generators(cells),
+            distrust(cells, notes),
+            *everything(cells),
+            *machine_section(machine),
+        ),
+        headline=headline(rows, cells),
+    )

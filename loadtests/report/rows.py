@@ -1,0 +1,130 @@
+"""What the bench hands over, checked: rows of three kinds, and gates.
+
+LoadRow        one window of load on one variant: any row that is none of the others
+InProcessRow   `generator` is "in-process": seconds per 10,000 instances, without HTTP
+ScaleRow       `scenario` begins with "bank": a bank of so many users
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loadtests.errors import BenchInputError
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class _Row(BaseModel):
+    """Keys that the report does not show are welcome, and stand in latency.json all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    scenario: str
+    repeat: int = 0
+
+
+class LoadRow(_Row):
+    """A window of load. `rate` is None in a closed loop; a figure is None where nothing was answered or counted.
+
+    Milliseconds; requests per second; shares of one core; MiB; `quantiles` are (share, ms) in ascending order.
+    """
+
+    variant: str
+    route: str
+    candidates: int
+    rate: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    throughput: float
+    failed: int
+    generator: str
+    connections: int
+    workers: int
+    cache: str
+    seconds_per_10k: float | None = None
+    requests: int = 0
+    verified: int = 0
+    wrong: int = 0
+    late_ms: float | None = None
+    generator_cpu: float | None = None
+    server_cpu: float | None = None
+    rss_mb: float | None = None
+    quantiles: tuple[tuple[float, float], ...] = ()
+
+
+class InProcessRow(_Row):
+    """Seconds per 10,000 user-item pairs, lookup included, in requests of `candidates` each."""
+
+    variant: str
+    candidates: int
+    seconds_per_10k: float
+
+
+class ScaleRow(_Row):
+    """A bank of `users`: bytes each, users published per second, a lookup's microseconds, the publisher's MiB."""
+
+    bank: str
+    users: int
+    bytes_per_user: float | None = None
+    slots: int | None = None
+    publish_per_s: float | None = None
+    p50_us: float | None = None
+    p99_us: float | None = None
+    peak_rss_mb: float | None = None
+
+
+class Gate(BaseModel):
+    """A bound, the value that was measured and how; `ok` is None where it was not measured."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    gate: str
+    value: float | str | None
+    limit: float | str | None
+    ok: bool | None
+    how: str = ""
+
+
+class Rows(NamedTuple):
+    """The rows by kind, each in the order given."""
+
+    load: tuple[LoadRow, ...]
+    in_process: tuple[InProcessRow, ...]
+    scale: tuple[ScaleRow, ...]
+
+
+def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
+    """`rows` by kind. Raises BenchInputError naming the first bad row, its keys, and the mend."""
+    read = [_read(_kind(row), row, f"row {number}") for number, row in enumerate(rows)]
+    return Rows(
+        tuple(row for row in read if isinstance(row, LoadRow)),
+        tuple(row for row in read if isinstance(row, InProcessRow)),
+        tuple(row for row in read if isinstance(row, ScaleRow)),
+    )
+
+
+def read_gates(gates: Sequence[Mapping[str, Any]]) -> tuple[Gate, ...]:
+    """`gates`, checked as rows are."""
+    return tuple(_read(Gate, gate, f"gate {number}") for number, gate in enumerate(gates))
+
+
+def _kind(row: Mapping[str, Any]) -> type[LoadRow | InProcessRow | ScaleRow]:
+    if row.get("generator") == "in-process":
+        return InProcessRow
+    return ScaleRow if str(row.get("scenario", "")).startswith("bank") else LoadRow
+
+
+def _read(kind: type[Kind], row: Mapping[str, Any], name: str) -> Kind:
+    try:
+        return kind.model_validate(row)
+    except ValidationError as error:
+        told = ", ".join(str(row[key]) for key in ("scenario", "variant", "gate") if key in row)
+        problems = "; ".join(_problem(one["loc"], one["type"], one["msg"]) for one in error.errors(include_url=False))
+        raise BenchInputError(f"{name} ({told}): {problems}; measure it again, or leave it out") from None
+
+
+def _problem(where: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(map(str, where))
+    return f"{key} is missing" if kind == "missing" else f"{key}: {message[0].lower()}{message[1:]}"

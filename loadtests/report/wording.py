@@ -1,0 +1,75 @@
+"""Names and colours: a variant is called and coloured alike in every table and plot."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from loadtests.report.cells import LoadCell
+from loadtests.report.rows import LoadRow
+from training.report.blocks import Estimate, Kind
+from training.report.numbers import write_number
+
+
+class Look(NamedTuple):
+    """How a variant is called, and the number of its colour and mark."""
+
+    name: str
+    hue: int
+
+
+LOOKS: Final = {
+    "userip": Look("UserIP", 0),
+    "dcn": Look("DCN", 3),
+    "kar-prestored": Look("KAR prestored", 4),
+    "kar-online": Look("KAR online", 1),
+    "echo": Look("echo", 7),
+    "bare-onnx": Look("bare ONNX Runtime", 6),
+}
+# For variants, banks or whatever else comes along.
+_OTHERS: Final = (2, 5)
+OURS: Final = "userip"
+
+# Seconds per 10,000 instances, from the paper's table of inference times.
+PAPER: Final = {"dcn": 0.93, "userip": 1.21, "kar-online": 4.78}
+
+REPEATS: Final = "Numbers are medians over the repeats, with [least, greatest]."
+RATIOS: Final = f"{REPEATS} Ratios are taken within each repeat first."
+
+
+def look(variant: str, others: Sequence[str] = ()) -> Look:
+    """Name and colour of a variant; `others`: all that are in the plot, to tell unknown ones apart."""
+    unknown = [name for name in dict.fromkeys(others) if name not in LOOKS]
+    place = unknown.index(variant) if variant in unknown else 0
+    return LOOKS.get(variant) or Look(variant, _OTHERS[place % len(_OTHERS)])
+
+
+def order(variant: str) -> tuple[int, str]:
+    """To sort by: the variants as they stand in `LOOKS`, then any other by name."""
+    return (list(LOOKS).index(variant) if variant in LOOKS else len(LOOKS), variant)
+
+
+def sort(cells: Sequence[LoadCell]) -> list[LoadCell]:
+    """Cells by variant."""
+    return sorted(cells, key=lambda cell: order(cell.first.variant))
+
+
+def setting(row: LoadRow, *without: str) -> str:
+    """The load in words, but for what is named: "/score, 100 candidates, 32 connections, 1 worker, warm cache"."""
+    parts = {
+        "route": row.route,
+        "candidates": _many(row.candidates, "candidate") if row.candidates else "",
+        "rate": "closed loop" if row.rate is None else f"{write_number(row.rate, 'number')} requests/s",
+        "connections": _many(row.connections, "connection"),
+        "workers": _many(row.workers, "worker"),
+        "cache": "cache off" if row.cache == "off" else f"{row.cache} cache",
+        "generator": f"{row.generator} generator",
+    }
+    return ", ".join(text for name, text in parts.items() if text and name not in without)
+
+
+def say(estimate: Estimate | None, kind: Kind) -> str:
+    """The median alone, for a sentence."""
+    return write_number(estimate.mean if estimate else None, kind)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
