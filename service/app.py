@@ -2,29 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 from structlog.typing import FilteringBoundLogger
 
 from bank.urls import open_reader
 from service import problems
 from service.admin import admin_routes
+from service.breaker import Breaker
 from service.dataplane import Dataplane, Facts
-from service.hot_routes import hot_routes
+from service.hot_routes import hot_answers, hot_routes
 from service.log import make_logger
 from service.messages import ScoreRequest, make_decoders
 from service.metrics import Metrics
-from service.middleware import Limited, Observed
-from service.openapi import DocumentedApp
+from service.middleware import Gate, Limits
+from service.openapi import Application
 from service.probes import not_ready_reasons
 from service.profiles import Profiles
+from service.record_cache import RecordCache
 from service.reloading import Reloader
 from service.routes import open_routes
 from service.serving import Serving, load_and_warm_up
 from service.settings import Settings
+
+_SHARE_EVERY_S = 0.5
 
 
 def create_app(
@@ -47,14 +50,19 @@ def create_app(
         max_connections=settings.bank_connections,
     )
     serving = Serving(settings.release_dir, release, reader, settings.max_candidates)
-    profiles = Profiles(reader, log)
+    profiles = Profiles(
+        reader,
+        log,
+        RecordCache(settings.cache_records, settings.cache_seconds),
+        Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
+    )
     dataplane = Dataplane(serving, profiles)
     reloader = Reloader(serving, metrics, log, settings.runtime_dir)
     decoders = make_decoders(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        follower = asyncio.create_task(reloader.follow())
+        background = [asyncio.create_task(reloader.follow()), asyncio.create_task(_share(metrics))]
         for reason in await not_ready_reasons(reader, serving.current.name):
             log.warning("not ready", field=reason.field, problem=reason.problem)
         item = next(iter(serving.current.item_rows), "")
@@ -63,32 +71,43 @@ def create_app(
             settle()
         log.info("serving", release=serving.current.name, admin=settings.admin_key is not None)
         yield
-        follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await reader.close()
         metrics.leave()
         log.info("stopped", release=serving.current.name)
 
-    app = DocumentedApp(
+    app = Application(
         title="UserIP",
         summary="Click-through scores from language-model-inferred user profiles.",
         version=_version(),
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs else None,
-        middleware=[
-            Middleware(Observed, metrics=metrics, log=log, access_log=settings.access_log),
-            Middleware(Limited, max_in_flight=settings.max_in_flight, max_body_bytes=settings.max_body_bytes),
-        ],
     )
     app.decoders = decoders
-    app.router.routes[:0] = hot_routes(dataplane, decoders)
+    app.gate = Gate(
+        app.behind_the_gate,
+        hot=hot_answers(dataplane, decoders),
+        limits=Limits.of(settings),
+        metrics=metrics,
+        log=log,
+        access_log=settings.access_log,
+    )
+    app.router.routes[:0] = hot_routes()
     app.include_router(open_routes(dataplane, serving, profiles, metrics, settings))
     if settings.admin_key is not None:
         app.include_router(admin_routes(serving, reloader, settings, log))
     problems.register(app)
     return app
+
+
+async def _share(metrics: Metrics) -> None:
+    """Tell the other workers what this one counted, until cancelled."""
+    while True:
+        metrics.share()
+        await asyncio.sleep(_SHARE_EVERY_S)
 
 
 def _version() -> str:

@@ -34,9 +34,11 @@ class Facts:
     unknown_items: int = 0
     unknown_context: int = 0
     corrupt: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    stale: int = 0
     bank_failure: str | None = None
-    bank_seconds: float | None = None
-    score_seconds: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)  # decode, lookup, score, encode: seconds
 
 
 @dataclass(slots=True)
@@ -83,18 +85,26 @@ class Dataplane:
         for request, profile, context in zip(requests, profiles, contexts, strict=True):
             user, slots = _profile_rows(profile, len(release.scorer.shape.slots))
             vector = b"" if profile.record is None else profile.record.vector
-            tasks.append(Task(list(map(row_of, request.item_ids, repeat(0))), user, slots, context, vector))
+            tasks.append(
+                Task(
+                    np.fromiter(map(row_of, request.item_ids, repeat(0)), np.int64, len(request.item_ids)),
+                    user,
+                    slots,
+                    context,
+                    vector,
+                )
+            )
         candidates = sum(len(task.items) for task in tasks)
         started = time.perf_counter()
         if candidates > OFFLOAD_CANDIDATES:
             results = await asyncio.to_thread(release.scorer.run, tasks)
         else:
             results = release.scorer.run(tasks)
-        facts.score_seconds = time.perf_counter() - started
+        facts.stages["score"] = time.perf_counter() - started
         facts.candidates = candidates
         answers = []
         for request, profile, task, scores in zip(requests, profiles, tasks, results, strict=True):
-            unknown = [i for i, row in enumerate(task.items) if row == 0] if 0 in task.items else []
+            unknown = [] if task.items.all() else np.flatnonzero(task.items == 0).tolist()
             facts.unknown_items += len(unknown)
             answers.append(Scored(request.user_id, profile.outcome, scores, unknown))
         return answers
@@ -129,8 +139,12 @@ class Dataplane:
         reading = await self._profiles.read(release.name, release.scorer.shape, user_ids)
         facts.outcomes = [profile.outcome for profile in reading.profiles]
         facts.corrupt = reading.corrupt
+        facts.cache_hits = reading.hits
+        facts.cache_misses = len(user_ids) - reading.hits
+        facts.stale = reading.stale
         facts.bank_failure = reading.failure
-        facts.bank_seconds = reading.seconds
+        if reading.seconds is not None:
+            facts.stages["lookup"] = reading.seconds
         return reading.profiles
 
 

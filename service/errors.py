@@ -12,7 +12,8 @@ ServiceError
     ├── BodyTooLargeError      413  more bytes than `max_body_bytes`
     ├── EncodedBodyError       415  the body is compressed
     ├── InvalidRequestError    422  a field is missing, of the wrong type or over a limit
-    ├── OverloadedError        503  more requests in flight than `max_in_flight`
+    ├── OverloadedError        503  more requests in flight than `max_in_flight`, or too long in the queue
+    ├── DeadlineError          503  no answer within `deadline_ms`
     ├── BankAwayError          503  the answer needs the bank, and it did not answer in time
     └── NotReadyError          503  what `/readyz` says while something is missing
 
@@ -154,6 +155,18 @@ class OverloadedError(ProblemError):
 
     def __init__(self) -> None:
         super().__init__("Too many requests are in flight; try again in a second.")
+
+
+class DeadlineError(ProblemError):
+    """The request was not answered within its time."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    kind = "deadline"
+    title = "Deadline exceeded"
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+
+    def __init__(self) -> None:
+        super().__init__("The request was not read and answered in time; try again in a second.")
 
 
 class BankAwayError(ProblemError):

@@ -1,83 +1,55 @@
-"""`POST /score` and `POST /score/batch`: read bytes, decode, ask the dataplane, encode, send.
+"""`POST /score` and `POST /score/batch`: decode a body, ask the dataplane, encode the answer.
 
-Plain ASGI endpoints: FastAPI's own handling of a request would take several times as long as the work.
-Their part of the OpenAPI document comes from the same message types (`service.openapi`).
+`service.middleware.Gate` hands them bodies directly: FastAPI's own handling of a request would take several times
+as long as the work. Their part of the OpenAPI document comes from the same message types (`service.openapi`).
 """
 
-from collections.abc import Callable
-from typing import Any
+import time
+from typing import Any, TypeVar
 
+import msgspec
 import orjson
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
 
-from service.dataplane import Dataplane, Scored
-from service.exchange import exchange_of
+from service.dataplane import Dataplane, Facts, Scored
+from service.exchange import Exchange
 from service.messages import Decoders, decode
+from service.middleware import Answer
 
+T = TypeVar("T")
 SCORE = "/score"
 BATCH = "/score/batch"
 
 
-class ScoreEndpoint:
-    """One request, one answer."""
+def hot_answers(dataplane: Dataplane, decoders: Decoders) -> dict[str, Answer]:
+    """Who answers a POST at which path."""
 
-    def __init__(self, dataplane: Dataplane, decoders: Decoders) -> None:
-        self._dataplane = dataplane
-        self._decoder = decoders.score
+    async def score(body: bytes, exchange: Exchange) -> bytes:
+        """One request, one answer."""
+        facts = exchange.facts
+        request = _decode(decoders.score, body, facts)
+        (answer,) = await dataplane.score([request], facts, batch=False)
+        return _encode(_plain(answer, facts.release), facts)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        exchange = exchange_of(scope)
-        body = await _read_body(receive)
-        if body is None:
-            return
-        request = decode(self._decoder, body)
-        (answer,) = await self._dataplane.score([request], exchange.facts, batch=False)
-        await _send_json(send, _plain(answer, exchange.facts.release))
+    async def batch(body: bytes, exchange: Exchange) -> bytes:
+        """Several requests, one answer each, from one bank read and one run of the graph."""
+        facts = exchange.facts
+        requests = _decode(decoders.batch, body, facts).requests
+        answers = await dataplane.score(requests, facts, batch=True)
+        return _encode({"responses": [_plain(answer, facts.release) for answer in answers]}, facts)
 
-
-class BatchEndpoint:
-    """Several requests, one answer each, from one bank read and one run of the graph."""
-
-    def __init__(self, dataplane: Dataplane, decoders: Decoders) -> None:
-        self._dataplane = dataplane
-        self._decoder = decoders.batch
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        exchange = exchange_of(scope)
-        body = await _read_body(receive)
-        if body is None:
-            return
-        batch = decode(self._decoder, body)
-        answers = await self._dataplane.score(batch.requests, exchange.facts, batch=True)
-        release = exchange.facts.release
-        await _send_json(send, {"responses": [_plain(answer, release) for answer in answers]})
+    return {SCORE: score, BATCH: batch}
 
 
-def hot_routes(dataplane: Dataplane, decoders: Decoders) -> list[Route]:
-    """The two routes, to stand before all others."""
-    endpoints: list[tuple[str, Callable[..., Any]]] = [
-        (SCORE, ScoreEndpoint(dataplane, decoders)),
-        (BATCH, BatchEndpoint(dataplane, decoders)),
-    ]
-    return [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints]
+def hot_routes() -> list[Route]:
+    """The same paths for the router, which answers what is no POST: 405 with the method that is meant."""
 
+    async def never(_: Request) -> Response:
+        raise AssertionError("the gate answers a POST here")
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None when the client left before it was sent."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        return body
-    pieces = []
-    while message["type"] == "http.request":
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-        message = await receive()
-    return None
+    return [Route(path, never, methods=["POST"]) for path in (SCORE, BATCH)]
 
 
 def _plain(answer: Scored, release: str) -> dict[str, Any]:
@@ -90,12 +62,15 @@ def _plain(answer: Scored, release: str) -> dict[str, Any]:
     }
 
 
-async def _send_json(send: Send, document: dict[str, Any]) -> None:
+def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, facts: Facts) -> T:
+    started = time.perf_counter()
+    message = decode(decoder, body)
+    facts.stages["decode"] = time.perf_counter() - started
+    return message
+
+
+def _encode(document: dict[str, Any], facts: Facts) -> bytes:
+    started = time.perf_counter()
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    start: Message = {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
+    facts.stages["encode"] = time.perf_counter() - started
+    return body

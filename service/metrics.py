@@ -1,124 +1,196 @@
-"""The service's metrics: one registry per application, written in one place (`Metrics.observe`).
+"""The service's metrics: what there is, as data, and the one place that counts (`Metrics.observe`).
 
-With several workers every process writes its values to files in `runtime_dir` (prometheus_client's
-multiprocess mode, chosen by PROMETHEUS_MULTIPROC_DIR before the import), and any worker answers `/metrics`
-for all.
+Counts are plain numbers of this process, since a dozen of them are added to in every request; prometheus_client
+turns them into text when somebody asks. Workers of one service write theirs to a directory now and then
+(`service.metrics_files`), and any of them answers `/metrics` for all.
 """
 
-import os
-import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from service.exchange import Exchange
+from service.metrics_files import Counts, Labels, MetricsFiles
 
+V = TypeVar("V")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds. A bank read or a run of the graph takes tens of microseconds, a request a few hundred.
-BUCKETS = (
+BUCKETS: Final = (
     0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075,
     0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5,
 )  # fmt: skip
-_STAGE_BUCKETS = (0.00001, 0.00002, 0.00003, 0.00005, *BUCKETS)
-_CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_GAUGE_OF_PROCESS = re.compile(r"gauge_live\w*_(?P<pid>\d+)\.db$")
+STAGE_BUCKETS: Final = (0.00001, 0.00002, 0.00003, 0.00005, *BUCKETS)
+CANDIDATES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Metrics:
-    """Every metric of one application. `shared` is the multiprocess directory, None with one worker."""
+class Definition(NamedTuple):
+    """One metric, without the prefix `userip_`. A gauge of several workers is their sum, or their maximum."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["counter", "sum", "max", "histogram"] = "counter"
+    buckets: tuple[float, ...] = ()
+
+
+DEFINITIONS: Final = (
+    Definition("http_requests", "Requests answered.", ("route", "method", "status")),
+    Definition("http_request_seconds", "Time to answer.", ("route",), "histogram", BUCKETS),
+    Definition(
+        "stage_seconds",
+        "Time of a request's stage: decode, lookup, score, encode.",
+        ("stage",),
+        "histogram",
+        STAGE_BUCKETS,
+    ),
+    Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
+    Definition("in_flight", "Requests at work.", (), "sum"),
+    Definition("shed", "Requests refused or given up under load: in_flight, queue, deadline.", ("reason",)),
+    Definition("profiles", "Profiles looked up: known, default, unavailable.", ("outcome",)),
+    Definition(
+        "cache_lookups", "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank.", ("result",)
+    ),
+    Definition("bank_failures", "Bank reads that gave nothing: unavailable, no_release, error, breaker.", ("reason",)),
+    Definition("corrupt_records", "Bank records that were damaged or impossible; served with the default profile."),
+    Definition("unknown_items", "Candidates that the release does not know."),
+    Definition("unknown_context_values", "Context values that the release does not know."),
+    Definition("reloads", "Reloads of the release directory: done, failed.", ("outcome",)),
+    Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
+    Definition("workers", "Workers that answer.", (), "sum"),
+)
+_BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITIONS}
+
+
+class Metrics(Collector):
+    """Every metric of one application. `shared` is the directory of its workers, None with one worker."""
 
     def __init__(self, shared: Path | None = None) -> None:
-        self._shared = shared
-        registry = self._registry = CollectorRegistry()
-        if shared is None:
-            ProcessCollector(registry=registry)
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"userip_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"userip_{name}", text, labels, buckets=buckets, registry=registry)
-
-        self._requests = counter("http_requests", "Requests answered.", "route", "method", "status")
-        self._seconds = histogram("http_request_seconds", "Time to answer.", BUCKETS, "route")
-        self._shed = counter("shed", "Requests refused because too many were in flight.")
-        self._profiles = counter("profiles", "Profiles looked up, by outcome.", "outcome")
-        self._corrupt = counter("corrupt_records", "Bank records that were damaged or impossible.")
-        self._bank_failures = counter("bank_failures", "Bank reads that gave nothing, by reason.", "reason")
-        self._bank_seconds = histogram("bank_read_seconds", "Time of one bank read.", _STAGE_BUCKETS)
-        self._score_seconds = histogram("score_seconds", "Time of one run of the graph.", _STAGE_BUCKETS)
-        self._candidates = histogram("candidates", "Candidates of one run of the graph.", _CANDIDATES)
-        self._unknown_items = counter("unknown_items", "Candidates that the release does not know.")
-        self._unknown_context = counter("unknown_context_values", "Context values that the release does not know.")
-        self._reloads = counter("reloads", "Reloads of the release directory, by outcome.", "outcome")
-        self._in_flight = Gauge("userip_in_flight", "Requests at work.", registry=registry, multiprocess_mode="livesum")
-        self._release = Gauge(
-            "userip_release_loaded_timestamp_seconds",
-            "When the served release was loaded; 0 = replaced since.",
-            ("release",),
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
+        self._files = None if shared is None else MetricsFiles(shared)
+        self._counters: defaultdict[tuple[str, Labels], float] = defaultdict(float)
+        self._gauges: dict[tuple[str, Labels], float] = {("in_flight", ()): 0.0, ("workers", ()): 1.0}
+        self._histograms: dict[tuple[str, Labels], list[float]] = {}
+        for definition in DEFINITIONS:
+            if definition.kind == "counter" and not definition.labels:
+                self._counters[definition.name, ()] = 0.0  # there from the start: a rate needs a first value
+        self._registry = CollectorRegistry()
+        if self._files is None:
+            ProcessCollector(registry=self._registry)
+        self._registry.register(self)
 
     def entered(self) -> None:
         """Count a request in."""
-        self._in_flight.inc()
+        self._gauges["in_flight", ()] += 1
 
     def observe(self, exchange: Exchange, seconds: float) -> None:
         """Count a request out, with everything that is known of it."""
-        self._in_flight.dec()
+        self._gauges["in_flight", ()] -= 1
+        count, facts = self._counters, exchange.facts
         method = exchange.method if exchange.method in _METHODS else "other"
-        self._requests.labels(exchange.route, method, str(exchange.status)).inc()
-        self._seconds.labels(exchange.route).observe(seconds)
-        if exchange.shed:
-            self._shed.inc()
-        facts = exchange.facts
+        count["http_requests", (exchange.route, method, str(exchange.status))] += 1
+        self._record("http_request_seconds", (exchange.route,), seconds)
         for outcome in facts.outcomes:
-            self._profiles.labels(outcome).inc()
-        if facts.bank_seconds is not None:
-            self._bank_seconds.observe(facts.bank_seconds)
+            count["profiles", (outcome,)] += 1
+        for stage, took in facts.stages.items():
+            self._record("stage_seconds", (stage,), took)
+        if facts.candidates:
+            self._record("candidates", (), facts.candidates)
+        if facts.cache_hits:
+            count["cache_lookups", ("hit",)] += facts.cache_hits
+        if facts.cache_misses:
+            count["cache_lookups", ("miss",)] += facts.cache_misses
+        if facts.stale:
+            count["cache_lookups", ("stale",)] += facts.stale
+        if exchange.shed:
+            count["shed", (exchange.shed,)] += 1
         if facts.bank_failure is not None:
-            self._bank_failures.labels(facts.bank_failure).inc()
+            count["bank_failures", (facts.bank_failure,)] += 1
         if facts.corrupt:
-            self._corrupt.inc(facts.corrupt)
-        if facts.score_seconds is not None:
-            self._score_seconds.observe(facts.score_seconds)
-            self._candidates.observe(facts.candidates)
+            count["corrupt_records", ()] += facts.corrupt
         if facts.unknown_items:
-            self._unknown_items.inc(facts.unknown_items)
+            count["unknown_items", ()] += facts.unknown_items
         if facts.unknown_context:
-            self._unknown_context.inc(facts.unknown_context)
+            count["unknown_context_values", ()] += facts.unknown_context
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
-        self._reloads.labels("done" if ok else "failed").inc()
+        self._counters["reloads", ("done" if ok else "failed",)] += 1
 
-    def serving(self, release: str, since: float, before: str | None = None) -> None:
-        """Note which release is served; the one before gets 0, since its files of other workers remain."""
-        if before is not None and before != release:
-            self._release.labels(before).set(0)
-        self._release.labels(release).set(since)
+    def serving(self, release: str, since: float) -> None:
+        """Note which release is served from now on."""
+        for key in [key for key in self._gauges if key[0] == "release_loaded_timestamp_seconds"]:
+            del self._gauges[key]
+        self._gauges["release_loaded_timestamp_seconds", (release,)] = since
+
+    def share(self) -> None:
+        """Let the other workers know what this one counted."""
+        if self._files is not None:
+            self._files.write(self._counts())
+
+    def leave(self) -> None:
+        """Share for the last time: what was counted stays, what is live ends with this worker."""
+        self._gauges.clear()
+        self.share()
 
     def render(self) -> bytes:
         """All metrics in the text format, of all workers."""
-        if self._shared is None:
-            return generate_latest(self._registry)
-        _forget_dead(self._shared)
-        together = CollectorRegistry()
-        MultiProcessCollector(together, path=str(self._shared))  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return generate_latest(self._registry)
 
-    def leave(self) -> None:
-        """Withdraw this worker's live gauges at its end."""
-        if self._shared is not None:
-            mark_process_dead(os.getpid(), str(self._shared))  # type: ignore[no-untyped-call]
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks for when it renders."""
+        everybody = [self._counts(), *(self._files.others() if self._files is not None else ())]
+        for definition in DEFINITIONS:
+            yield _family(definition, everybody)
+
+    def _record(self, name: str, labels: Labels, value: float) -> None:
+        """Add to a histogram: a count per bucket, one for what is above all, and the sum of the values."""
+        cell = self._histograms.get((name, labels))
+        if cell is None:
+            cell = self._histograms[name, labels] = [0.0] * (len(_BOUNDS[name]) + 2)
+        cell[bisect_left(_BOUNDS[name], value)] += 1
+        cell[-1] += value
+
+    def _counts(self) -> Counts:
+        return Counts(dict(self._counters), dict(self._gauges), self._histograms)
 
 
-def _forget_dead(shared: Path) -> None:
-    """Withdraw the live gauges of workers that were killed and could not do it themselves."""
-    for path in shared.iterdir():
-        found = _GAUGE_OF_PROCESS.match(path.name)
-        if found and not Path(f"/proc/{found['pid']}").exists() and Path("/proc/self").exists():
-            mark_process_dead(int(found["pid"]), str(shared))  # type: ignore[no-untyped-call]
+def _family(definition: Definition, everybody: Iterable[Counts]) -> Metric:
+    name, text = f"userip_{definition.name}", definition.text
+    if definition.kind == "histogram":
+        histogram = HistogramMetricFamily(name, text, labels=definition.labels)
+        cells: dict[Labels, list[float]] = {}
+        for counts in everybody:
+            for labels, cell in _of(counts.histograms, definition.name):
+                cells[labels] = [a + b for a, b in zip(cells.get(labels, [0.0] * len(cell)), cell, strict=True)]
+        for labels, cell in cells.items():
+            histogram.add_metric(labels, _cumulative(definition.buckets, cell), sum_value=cell[-1])
+        return histogram
+    kind = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
+    family = kind(name, text, labels=definition.labels)
+    values: dict[Labels, float] = {}
+    for counts in everybody:
+        for labels, value in _of(counts.counters if definition.kind == "counter" else counts.gauges, definition.name):
+            before = values.get(labels, 0.0)
+            values[labels] = max(before, value) if definition.kind == "max" else before + value
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _of(cells: Mapping[tuple[str, Labels], V], name: str) -> list[tuple[Labels, V]]:
+    return [(labels, value) for (of, labels), value in cells.items() if of == name]
+
+
+def _cumulative(bounds: tuple[float, ...], cell: list[float]) -> list[tuple[str, float]]:
+    total, buckets = 0.0, []
+    for bound, count in zip((*bounds, float("inf")), cell[:-1], strict=True):
+        total += count
+        buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
+    return buckets

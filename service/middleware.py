@@ -1,66 +1,215 @@
-"""The layers around the routes, in plain ASGI: a `BaseHTTPMiddleware` would cost more than the scoring.
+"""The one layer around everything, in plain ASGI: a `BaseHTTPMiddleware` would cost more than the scoring.
 
-Observed    outermost: request id, metrics, access log, and a problem document for whatever nobody caught
-Limited     requests in flight, body size while it streams in, no compressed bodies
+It names, counts, times and logs every request, refuses what the worker should not take on, hands the bodies of the
+hot routes straight to those who answer them, and passes everything else on to FastAPI.
 """
 
+import asyncio
+import itertools
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from service.errors import BodyTooLargeError, EncodedBodyError, OverloadedError
-from service.exchange import Exchange, exchange_of, put_exchange
+from service.deadlines import Deadlines
+from service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError, ProblemError
+from service.exchange import Exchange, put_exchange
 from service.metrics import Metrics
 from service.problems import internal_problem, problem_response
+from service.settings import Settings
 
+Answer = Callable[[bytes, Exchange], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises ProblemError
+
+CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # These answer however busy the worker is: who watches it must not be shed.
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
-CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
+_LASTING_S = 0.1  # a queue that stands for longer is no burst
+_JSON = (b"content-type", b"application/json")
 
 
-class Observed:
-    """Names, times, counts and logs every request, and turns a bug into a 500 without a stack trace."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker takes on; see `Settings` for the meaning of each."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: FilteringBoundLogger, *, access_log: bool) -> None:
+    in_flight: int
+    body_bytes: int
+    queue_s: float
+    deadline_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """The limits that are set."""
+        return cls(
+            settings.max_in_flight, settings.max_body_bytes, settings.max_queue_ms / 1000, settings.deadline_ms / 1000
+        )
+
+
+class Gate:
+    """What every request passes first. `hot`: path -> who answers a POST there."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hot: Mapping[str, Answer],
+        limits: Limits,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        access_log: float,
+    ) -> None:
         self.app = app
+        self._hot = hot
+        self._limits = limits
         self._metrics = metrics
         self._log = log
         self._access_log = access_log
+        self._unlogged = 0.0
+        self._in_flight = 0
+        self._turn_began = 0.0
+        self._last_calm = time.perf_counter()
+        self._deadlines = Deadlines(limits.deadline_s)
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one HTTP request on; leave other scopes alone."""
+        """Answer one HTTP request, or pass it on; leave other scopes alone."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(_request_id(scope["headers"]), time.perf_counter(), scope["method"])
+        started = time.perf_counter()
+        exchange = Exchange(self._name(scope["headers"]), started, scope["method"])
         put_exchange(scope, exchange)
-        header = (b"x-request-id", exchange.request_id.encode())
-
-        async def send_noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
-            await send(message)
-
         self._metrics.entered()
         try:
-            await self.app(scope, receive, send_noting)
+            self._admit(scope, exchange)
+            answer = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
+            if answer is not None:
+                exchange.route = scope["path"]
+                await self._answer(answer, exchange, receive, send)
+            else:
+                await self._pass_on(scope, exchange, receive, send)
+        except ProblemError as error:
+            await problem_response(error, scope)(scope, receive, _noting(exchange, send))
         except Exception:
-            self._log.exception("request failed", request_id=exchange.request_id, route=_route(scope))
+            self._log.exception("request failed", request_id=exchange.request_id, route=_route(scope, exchange))
             if exchange.status == 0:
-                await internal_problem(exchange.request_id)(scope, receive, send_noting)
+                await internal_problem(exchange.request_id)(scope, receive, _noting(exchange, send))
         finally:
             exchange.status = exchange.status or CLIENT_CLOSED
-            exchange.route = _route(scope)
-            seconds = time.perf_counter() - exchange.started
+            exchange.route = _route(scope, exchange)
+            seconds = time.perf_counter() - started
             self._metrics.observe(exchange, seconds)
-            if self._access_log:
+            self._unlogged += self._access_log
+            if self._unlogged >= 1 or (exchange.status == 500 and self._access_log):
+                self._unlogged %= 1
                 self._write_line(exchange, seconds)
+
+    def _name(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The caller's own id if it is harmless in a log, else a new one."""
+        for name, value in headers:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                return value.decode()
+        return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
+
+    def _admit(self, scope: Scope, exchange: Exchange) -> None:
+        """Refuse what the worker should not take on, before it costs anything."""
+        if scope["path"] in _NEVER_SHED:
+            return
+        if self._in_flight >= self._limits.in_flight:
+            exchange.shed = "in_flight"
+            raise OverloadedError
+        if self._waited_too_long(exchange.started):
+            exchange.shed = "queue"
+            raise OverloadedError
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value[:20]) > self._limits.body_bytes:
+                raise BodyTooLargeError(self._limits.body_bytes)
+            if name == b"content-encoding" and value.lower() != b"identity":
+                raise EncodedBodyError
+
+    def _waited_too_long(self, now: float) -> bool:
+        """Whether this request stood behind others for too long.
+
+        All requests that one turn of the event loop found waiting run one after the other: how late in the turn
+        one begins is how long it waited. A burst may wait for long; when no turn has been short for a while, the
+        queue will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail at
+        Scale", 2015). So those who are answered are answered soon, however many come.
+        """
+        if not self._turn_began:
+            self._turn_began = now
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            return False
+        lasting = now - self._last_calm > _LASTING_S
+        return now - self._turn_began > (self._limits.queue_s if lasting else _LASTING_S)
+
+    def _end_turn(self) -> None:
+        now = time.perf_counter()
+        if now - self._turn_began < self._limits.queue_s:
+            self._last_calm = now
+        self._turn_began = 0.0
+
+    async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Read the body, have it answered, both within the deadline, and send what comes."""
+        self._in_flight += 1
+        try:
+            with self._deadlines.guard(exchange.started):
+                body = await self._read_body(receive)
+                if body is None:
+                    return
+                content = await answer(body, exchange)
+        except TimeoutError:
+            exchange.shed = "deadline"
+            raise DeadlineError from None
+        finally:
+            self._in_flight -= 1
+        headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", exchange.request_id.encode())]
+        exchange.status = 200
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """The whole body, or None when the client left before it was sent. Raises BodyTooLargeError as it comes."""
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > self._limits.body_bytes:
+                raise BodyTooLargeError(self._limits.body_bytes)
+            return body
+        pieces, left = [], self._limits.body_bytes
+        while message["type"] == "http.request":
+            piece = message.get("body", b"")
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise BodyTooLargeError(self._limits.body_bytes)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            message = await receive()
+        return None
+
+    async def _pass_on(self, scope: Scope, exchange: Exchange, receive: Receive, send: Send) -> None:
+        left = self._limits.body_bytes
+
+        async def receive_counting() -> Message:
+            nonlocal left
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    raise BodyTooLargeError(self._limits.body_bytes)
+            return message
+
+        watched = scope["path"] not in _NEVER_SHED
+        self._in_flight += watched
+        try:
+            await self.app(scope, receive_counting, _noting(exchange, send))
+        finally:
+            self._in_flight -= watched
 
     def _write_line(self, exchange: Exchange, seconds: float) -> None:
         facts = exchange.facts
@@ -73,68 +222,30 @@ class Observed:
             ms=round(seconds * 1000, 3),
             candidates=facts.candidates,
             profiles=facts.outcomes if len(facts.outcomes) < 2 else _tally(facts.outcomes),
+            **({"shed": exchange.shed} if exchange.shed else {}),
             **({"bank_failure": facts.bank_failure} if facts.bank_failure else {}),
         )
 
 
-class Limited:
-    """Refuses what the worker should not take on, before it costs anything."""
+def _noting(exchange: Exchange, send: Send) -> Send:
+    """`send` that notes the status and adds the request's name."""
 
-    def __init__(self, app: ASGIApp, *, max_in_flight: int, max_body_bytes: int) -> None:
-        self.app = app
-        self._max_in_flight = max_in_flight
-        self._max_body_bytes = max_body_bytes
-        self._in_flight = 0
+    async def send_noting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
+        await send(message)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one HTTP request on; leave other scopes alone."""
-        if scope["type"] != "http" or scope["path"] in _NEVER_SHED:
-            await self.app(scope, receive, send)
-            return
-        if self._in_flight >= self._max_in_flight:
-            exchange_of(scope).shed = True
-            await problem_response(OverloadedError(), scope)(scope, receive, send)
-            return
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:20]) > self._max_body_bytes:
-                await problem_response(BodyTooLargeError(self._max_body_bytes), scope)(scope, receive, send)
-                return
-            if name == b"content-encoding" and value.lower() != b"identity":
-                await problem_response(EncodedBodyError(), scope)(scope, receive, send)
-                return
-        left = self._max_body_bytes
-
-        async def receive_counting() -> Message:
-            nonlocal left
-            message = await receive()
-            if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if left < 0:  # the handler of problems renders it: the routes read the body inside that
-                    raise BodyTooLargeError(self._max_body_bytes)
-            return message
-
-        self._in_flight += 1
-        try:
-            await self.app(scope, receive_counting, send)
-        finally:
-            self._in_flight -= 1
+    return send_noting
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's own id if it is harmless in a log, else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value.decode()
-    return secrets.token_hex(8)
-
-
-def _route(scope: Scope) -> str:
+def _route(scope: Scope, exchange: Exchange) -> str:
     """The pattern of the route that matched. Never a path that holds an id."""
     if (route := scope.get("route")) is not None:
         return str(route.path_format)
     if "endpoint" in scope and not scope.get("path_params"):
         return str(scope["path"])  # a route of starlette's own kind without parameters: its path is its pattern
-    return "unmatched"
+    return exchange.route
 
 
 def _tally(outcomes: Iterable[str]) -> dict[str, int]:

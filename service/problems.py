@@ -44,6 +44,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _of_problem)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(Exception, _of_fault)
 
 
 async def _of_problem(request: Request, error: Exception) -> Response:
@@ -73,6 +74,11 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     """What pydantic found on the routes that use it."""
     assert isinstance(error, RequestValidationError)
     return problem_response(InvalidRequestError([_field(item) for item in error.errors()]), request.scope)
+
+
+async def _of_fault(request: Request, _: Exception) -> Response:
+    """A bug: the gate logs it."""
+    return internal_problem(exchange_of(request.scope).request_id)
 
 
 def _field(item: Mapping[str, Any]) -> FieldProblem:

@@ -1,4 +1,8 @@
-"""Reading profiles from the bank: bounded in time, never failing, and honest about what was found."""
+"""Reading profiles: bounded in time, never failing, and honest about what was found.
+
+In turn: the process's own cache, the bank (unless the breaker is open), what the cache still has from before, the
+default profile.
+"""
 
 import time
 from collections.abc import Sequence
@@ -8,12 +12,17 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from bank.errors import BankError, BankUnavailableError, RecordError, UnknownReleaseError
-from bank.protocol import AsyncReader
+from bank.protocol import AsyncReader, Lookup
 from bank.record import UNKNOWN_CODE, Record
+from service.breaker import Breaker
+from service.coalescing import CoalescingReader
+from service.record_cache import RecordCache
 from service.scorer import Shape
 
 # known: the bank holds this user; default: it does not; unavailable: it could not say.
 Outcome = Literal["known", "default", "unavailable"]
+# unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not even asked.
+Failure = Literal["unavailable", "no_release", "error", "breaker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +35,19 @@ class Profile:
 
 @dataclass(slots=True)
 class Reading:
-    """The profiles of some users, in the order asked, and what happened on the way."""
+    """The profiles of some users, in the order asked, and what happened on the way.
+
+    hits     how many came fresh from the cache; stale: how many from it because the bank failed
+    corrupt  damaged or impossible records, each taken as the default profile and not remembered
+    seconds  how long the bank took, None when it was not asked
+    """
 
     profiles: list[Profile]
-    seconds: float
-    corrupt: int = 0  # damaged or impossible records, each taken as the default profile
-    failure: str | None = None  # why nothing was read: unavailable, no_release, error
+    hits: int = 0
+    stale: int = 0
+    corrupt: int = 0
+    failure: Failure | None = None
+    seconds: float | None = None
 
 
 DEFAULT = Profile("default")
@@ -39,42 +55,73 @@ UNAVAILABLE = Profile("unavailable")
 
 
 class Profiles:
-    """The bank as scoring sees it. Holds no cache and no state but whether the last read worked."""
+    """The bank as scoring sees it."""
 
-    def __init__(self, reader: AsyncReader, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, reader: AsyncReader, log: FilteringBoundLogger, cache: RecordCache[Profile], breaker: Breaker
+    ) -> None:
         self.reader = reader
+        self._lookups = CoalescingReader(reader.get_many)
         self._log = log
+        self._cache = cache
+        self._breaker = breaker
         self._failing: str | None = None
 
     async def read(self, release: str, shape: Shape, user_ids: Sequence[str]) -> Reading:
-        """Look all users up in one round trip. Never raises for a bank that is away: the outcome says so."""
-        started = time.perf_counter()
-        failure = None
-        try:
-            found = await self.reader.get_many(release, user_ids)  # bounded by the reader's deadline
-        except BankUnavailableError:
-            failure = "unavailable"
-        except UnknownReleaseError:
-            failure = "no_release"
-        except BankError:
-            failure = "error"
-        self._note(failure)
-        if failure is not None:
-            return Reading([UNAVAILABLE] * len(user_ids), time.perf_counter() - started, failure=failure)
-        corrupt = 0
-        profiles = []
-        for record in found:
-            if record is None:
-                profiles.append(DEFAULT)
-            elif isinstance(record, RecordError) or not _possible(record, shape):
-                corrupt += 1
-                profiles.append(DEFAULT)
-            else:
-                profiles.append(Profile("known", record))
-        return Reading(profiles, time.perf_counter() - started, corrupt=corrupt)
+        """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so."""
+        now = time.monotonic()
+        get = self._cache.get
+        found = [get(release, user_id, now) for user_id in user_ids]
+        if None not in found:
+            return Reading(found, hits=len(found))  # type: ignore[arg-type]  # just seen
+        missing = [user_id for user_id, profile in zip(user_ids, found, strict=True) if profile is None]
+        reading = Reading([], hits=len(user_ids) - len(missing))
+        fresh = await self._from_bank(release, shape, missing, now, reading)
+        reading.profiles = [
+            fresh[user_id] if profile is None else profile for user_id, profile in zip(user_ids, found, strict=True)
+        ]
+        return reading
 
-    def _note(self, failure: str | None) -> None:
-        """Log when the bank goes away and when it comes back, not on every request between."""
+    async def _from_bank(
+        self, release: str, shape: Shape, user_ids: Sequence[str], now: float, reading: Reading
+    ) -> dict[str, Profile]:
+        if not self._breaker.allows(now):
+            reading.failure = "breaker"
+            return self._without_bank(release, user_ids, reading)
+        try:
+            found = await self._lookups.find(release, user_ids)  # bounded by the reader's deadline
+        except BankUnavailableError:
+            reading.failure = "unavailable"
+        except UnknownReleaseError:
+            reading.failure = "no_release"
+        except BankError:
+            reading.failure = "error"
+        done = time.monotonic()
+        reading.seconds = done - now
+        self._note(reading.failure, done)
+        if reading.failure is not None:
+            return self._without_bank(release, user_ids, reading)
+        return {user_id: self._judge(release, shape, user_id, found[user_id], done, reading) for user_id in user_ids}
+
+    def _judge(self, release: str, shape: Shape, user_id: str, record: Lookup, now: float, reading: Reading) -> Profile:
+        if isinstance(record, RecordError) or (record is not None and not _possible(record, shape)):
+            reading.corrupt += 1
+            return DEFAULT
+        profile = DEFAULT if record is None else Profile("known", record)
+        self._cache.put(release, user_id, profile, now)
+        return profile
+
+    def _without_bank(self, release: str, user_ids: Sequence[str], reading: Reading) -> dict[str, Profile]:
+        profiles = {user_id: self._cache.stale(release, user_id) or UNAVAILABLE for user_id in user_ids}
+        reading.stale = sum(profile is not UNAVAILABLE for profile in profiles.values())
+        return profiles
+
+    def _note(self, failure: Failure | None, now: float) -> None:
+        """Tell the breaker; log when the bank goes away and when it comes back, not on every request between."""
+        if failure is None:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed(now)
         if failure != self._failing:
             if failure is None:
                 self._log.info("bank is back")

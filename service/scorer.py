@@ -33,12 +33,12 @@ class Shape:
 
 @dataclass(slots=True)
 class Task:
-    """One request: its candidates' rows, its user's row, and one row per slot and per context field.
+    """One request: its candidates' rows int64 [N], its user's row, and one row per slot and per context field.
 
     vector  the record's float32 [V] as bytes; empty for a user without one, who is scored with zeros
     """
 
-    items: Sequence[int]
+    items: NDArray[np.int64]
     user: int
     slots: Sequence[int]
     context: Sequence[int]
@@ -90,11 +90,9 @@ class Scorer:
         if total == 0:
             return [np.empty(0, np.float32) for _ in tasks]
         if len(tasks) == 1:
-            items = np.array(tasks[0].items, np.int64)
-            request = np.zeros(total, np.int64)
+            items, request = tasks[0].items, _first_request(total)
         else:
-            items = np.fromiter((row for task in tasks for row in task.items), np.int64, total)
-            request = np.repeat(np.arange(len(tasks)), counts)
+            items, request = np.concatenate([task.items for task in tasks]), np.repeat(np.arange(len(tasks)), counts)
         feed: dict[str, Any] = {"items": items, "request": request, **self._tables}
         if self._has_user:
             feed["user"] = np.array([task.user for task in tasks], np.int64)
@@ -108,7 +106,7 @@ class Scorer:
             feed["vector"] = np.frombuffer(vectors, "<f4").reshape(len(tasks), floats)
         scores: NDArray[np.float32] = self._session.run((OUTPUT,), feed)[0]
         # A NaN would leave as JSON null and be ranked somewhere. The sum is not finite if any score is not.
-        if scores.shape != (total,) or not math.isfinite(scores.sum()):
+        if scores.shape != (total,) or not math.isfinite(np.add.reduce(scores)):
             raise ScoringError(f"the graph gave {scores.shape} values, or some that are not numbers")
         if len(tasks) == 1:
             return [scores]
@@ -119,14 +117,14 @@ class Scorer:
 
         Raises ScoringError for results that are not probabilities, or a table that is shorter than stated.
         """
-        first = Task([0], 0, [0] * len(self.shape.slots), [0] * len(self.shape.context))
+        first = Task(np.zeros(1, np.int64), 0, [0] * len(self.shape.slots), [0] * len(self.shape.context))
         last = Task(
-            [self.shape.items - 1],
+            np.array([self.shape.items - 1]),
             (self.shape.user or 1) - 1,
             [size - 1 for size in self.shape.slots],
             [size - 1 for size in self.shape.context],
         )
-        full = Task(np.arange(candidates) % self.shape.items, last.user, last.slots, last.context)  # type: ignore[arg-type]  # an array serves as a sequence here
+        full = Task(np.arange(candidates) % self.shape.items, last.user, last.slots, last.context)
         for tasks in ([first], [last], [full], [first, last, full], [full], [full]):
             try:
                 results = self.run(tasks)
@@ -138,6 +136,15 @@ class Scorer:
                 ) from None
             if any(scores.min() < 0 or scores.max() > 1 for scores in results):
                 raise ScoringError("the graph gave values outside 0..1")
+
+
+_ZEROS = np.zeros(10_000, np.int64)
+_ZEROS.setflags(write=False)
+
+
+def _first_request(candidates: int) -> NDArray[np.int64]:
+    """The `request` input of a run with one task."""
+    return _ZEROS[:candidates] if candidates <= len(_ZEROS) else np.zeros(candidates, np.int64)
 
 
 def _check_signature(

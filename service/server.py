@@ -19,6 +19,7 @@ from bank.manifest import read_manifest
 from bank.urls import LmdbUrl, open_reader, parse_url, redact
 from service.errors import StartError
 from service.log import make_logger, uvicorn_log_config
+from service.metrics_files import remove_old
 from service.release import load_release
 from service.settings import Settings, misspelt_variables
 
@@ -65,11 +66,8 @@ def _run_workers(settings: Settings, common: dict[str, Any]) -> None:
     load_release(settings.release_dir)  # a release that no worker could load is told here, once, in one line
     shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
     shared.mkdir(parents=True, exist_ok=True)
-    for old in shared.glob("*.db"):  # metrics of workers that are gone
-        old.unlink()
+    remove_old(shared)
     os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
-    # Read by prometheus_client when a worker imports it: its values then live in files of this directory.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
     try:
         uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import StartError
@@ -39,10 +39,20 @@ class Settings(BaseSettings):
     max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
     max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
+    max_queue_ms: float = Field(5.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503")
+    deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not read and answered by then gets 503")
     bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="a bank read takes no longer than this")
     bank_connections: Positive = Field(64, description="connections to the bank per worker")
+    breaker_failures: int = Field(
+        5, ge=0, description="bank reads that fail in a row before most are not tried; 0: never"
+    )
+    breaker_retry_ms: float = Field(100.0, gt=0, le=60_000, description="then one read in so long tries the bank")
+    cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
+    cache_seconds: float = Field(30.0, gt=0, description="how long a kept profile is believed; a fold-in shows by then")
     admin_key: SecretStr | None = Field(None, description="turns the admin routes on; sent as X-API-Key")
-    access_log: bool = Field(True, description="one line per request")
+    access_log: float = Field(
+        0.01, ge=0, le=1, description="share of requests that get a line; faults do if it is over 0"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
     shutdown_seconds: Positive = Field(30, description="requests in flight at SIGTERM get this long to finish")
@@ -50,6 +60,12 @@ class Settings(BaseSettings):
         None,
         description="shared by the workers of one service; made by `userip serve` when there are several",
     )
+
+    @model_validator(mode="after")
+    def _check_deadlines(self) -> "Settings":
+        if self.bank_deadline_ms >= self.deadline_ms:
+            raise ValueError(f"bank_deadline_ms is {self.bank_deadline_ms:g}, it must be below deadline_ms")
+        return self
 
     def environment(self) -> dict[str, str]:
         """Give the same settings as environment variables, for worker processes."""
@@ -117,6 +133,8 @@ def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
 
 
 def _explain(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:  # what two settings say of each other
+        return f"settings: {error['msg'].removeprefix('Value error, ')}"
     name = str(error["loc"][0])
     ways = f"{FLAGS.get(name, f'--set {name}=VALUE')} or {PREFIX}{name.upper()}"
     if error["type"] == "missing":

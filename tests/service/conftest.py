@@ -79,7 +79,8 @@ def serve(tiny: TinyRelease, log: io.BytesIO) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(bank_url: str, **settings: Any) -> TestClient:  # noqa: ANN401  # any setting
-            resolved = Settings(release_dir=tiny.path, bank_url=SecretStr(bank_url), **settings)
+            every = {"access_log": 1} | settings  # a line per request: tests read them
+            resolved = Settings(release_dir=tiny.path, bank_url=SecretStr(bank_url), **every)
             app = create_app(resolved, log=make_logger(resolved.log_level, log))
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 

@@ -44,7 +44,11 @@ def test_every_request_is_counted_once_with_what_it_met(client: TestClient) -> N
     assert found["userip_unknown_items_total", ()] == 1
     assert found["userip_unknown_context_values_total", ()] == 1
     assert found["userip_candidates_sum", ()] == 5
-    assert found["userip_bank_read_seconds_count", ()] == 4
+    assert found["userip_stage_seconds_count", (("stage", "lookup"),)] == 4
+    assert found["userip_stage_seconds_count", (("stage", "decode"),)] == 3  # one body was refused
+    assert found["userip_stage_seconds_count", (("stage", "encode"),)] == 3
+    assert found["userip_cache_lookups_total", (("result", "miss"),)] == 4
+    assert found["userip_cache_lookups_total", (("result", "hit"),)] == 1
     assert found["userip_http_request_seconds_count", (("route", "/score"),)] == 3
     assert found["userip_in_flight", ()] == 1  # the request that asks
 

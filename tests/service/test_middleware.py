@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from service.log import make_logger
 from service.metrics import Metrics
-from service.middleware import Limited, Observed
+from service.middleware import Gate, Limits
 from tests.service.conftest import Serve
 
 
@@ -52,16 +52,16 @@ def test_access_log_holds_the_outcome_and_no_ids_of_people(client: TestClient, l
 
 def test_access_log_can_be_switched_off(serve: Serve, lmdb_url: str, log: io.BytesIO) -> None:
     """Other lines remain."""
-    client = serve(lmdb_url, access_log=False)
+    client = serve(lmdb_url, access_log=0)
     client.get("/healthz")
     assert lines(log, "request") == []
     assert lines(log, "serving")
 
 
-def observed(app: ASGIApp, log: io.BytesIO, metrics: Metrics, *, in_flight: int = 10) -> ASGIApp:
-    """`app` behind both layers."""
-    limited = Limited(app, max_in_flight=in_flight, max_body_bytes=1000)
-    return Observed(limited, metrics, make_logger(stream=log), access_log=True)
+def gated(app: ASGIApp, log: io.BytesIO, metrics: Metrics, *, in_flight: int = 10) -> ASGIApp:
+    """`app` behind the gate."""
+    limits = Limits(in_flight=in_flight, body_bytes=1000, queue_s=0.005, deadline_s=10)
+    return Gate(app, hot={}, limits=limits, metrics=metrics, log=make_logger(stream=log), access_log=1)
 
 
 def test_fault_becomes_500_without_a_trace_and_the_log_has_it(log: io.BytesIO) -> None:
@@ -73,7 +73,7 @@ def test_fault_becomes_500_without_a_trace_and_the_log_has_it(log: io.BytesIO) -
     metrics = Metrics()
     app = Starlette(routes=[Route("/fault", fault)])
     # Starlette's own outermost layer answers faults too; ours must work on a bare application.
-    client = TestClient(observed(app.router, log, metrics))
+    client = TestClient(gated(app.router, log, metrics))
     response = client.get("/fault")
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
@@ -99,7 +99,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
 
     metrics = Metrics()
     app = Starlette(routes=[Route("/slow", slow), Route("/healthz", probe)])
-    layered = observed(app.router, log, metrics, in_flight=2)
+    layered = gated(app.router, log, metrics, in_flight=2)
 
     async def scenario() -> None:
         transport = httpx2.ASGITransport(layered)
@@ -117,7 +117,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
 
     asyncio.run(scenario())
     text = metrics.render()
-    assert b"userip_shed_total 1.0" in text
+    assert b'userip_shed_total{reason="in_flight"} 1.0' in text
     assert b"userip_in_flight 0.0" in text
 
 
@@ -129,7 +129,7 @@ def test_client_that_leaves_is_counted_and_frees_its_place(log: io.BytesIO) -> N
         return PlainTextResponse("never")
 
     metrics = Metrics()
-    layered = observed(Starlette(routes=[Route("/never", never)]).router, log, metrics, in_flight=1)
+    layered = gated(Starlette(routes=[Route("/never", never)]).router, log, metrics, in_flight=1)
 
     async def scenario() -> None:
         transport = httpx2.ASGITransport(layered)
@@ -144,4 +144,4 @@ def test_client_that_leaves_is_counted_and_frees_its_place(log: io.BytesIO) -> N
     asyncio.run(scenario())
     assert b'status="499"' in metrics.render()
     assert b"userip_in_flight 0.0" in metrics.render()
-    assert b"userip_shed_total 0.0" in metrics.render()
+    assert b"userip_shed_total{" not in metrics.render()

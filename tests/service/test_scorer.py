@@ -32,7 +32,7 @@ def test_tasks_of_one_run_do_not_mix(tiny: TinyRelease, graph: onnx.ModelProto) 
             user = int(random.integers(0, 6))
             slots = [int(random.integers(0, size)) for size in SHAPE.slots]
             device = int(random.integers(0, 3))
-            tasks.append(Task(items, user, slots, [device]))
+            tasks.append(Task(np.array(items, np.int64), user, slots, [device]))
             names = ["unknown" if row == 0 else ITEMS[row - 1] for row in items]
             codes = [(slot - 1) % 65536 for slot in slots]
             expected.append(tiny.expected(names, user, codes, (None, "mobile", "tv")[device]))
@@ -103,9 +103,9 @@ def test_values_that_are_not_numbers_are_never_given_out(graph: onnx.ModelProto)
     values[3] = np.nan
     table.raw_data = values.tobytes()
     scorer = Scorer(graph.SerializeToString(), SHAPE)
-    scorer.run([Task([1, 2], 0, [0, 0, 0], [0])])
+    scorer.run([Task(np.array([1, 2]), 0, [0, 0, 0], [0])])
     with pytest.raises(ScoringError):
-        scorer.run([Task([1, 3], 0, [0, 0, 0], [0])])
+        scorer.run([Task(np.array([1, 3]), 0, [0, 0, 0], [0])])
 
 
 def test_graph_without_user_slots_and_context_takes_items_alone(tiny: TinyRelease) -> None:
@@ -124,5 +124,5 @@ def test_graph_without_user_slots_and_context_takes_items_alone(tiny: TinyReleas
     )
     scorer = Scorer(model.SerializeToString(), Shape(items=8, user=None, slots=(), context=()))
     scorer.warm_up(10)
-    (scores,) = scorer.run([Task([1, 0], 0, (), ())])
+    (scores,) = scorer.run([Task(np.array([1, 0]), 0, (), ())])
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-tiny.items[[1, 0]])), atol=1e-6)

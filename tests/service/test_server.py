@@ -71,7 +71,8 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
 ) -> None:
     """While redis-server is stopped: 200 and `unavailable` within the deadline; soon after, `known`."""
     publish(redis_url, tiny.name)
-    with ServeProcess(tiny.path, redis_url, tmp_path / "log", "--set", "bank_deadline_ms=50") as service:
+    arguments = ("--set", "bank_deadline_ms=50", "--set", "cache_records=0")
+    with ServeProcess(tiny.path, redis_url, tmp_path / "log", *arguments) as service:
         begun = time.monotonic()
         while (known := service.score()).json()["profile"] != "known":
             assert time.monotonic() - begun < 20  # a first read may miss 50 ms on a busy machine
@@ -109,7 +110,8 @@ def test_request_in_flight_at_sigterm_is_answered(
 ) -> None:
     """A request that waits for the bank at SIGTERM still gets its answer; then the service ends with 0."""
     publish(redis_url, tiny.name)
-    arguments = ("--workers", workers, "--set", "bank_deadline_ms=1500")
+    settings = ("bank_deadline_ms=1500", "deadline_ms=9000", "cache_records=0")
+    arguments = ("--workers", workers, *(part for setting in settings for part in ("--set", setting)))
     with ServeProcess(tiny.path, redis_url, tmp_path / "log", *arguments) as service:
         assert service.score().json()["profile"] == "known"
         answers: list[httpx2.Response] = []
@@ -143,9 +145,13 @@ def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyReleas
 
         for _ in range(60):
             assert ask().json()["profile"] == "known"
-        text = service.client.get("/metrics").text
-        assert 'userip_http_requests_total{method="POST",route="/score",status="200"} 60.0' in text
+        sixty = 'userip_http_requests_total{method="POST",route="/score",status="200"} 60.0'
+        begun = time.monotonic()
+        while sixty not in (text := service.client.get("/metrics").text):  # workers tell each other twice a second
+            assert time.monotonic() - begun < 20
+            time.sleep(0.1)
         assert "userip_in_flight 1.0" in text
+        assert "userip_workers 2.0" in text
 
         second = write_release(tiny.path, seed=1)
         publish(lmdb_url, second.name)

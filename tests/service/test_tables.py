@@ -64,9 +64,9 @@ def test_each_task_is_scored_with_its_own_vector(dense: Dense) -> None:
     scorer.warm_up(100)
     vectors = np.random.default_rng(4).normal(size=(3, WIDTH)).astype(np.float32)
     tasks = [
-        Task([1, 2], 0, (), (), vectors[0].tobytes()),
-        Task([2], 0, (), ()),
-        Task([7, 1], 0, (), (), vectors[2].tobytes()),
+        Task(np.array([1, 2]), 0, (), (), vectors[0].tobytes()),
+        Task(np.array([2]), 0, (), ()),
+        Task(np.array([7, 1]), 0, (), (), vectors[2].tobytes()),
     ]
     vectors[1] = 0
     for found, task, vector in zip(scorer.run(tasks), tasks, vectors, strict=True):
@@ -91,7 +91,7 @@ def test_a_table_of_a_release_is_mapped_not_read(tiny: TinyRelease, dense: Dense
     release = load_release(tiny.path)
     mapped = Path("/proc/self/maps").read_text()
     assert f"{tiny.path}/table.npy" in mapped
-    (scores,) = release.scorer.run([Task([3], 0, (), (), dense.table[3].tobytes())])
+    (scores,) = release.scorer.run([Task(np.array([3]), 0, (), (), dense.table[3].tobytes())])
     np.testing.assert_allclose(scores, dense.expected([3], dense.table[3]), atol=1e-6)
 
 

@@ -1,0 +1,84 @@
+"""What the workers of one service counted, in a directory that they share: one file per worker.
+
+A file is written beside and renamed, so a reader sees all of it or what was there before. Counters of a worker that
+is gone stay, since a counter never goes down; its gauges do not.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+Labels = tuple[str, ...]
+Cells = dict[tuple[str, Labels], float]
+
+
+class Counts(NamedTuple):
+    """The values of one worker by metric and labels; of a histogram a count per bucket and the sum of the values."""
+
+    counters: Cells
+    gauges: Cells
+    histograms: dict[tuple[str, Labels], list[float]]
+
+
+class _File(msgspec.Struct):
+    pid: int
+    born: str  # tells a process from a later one with its number
+    counters: list[tuple[str, Labels, float]]
+    gauges: list[tuple[str, Labels, float]]
+    histograms: list[tuple[str, Labels, list[float]]]
+
+
+class MetricsFiles:
+    """The directory as one worker sees it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._pid = os.getpid()
+        self._born = _born(self._pid)
+        self._path = directory / f"metrics-{self._pid}-{self._born}.json"
+
+    def write(self, counts: Counts) -> None:
+        """Replace this worker's file."""
+        file = _File(
+            self._pid,
+            self._born,
+            [(name, labels, value) for (name, labels), value in counts.counters.items()],
+            [(name, labels, value) for (name, labels), value in counts.gauges.items()],
+            [(name, labels, cell) for (name, labels), cell in counts.histograms.items()],
+        )
+        beside = self._path.with_suffix(".writing")
+        beside.write_bytes(msgspec.json.encode(file))
+        os.replace(beside, self._path)
+
+    def others(self) -> list[Counts]:
+        """What the other workers wrote last, without the gauges of those that are gone."""
+        found = []
+        for path in sorted(self._directory.glob("metrics-*.json")):
+            if path == self._path:
+                continue
+            file = msgspec.json.decode(path.read_bytes(), type=_File)
+            alive = _born(file.pid) == file.born
+            found.append(
+                Counts(
+                    {(name, labels): value for name, labels, value in file.counters},
+                    {(name, labels): value for name, labels, value in file.gauges} if alive else {},
+                    {(name, labels): cell for name, labels, cell in file.histograms},
+                )
+            )
+        return found
+
+
+def remove_old(directory: Path) -> None:
+    """Forget what the workers of an earlier service in this directory counted."""
+    for old in directory.glob("metrics-*.*"):
+        old.unlink()
+
+
+def _born(pid: int) -> str:
+    """When a process started, in ticks since boot; empty when there is none, or the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
