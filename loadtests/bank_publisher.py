@@ -1,6 +1,5 @@
 """A release of synthetic users, published by a process of its own: its memory and processor time are its alone."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bank import open_bank
-from loadtests.cores import available_cores, pin
 from training.progress import duration
 
 _SAY_EVERY_S: Final = 10.0
@@ -34,7 +32,7 @@ def codes_of(numbers: NDArray[np.int64], slots: int) -> NDArray[np.uint16]:
 
 
 def publish_apart(url: str, release: str, users: int, slots: int) -> dict[str, float]:
-    """Publish users 0 to `users` - 1 from a new process on one core; seconds and MiB. Raises what the bank raises.
+    """Publish users 0 to `users` - 1 from a new process; seconds and MiB. Raises what the bank raises.
 
     publish_s and publisher_cpu_s (wall, processor), input_mb (the process with its ids, rows and codes), publisher_mb
     (the most that publishing takes beyond it; 0 where the system is not Linux).
@@ -44,7 +42,6 @@ def publish_apart(url: str, release: str, users: int, slots: int) -> dict[str, f
 
 
 def _publish(url: str, release: str, users: int, slots: int) -> dict[str, float]:
-    pin(os.getpid(), available_cores()[:1])
     ids = [user_id(number) for number in range(users)]
     codes = codes_of(np.arange(users), slots)
     rows = np.arange(users, dtype=np.uint32)

@@ -1,7 +1,7 @@
 """How a bank behaves from ten thousand users to ten million: `python -m loadtests.bank_scale`.
 
 For every size: bytes a user by the store's own account, the rate of publishing, the publisher's memory, and the time
-of a lookup through the service's reader. A publisher is a process of its own on one core, redis-server on another.
+of a lookup through the service's reader. A publisher is a process of its own and has one thread, as redis-server has.
 Lookups take turns between all sizes (A B C D A B C D), so that whatever else the machine does falls on all of them.
 """
 
@@ -24,7 +24,6 @@ from bank.errors import BankError, BankUrlError
 from bank.redis_client import named_errors, sync_client
 from bank.urls import LmdbUrl, parse_url
 from loadtests.bank_publisher import codes_of, publish_apart, user_id
-from loadtests.cores import available_cores, pin
 from loadtests.redis_server import RedisServer
 
 Row = dict[str, Any]
@@ -35,11 +34,10 @@ _DEADLINE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """One release to publish and read; `pid` is that of its redis-server where we started it."""
+    """One release to publish and read."""
 
     url: str
     users: int
-    pid: int | None = None
 
     @property
     def release(self) -> str:
@@ -96,13 +94,11 @@ def _fresh(sizes: Sequence[int], redis_options: Sequence[str]) -> Iterator[list[
         yield [_Target(f"lmdb://{folder}/{size}", size) for size in sizes]
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(RedisServer(*redis_options)) for _ in sizes]
-        yield [_Target(server.url, size, server.pid) for server, size in zip(servers, sizes, strict=True)]
+        yield [_Target(server.url, size) for server, size in zip(servers, sizes, strict=True)]
 
 
 def _publish(target: _Target, slots: int) -> Row:
     before = _store(target.url)
-    if target.pid is not None:
-        pin(target.pid, available_cores()[-1:])
     published = publish_apart(target.url, target.release, target.users, slots)
     after = _store(target.url)
     return {
