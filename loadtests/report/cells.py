@@ -13,7 +13,7 @@ from loadtests.report.rows import InProcessRow, LoadRow
 from training.report.blocks import Estimate
 
 Row = TypeVar("Row", LoadRow, InProcessRow)
-SETTING = ("route", "candidates", "rate", "generator", "connections", "workers", "cache")
+SETTING = ("route", "batch", "candidates", "rate", "generator", "connections", "workers", "cache")
 
 
 @dataclass(frozen=True)

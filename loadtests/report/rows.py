@@ -43,6 +43,7 @@ class LoadRow(_Row):
     connections: int
     workers: int
     cache: str
+    batch: int = 1
     seconds_per_10k: float | None = None
     requests: int = 0
     verified: int = 0

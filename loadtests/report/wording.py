@@ -56,7 +56,8 @@ def setting(row: LoadRow, *without: str) -> str:
     """The load in words, but for what is named: "/score, 100 candidates, 32 connections, 1 worker, warm cache"."""
     parts = {
         "route": row.route,
-        "candidates": _many(row.candidates, "candidate") if row.candidates else "",
+        "batch": f"{row.batch:,} at once" if row.batch > 1 else "",
+        "candidates": "" if row.route == "/profile" else _many(row.candidates, "candidate"),
         "rate": "closed loop" if row.rate is None else f"{write_number(row.rate, 'number')} requests/s",
         "connections": _many(row.connections, "connection"),
         "workers": _many(row.workers, "worker"),

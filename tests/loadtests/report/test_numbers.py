@@ -134,6 +134,20 @@ def test_the_cache_workers_and_generators_are_compared_alone() -> None:
     ]
 
 
+def test_batches_of_unlike_size_are_unlike_loads() -> None:
+    """16 requests in a body are not compared with 4; the same 16 are, and the heading says how many."""
+    mine = load_row(route="/score/batch", batch=16, throughput=50.0)
+    others = [load_row("echo", route="/score/batch", batch=size, throughput=100.0 * size) for size in (4, 16)]
+    text = report(mine, *others)
+    assert cells(text, "Closed loops")["UserIP"][1] == "0.03x"
+    assert "/score/batch, 16 at once, 100 candidates" in text
+
+
+def test_a_profile_has_no_candidates() -> None:
+    """Whatever number its rows carry along."""
+    assert "score-100: /profile, closed loop, 32 connections" in report(load_row(route="/profile"))
+
+
 def test_scale_says_how_much_slower_a_lookup_gets() -> None:
     """60 us among 10,000 users and 66 among 10,000,000: 1.10 times, each the median of its repeats."""
     rows = [scale_row("redis", 10_000, us) for us in (60.0, 50.0, 90.0)] + [scale_row("redis", 10_000_000, 66.0)]
