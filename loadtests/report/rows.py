@@ -3,6 +3,7 @@
 LoadRow        one window of load on one variant: any row that is none of the others
 InProcessRow   `generator` is "in-process": seconds per 10,000 instances, without HTTP
 ScaleRow       `scenario` begins with "bank": a bank of so many users
+ReleaseRow     `scenario` begins with "release": a release of so many users and items
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,23 @@ class ScaleRow(_Row):
     publish_per_s: float | None = None
     p50_us: float | None = None
     p99_us: float | None = None
-    peak_rss_mb: float | None = None
+    publisher_mb: float | None = None
+
+
+class ReleaseRow(_Row):
+    """A release: MiB of its files, seconds to load it, MiB of one and of two workers, microseconds of a request.
+
+    rss is what the workers map, summed; pss counts what they share once.
+    """
+
+    users: int
+    items: int
+    files_mb: float | None = None
+    load_s: float | None = None
+    rss_mb_1: float | None = None
+    rss_mb_2: float | None = None
+    pss_mb_2: float | None = None
+    p50_us: float | None = None
 
 
 class Gate(BaseModel):
@@ -94,6 +111,7 @@ class Rows(NamedTuple):
     load: tuple[LoadRow, ...]
     in_process: tuple[InProcessRow, ...]
     scale: tuple[ScaleRow, ...]
+    releases: tuple[ReleaseRow, ...]
 
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
@@ -103,6 +121,7 @@ def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
         tuple(row for row in read if isinstance(row, LoadRow)),
         tuple(row for row in read if isinstance(row, InProcessRow)),
         tuple(row for row in read if isinstance(row, ScaleRow)),
+        tuple(row for row in read if isinstance(row, ReleaseRow)),
     )
 
 
@@ -111,10 +130,11 @@ def read_gates(gates: Sequence[Mapping[str, Any]]) -> tuple[Gate, ...]:
     return tuple(_read(Gate, gate, f"gate {number}") for number, gate in enumerate(gates))
 
 
-def _kind(row: Mapping[str, Any]) -> type[LoadRow | InProcessRow | ScaleRow]:
+def _kind(row: Mapping[str, Any]) -> type[LoadRow | InProcessRow | ScaleRow | ReleaseRow]:
     if row.get("generator") == "in-process":
         return InProcessRow
-    return ScaleRow if str(row.get("scenario", "")).startswith("bank") else LoadRow
+    scenario = str(row.get("scenario", ""))
+    return ScaleRow if scenario.startswith("bank") else ReleaseRow if scenario.startswith("release") else LoadRow
 
 
 def _read(kind: type[Kind], row: Mapping[str, Any], name: str) -> Kind:

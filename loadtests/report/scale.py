@@ -1,42 +1,64 @@
-"""Banks of ten thousand to ten million users."""
+"""Banks of ten thousand to ten million users, and releases of a million items."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from loadtests.report.cells import spread
-from loadtests.report.rows import ScaleRow
+from loadtests.report.rows import ReleaseRow, ScaleRow
 from loadtests.report.wording import REPEATS, look
-from training.report.blocks import Cell, Column, Lines, Section, Series, Table
+from training.report.blocks import Block, Cell, Column, Lines, Section, Series, Table
 from training.report.numbers import write_number
 
-NOTE = f"{REPEATS} Users/s are published; p50 and p99 are of a lookup; MiB is the most that the publisher took."
-FIGURES = (
+Figures = Sequence[tuple[Column, str]]
+
+BANKS = (
+    (Column("slots", "count"), "slots"),
     (Column("bytes/user", "number"), "bytes_per_user"),
     (Column("users/s", "count"), "publish_per_s"),
     (Column("p50, µs", "number"), "p50_us"),
     (Column("p99, µs", "number"), "p99_us"),
-    (Column("MiB", "count"), "peak_rss_mb"),
+    (Column("MiB", "count"), "publisher_mb"),
 )
+PUBLISHED = "Users/s are published; p50 and p99 are of a lookup; MiB is what the publisher took beyond its input."
+RELEASES = (
+    (Column("files, MiB", "count"), "files_mb"),
+    (Column("load, s", "number"), "load_s"),
+    (Column("worker, MiB", "count"), "rss_mb_1"),
+    (Column("two, MiB", "count"), "rss_mb_2"),
+    (Column("shared once", "count"), "pss_mb_2"),
+    (Column("p50, µs", "number"), "p50_us"),
+)
+LOADED = "MiB are resident in one worker and in two, then what the two share counted once; p50 is of a request."
 
 
-def scale(rows: Sequence[ScaleRow]) -> list[Section]:
-    """What a user costs, and whether a lookup gets slower with the number of users."""
-    if not rows:
-        return []
-    known = [(column, name) for column, name in FIGURES if any(getattr(row, name) is not None for row in rows)]
-    slots = len({row.slots for row in rows}) > 1
+def scale(banks: Sequence[ScaleRow], releases: Sequence[ReleaseRow]) -> list[Section]:
+    """What a user costs, whether a lookup gets slower with the number of users, and what a large release costs."""
+    blocks: list[Block] = [_lookups(banks)] if any(row.p50_us for row in banks) else []
+    if banks:
+        blocks.append(_table("Banks by number of users", banks, ("bank", "users", "slots"), BANKS, PUBLISHED))
+    if releases:
+        blocks.append(_table("Releases by size", releases, ("users", "items"), RELEASES, LOADED))
+    return [Section("Scale", "", _answer(banks), None, tuple(blocks))] if blocks else []
+
+
+def _table(
+    title: str, rows: Sequence[ScaleRow | ReleaseRow], keys: Sequence[str], figures: Figures, note: str
+) -> Table:
+    """A line for all rows with the same keys, a column for each figure that any row has."""
+    groups: dict[tuple[Any, ...], list[ScaleRow | ReleaseRow]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, key) for key in keys), []).append(row)
+    known = [(column, name) for column, name in figures if any(getattr(row, name) is not None for row in rows)]
+    named = [key for key in keys if key not in dict(figures).values()]
     lines: list[tuple[Cell, ...]] = []
-    for bank, users, width in sorted({(row.bank, row.users, row.slots) for row in rows}, key=_order):
-        same = [row for row in rows if (row.bank, row.users, row.slots) == (bank, users, width)]
-        figures = [spread([value for row in same if (value := getattr(row, name)) is not None]) for _, name in known]
-        lines.append((bank, float(users), *([width] if slots else []), *figures))
-    columns = (Column("bank"), Column("users", "count"), *([Column("slots", "count")] if slots else []))
-    table = Table("Banks by number of users", (*columns, *(column for column, _ in known)), tuple(lines), NOTE)
-    curves = [_lookups(rows)] if any(row.p50_us for row in rows) else []
-    return [Section("Scale", "", _answer(rows), None, (*curves, table))]
-
-
-def _order(key: tuple[str, int, int | None]) -> tuple[str, int, int]:
-    return (key[0], key[1], key[2] or 0)
+    for key in sorted(groups, key=lambda key: tuple((part is not None, part or 0) for part in key)):
+        first = [getattr(groups[key][0], name) for name in named]
+        same = [[value for row in groups[key] if (value := getattr(row, name)) is not None] for _, name in known]
+        lines.append(
+            (*first, *(spread(values) if len(set(values)) > 1 else next(iter(values), None) for values in same))
+        )
+    columns = [Column(name, "text" if name == "bank" else "count") for name in named]
+    return Table(title, (*columns, *(column for column, _ in known)), tuple(lines), f"{REPEATS} {note}")
 
 
 def _answer(rows: Sequence[ScaleRow]) -> str:

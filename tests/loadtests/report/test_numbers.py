@@ -156,6 +156,26 @@ def test_scale_says_how_much_slower_a_lookup_gets() -> None:
     assert "- **24 bytes** a user in Redis (at 10,000,000 users)" in text
 
 
+def test_banks_and_releases_have_a_line_for_each_size() -> None:
+    """Sorted by size, slots apart, the median of repeats; figures that no row has take no column."""
+    rows = [
+        *(scale_row("redis", 1000, us, slots=2, publisher_mb=90.0) for us in (60.0, 50.0, 70.0)),
+        scale_row("redis", 10, 40.0, slots=2),
+        scale_row("redis", 10, 30.0, slots=1),
+        *({"scenario": "release-scale", "users": 7, "items": items, "load_s": items / 4} for items in (8, 2)),
+    ]
+    text = report(*rows)
+    below = text[text.index("### Banks by number of users\n") :].split("\n\n")[1].splitlines()
+    assert below[0] == "| bank | users | slots | bytes/user | p50, µs | MiB |"
+    assert below[2:] == [
+        "| redis | 10 | 1 | 24 | 30 | - |",
+        "| redis | 10 | 2 | 24 | 40 | - |",
+        "| redis | 1,000 | 2 | 24 | 60 [50, 70] | 90 |",
+    ]
+    below = text[text.index("### Releases by size\n") :].split("\n\n")[1].splitlines()
+    assert [below[0], *below[2:]] == ["| users | items | load, s |", "| 7 | 2 | 0.5 |", "| 7 | 8 | 2 |"]
+
+
 def test_cells_with_a_late_or_busy_generator_or_unlike_repeats_are_to_be_distrusted() -> None:
     """A generator at 95 % of its core, one 3 ms late of 8, repeats of 4 and 8 ms; the quiet one is not named."""
     rows = [

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from loadtests.errors import BenchInputError
-from loadtests.report.rows import InProcessRow, LoadRow, ScaleRow, read_gates, read_rows
+from loadtests.report.rows import InProcessRow, LoadRow, ReleaseRow, ScaleRow, read_gates, read_rows
 from tests.loadtests.report.made_up import gate, load_row, process_row, scale_row
 
 
 def test_rows_are_told_apart_by_scenario_and_generator() -> None:
     """One of each kind, whatever further keys it has; the order within a kind is kept."""
-    rows = read_rows([scale_row("redis", 10, 1.0), load_row(more=1), process_row("dcn", 0.5), load_row("dcn")])
-    assert [type(row) for kind in rows for row in kind] == [LoadRow, LoadRow, InProcessRow, ScaleRow]
+    release = {"scenario": "release-scale", "users": 5, "items": 6}
+    rows = read_rows([release, scale_row("redis", 10, 1.0), load_row(more=1), process_row("dcn", 0.5), load_row("dcn")])
+    assert [type(row) for kind in rows for row in kind] == [LoadRow, LoadRow, InProcessRow, ScaleRow, ReleaseRow]
     assert [row.variant for row in rows.load] == ["userip", "dcn"]
 
 
