@@ -20,7 +20,7 @@ from loadtests.workload import Workload
 from training.files import write_text
 
 TOLERANCE: Final = 1e-5  # max abs difference of a probability
-EVERY: Final = 4  # one request of the pool in so many is verified whenever it is sent
+VERIFIED: Final = 128  # users of a pool whose scores are computed before; their requests are verified whenever sent
 _HELD: Final = 4096  # different answers that wait to be judged
 
 Expected = Mapping[int, Sequence[Mapping[str, Any]]]
@@ -33,14 +33,20 @@ class Oracle(Protocol):
         """Probabilities, float32 [len(item_ids)]."""
 
 
+def verified(workload: Workload) -> range:
+    """Which requests of the pool are verified: evenly spread, `VERIFIED` users in all or a few less."""
+    asks = sum(map(len, workload.asks))
+    return range(0, len(workload), max(-(-asks // VERIFIED), 1))
+
+
 def expect_scores(workload: Workload, oracle: Oracle) -> Expected:
-    """The right answers to every `EVERY`-th request of the pool."""
+    """The right answers to the requests of `verified`."""
     return {
         index: [
             {"user_id": ask.user_id, "scores": [float(score) for score in oracle.scores(ask.user_id, ask.item_ids)]}
             for ask in workload.asks[index]
         ]
-        for index in range(0, len(workload), EVERY)
+        for index in verified(workload)
     }
 
 
@@ -62,7 +68,7 @@ def expect_codes(workload: Workload, release: Path) -> Expected:
             }
             for ask in workload.asks[index]
         ]
-        for index in range(0, len(workload), EVERY)
+        for index in verified(workload)
     }
 
 
