@@ -70,15 +70,15 @@ def _per_10k(cells: Sequence[ProcessCell]) -> list[Headline]:
 
 
 def _throughput(cells: Sequence[LoadCell]) -> list[Headline]:
+    """Of the load that was measured first with echo beside it: the greatest would be whatever erred upwards."""
     closed = [cell for cell in cells if cell.first.rate is None and cell.first.candidates == STANDARD]
-    beside_echo = [group for group in settings(closed) if {OURS, "echo"} <= set(by_variant(group))]
-    mine = [by_variant(group)[OURS] for group in beside_echo]
-    if not mine:
+    beside_echo = [found for group in settings(closed) if {OURS, "echo"} <= set(found := by_variant(group))]
+    if not beside_echo:
         return []
-    best = max(range(len(mine)), key=lambda number: mine[number].middle("throughput"))
-    share = ratio(mine[best], by_variant(beside_echo[best])["echo"], "throughput")
-    about = f"{say(share, 'ratio')} of echo; {setting(mine[best].first, 'route', 'rate', 'generator')}"
-    return [_tile(mine[best].over("throughput"), "count", "requests per second at saturation", about)]
+    mine, echo = (beside_echo[0][name] for name in (OURS, "echo"))
+    against = say(ratio(mine, echo, "throughput"), "ratio")
+    about = f"{against} of echo; {setting(mine.first, 'route', 'rate', 'generator')}"
+    return [_tile(mine.over("throughput"), "count", "requests per second at saturation", about)]
 
 
 def _latency(cells: Sequence[LoadCell]) -> list[Headline]:
