@@ -13,6 +13,7 @@ from models.dcn import DCN
 from models.kar import KarDCN
 from training.export.tables import Catalogue, roles_of
 from training.recommender.encoder import FieldEncoder
+from training.recommender.fit import one_thread
 
 Rows = NDArray[np.int64]
 
@@ -39,7 +40,7 @@ class Oracle:
         rows = np.zeros((len(item_ids), self.width), dtype=np.int64)
         rows[:, self.user_columns] = self.user_rows[self.users.get(user_id, 0)]
         rows[:, self.item_columns] = self.item_rows[[self.items.get(item, 0) for item in item_ids]]
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             scores: NDArray[np.float32] = torch.sigmoid(self.model(torch.from_numpy(rows))).numpy()
         return scores
 
