@@ -60,14 +60,17 @@ def _publish(url: str, release: str, users: int, slots: int) -> dict[str, float]
 
 def _progress(label: str) -> Callable[[int, int], None]:
     """Say on stderr, every ten seconds, how far it is and how long it still takes."""
-    begin = said = time.monotonic()
+    begin, before, said = 0.0, 0, 0.0
 
     def report(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal begin, before, said
         now = time.monotonic()
-        if now - said >= _SAY_EVERY_S:
+        if not before:  # from the first records on: laying the users out has another pace
+            begin = said = now
+            before = done
+        elif now - said >= _SAY_EVERY_S:
             said = now
-            left = duration((now - begin) / done * (total - done))
+            left = duration((now - begin) / (done - before) * (total - done))
             print(f"{label}: {100 * done / total:.0f} %, about {left} left", file=sys.stderr, flush=True)
 
     return report
