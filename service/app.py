@@ -13,6 +13,7 @@ from service import problems
 from service.admin import admin_routes
 from service.breaker import Breaker
 from service.dataplane import Dataplane, Facts
+from service.draining import Drain
 from service.hot_routes import hot_answers, hot_routes
 from service.log import make_logger
 from service.messages import ScoreRequest, make_decoders
@@ -59,6 +60,7 @@ def create_app(
     dataplane = Dataplane(serving, profiles)
     reloader = Reloader(serving, metrics, log, settings.runtime_dir)
     decoders = make_decoders(settings)
+    drain = Drain()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +71,7 @@ def create_app(
         await dataplane.score([ScoreRequest("warm-up", [item])], Facts(), batch=False)
         if settle is not None:
             settle()
+        drain.on_sigterm(settings.drain_seconds, log)
         log.info("serving", release=serving.current.name, admin=settings.admin_key is not None)
         yield
         for task in background:
@@ -85,6 +88,8 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs else None,
+        # The framework's own would record paths, which hold user ids (see service.tracing for ours).
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.decoders = decoders
     app.gate = Gate(
@@ -94,9 +99,10 @@ def create_app(
         metrics=metrics,
         log=log,
         access_log=settings.access_log,
+        drain=drain,
     )
     app.router.routes[:0] = hot_routes()
-    app.include_router(open_routes(dataplane, serving, profiles, metrics, settings))
+    app.include_router(open_routes(dataplane, serving, profiles, metrics, drain, settings))
     if settings.admin_key is not None:
         app.include_router(admin_routes(serving, reloader, settings, log))
     problems.register(app)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from service.deadlines import Deadlines
+from service.draining import Drain
 from service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError, ProblemError
 from service.exchange import Exchange, put_exchange
 from service.metrics import Metrics
@@ -30,6 +31,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
 _LASTING_S = 0.1  # a queue that stands for longer is no burst
 _JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")  # a client that keeps its connection would stay with a worker that leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Gate:
         metrics: Metrics,
         log: FilteringBoundLogger,
         access_log: float,
+        drain: Drain | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
@@ -68,6 +71,7 @@ class Gate:
         self._metrics = metrics
         self._log = log
         self._access_log = access_log
+        self._drain = drain or Drain()
         self._unlogged = 0.0
         self._in_flight = 0
         self._turn_began = 0.0
@@ -168,6 +172,8 @@ class Gate:
         finally:
             self._in_flight -= 1
         headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", exchange.request_id.encode())]
+        if self._drain.begun:
+            headers.append(_CLOSE)
         exchange.status = 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})

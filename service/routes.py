@@ -16,6 +16,7 @@ from service.answers import (
     ReloadAnswer,
 )
 from service.dataplane import Dataplane
+from service.draining import Drain
 from service.errors import FieldProblem, InvalidRequestError, NotReadyError
 from service.exchange import exchange_of
 from service.metrics import CONTENT_TYPE, Metrics
@@ -42,7 +43,7 @@ register_url_convertor("any_id", _AnyId())
 
 
 def open_routes(
-    dataplane: Dataplane, serving: Serving, profiles: Profiles, metrics: Metrics, settings: Settings
+    dataplane: Dataplane, serving: Serving, profiles: Profiles, metrics: Metrics, drain: Drain, settings: Settings
 ) -> APIRouter:
     """Routes that need no key."""
     router = APIRouter()
@@ -77,10 +78,15 @@ def open_routes(
 
     @router.get("/readyz", response_model=Readiness, responses=problem_docs(503), summary="Ready for traffic")
     async def readyz() -> Readiness:
+        if drain.begun:
+            raise NotReadyError([FieldProblem("service", "is stopping; it answers what still comes")])
         name = serving.current.name
         if reasons := await not_ready_reasons(profiles.reader, name):
             raise NotReadyError(reasons)
         return Readiness(status="ready", release=name)
+
+    for path, endpoint in (("/healthz", healthz), ("/readyz", readyz)):  # probes that ask for no body
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
     @router.get(
         "/metrics",

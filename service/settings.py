@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
+    drain_seconds: float = Field(
+        0.0, ge=0, le=600, description="after SIGTERM not ready for so long, but answering; then no more"
+    )
     shutdown_seconds: Positive = Field(30, description="requests in flight at SIGTERM get this long to finish")
     runtime_dir: Path | None = Field(
         None,
