@@ -75,17 +75,20 @@ class Attempts:
         for start in range(0, len(batch), _CHUNK):
             piece = slice(start, start + _CHUNK)
             keys = _keys(attempt, batch.places[piece])
-            items = list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True))
-
-            def step(txn: "Transaction", items: list[tuple[bytes, bytes]] = items) -> None:
-                self._beat(txn, attempt)
-                cursor = txn.cursor()
-                append = not cursor.last() or key_of(cursor) < items[0][0]
-                cursor.putmulti(items, append=append)
-
-            self._env.write(step)
+            self.put(attempt, list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True)))
             if progress is not None:
                 progress(min(start + _CHUNK, len(batch)), len(batch))
+
+    def put(self, attempt: str, items: list[tuple[bytes, bytes]]) -> None:
+        """Write some records, keys rising, in one step. Raises PublishError if another publisher took over."""
+
+        def step(txn: "Transaction") -> None:
+            self._beat(txn, attempt)
+            cursor = txn.cursor()
+            append = not cursor.last() or key_of(cursor) < items[0][0]
+            cursor.putmulti(items, append=append)
+
+        self._env.write(step)
 
     def verify(self, attempt: str, batch: Batch) -> None:
         """Count the records and read some back. Raises PublishError if the store holds anything else."""

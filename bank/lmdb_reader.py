@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from bank.errors import UnknownReleaseError
+from bank.errors import BankUnavailableError, UnknownReleaseError
 from bank.lmdb_env import LmdbEnvironment, get, key_of
 from bank.protocol import Lookup
 from bank.record import look_up
@@ -97,6 +97,13 @@ class LmdbReader:
         """The records of `user_ids`, in order."""
         where = self._env.where
         return self._env.read(lambda txn: read_many(txn, read_meta(txn, release, where), user_ids))
+
+    def updated(self, release: str) -> float | None:
+        """When the release's records last changed, unix seconds."""
+        try:
+            return self._env.read(lambda txn: read_meta(txn, release, self._env.where)).updated_at
+        except (BankUnavailableError, UnknownReleaseError):
+            return None
 
     async def ping(self) -> None:
         """Return if the bank can be read."""

@@ -116,6 +116,9 @@ class AsyncReader(Protocol):
         that the bank does not hold.
         """
 
+    def updated(self, release: str) -> float | None:
+        """When the release's records last changed, unix seconds, without a round trip; None where unknown."""
+
     async def ping(self) -> None:
         """Return if the store answers, else raise BankUnavailableError."""
 

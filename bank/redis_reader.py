@@ -1,7 +1,7 @@
 """The service's reader of a Redis bank: one round trip per request, bounded by a deadline, never retried."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +17,7 @@ from bank.urls import RedisUrl
 
 _FRESH_S: Final = 1.0  # how long a release's metadata is believed without asking again
 _MAX_KNOWN: Final = 64
+StoredRecord = tuple[int, bytes, bytes]  # bucket, field, value
 
 
 @dataclass(slots=True)
@@ -54,6 +55,30 @@ class RedisReader:
         with self._bounded():
             async with asyncio.timeout(self._deadline_s):
                 return await self._learn(release) is not None
+
+    def updated(self, release: str) -> float | None:
+        """When the release's records last changed, unix seconds, as far as is known without asking."""
+        known = self._known.get(release)
+        return None if known is None else known.meta.updated_at
+
+    async def meta(self, release: str) -> ReleaseMeta | None:
+        """The release's metadata as it is now; None if the bank does not hold it."""
+        with self._bounded():
+            async with asyncio.timeout(self._deadline_s):
+                known = await self._learn(release)
+        return None if known is None else known.meta
+
+    async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
+        """Everything that `buckets` hold, in their order and within each by field: for a replica of the release."""
+        numbers, prefix = list(buckets), bucket_prefix(release, meta.attempt)
+        with self._bounded():
+            async with asyncio.timeout(self._deadline_s):
+                replies = await self._send([(b"HGETALL", prefix + b"%x" % number) for number in numbers])
+        return [
+            (number, field, value)
+            for number, reply in zip(numbers, replies, strict=True)
+            for field, value in sorted(_pairs(reply).items())
+        ]
 
     async def ping(self) -> None:
         """Return if the server answers."""
@@ -108,10 +133,9 @@ class RedisReader:
         if not raw:
             self._known.pop(release, None)
             return None
-        fields = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()  # names come from operators; this only bounds a mistake
-        known = _Known(meta_of(fields), asyncio.get_running_loop().time())
+        known = _Known(meta_of(_pairs(raw)), asyncio.get_running_loop().time())
         self._known[release] = known
         return known
 
@@ -124,3 +148,7 @@ class RedisReader:
 
 def _meta_command(release: str) -> Command:
     return (b"HGETALL", release_key(release).encode("utf-8", "surrogatepass"))
+
+
+def _pairs(reply: Any) -> dict[bytes, bytes]:  # noqa: ANN401  (a reply of redis-py, a cluster's as a dict)
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

@@ -48,6 +48,11 @@ class ReleaseMeta(BaseModel):
         """Where the release keeps its users."""
         return Layout(self.salt, self.buckets)
 
+    @property
+    def updated_at(self) -> float:
+        """When the records last changed, unix seconds."""
+        return datetime.datetime.fromisoformat(self.updated).timestamp()
+
 
 def now() -> str:
     """The time in UTC, to the millisecond."""

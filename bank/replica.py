@@ -1,0 +1,113 @@
+"""A copy of one release in a local LMDB directory, to be read when the bank is away.
+
+It is an ordinary LMDB bank, whose active release is the copied one. Records are copied from place to place under the
+source's own layout (salt, buckets), so that no user id is needed. A release that is new here is written as an attempt,
+which readers do not know until it is whole; of one that is here, only records that changed are written. Records
+change one by one in the source as well (fold-in), so readers may see them change one by one here.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bank.errors import PublishError, UnknownReleaseError
+from bank.lmdb_attempts import Attempts
+from bank.lmdb_env import LmdbEnvironment, get
+from bank.lmdb_reader import HISTORY_KEY, RELEASE_PREFIX, read_meta, read_names, record_prefix
+from bank.release_meta import ReleaseMeta
+
+if TYPE_CHECKING:
+    from bank.lmdb_env import Transaction
+    from bank.redis_reader import StoredRecord
+
+
+class Replica:
+    """The directory, for its only writer. Methods block; call them from a thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self._env = LmdbEnvironment.acquire(directory)
+        # There is one writer at a time, so the attempt of another is dead and need not be waited for long.
+        self._attempts = Attempts(self._env, lease_s=1)
+
+    def held(self, release: str) -> ReleaseMeta | None:
+        """The metadata of the copy of `release`; None if there is none."""
+        if not self._env.exists():
+            return None
+        try:
+            return self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        except UnknownReleaseError:
+            return None
+
+    def begin(self, release: str, meta: ReleaseMeta) -> "ReplicaCopy":
+        """Start to copy the release that the source describes by `meta`, or to bring its copy up to date."""
+        held = self.held(release)
+        if held is not None and _same_publication(held, meta):
+            return ReplicaCopy(self._env, None, held.attempt, release, meta)
+        return ReplicaCopy(self._env, self._attempts, self._attempts.begin(release), release, meta)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._env.release()
+
+
+class ReplicaCopy:
+    """One copy on its way; `attempts` is None when only changes are written."""
+
+    def __init__(
+        self, env: LmdbEnvironment, attempts: Attempts | None, attempt: str, release: str, meta: ReleaseMeta
+    ) -> None:
+        self._env, self._attempts, self._attempt = env, attempts, attempt
+        self._release, self._meta = release, meta
+        self._users = 0
+
+    def write(self, records: "Sequence[StoredRecord]") -> int:
+        """Take records, places rising from call to call; how many of them were not here yet."""
+        prefix = record_prefix(self._attempt)
+        items = [(prefix + bucket.to_bytes(3, "big") + field, value) for bucket, field, value in records]
+        self._users += len(items)
+        if self._attempts is not None:
+            if items:
+                self._attempts.put(self._attempt, items)
+            return len(items)
+        changed = self._env.read(lambda txn: [item for item in items if get(txn, item[0]) != item[1]])
+        if changed:
+            self._env.write(lambda txn: txn.cursor().putmulti(changed))
+        return len(changed)
+
+    def complete(self, meta: ReleaseMeta | None) -> None:
+        """The copy becomes the replica, and replicas of other releases go. `meta`: what the source says by now.
+
+        Raises PublishError when the source was replaced meanwhile, or gave fewer records than it says to hold.
+        """
+        if meta is None or meta.attempt != self._meta.attempt:
+            raise PublishError(f"{self._env.where}: release {self._release!r} was replaced while it was copied")
+        if self._users < self._meta.users:
+            raise PublishError(
+                f"{self._env.where}: {self._users} records of {self._release!r} were found, "
+                f"the bank says that it holds {self._meta.users}"
+            )
+        # Not what the source says by now: who changed meanwhile may have been copied before.
+        self._env.write(self._complete)
+        if self._attempts is not None:
+            self._attempts.delete_dead()
+
+    def _complete(self, txn: "Transaction") -> None:
+        if self._attempts is not None:
+            self._attempts.finish(txn, self._attempt)
+            for name in read_names(txn, RELEASE_PREFIX):
+                self._attempts.retire(txn, name, read_meta(txn, name, self._env.where).attempt)
+                txn.delete(RELEASE_PREFIX + name.encode())
+        here = self._meta.model_copy(update={"attempt": self._attempt})
+        txn.put(RELEASE_PREFIX + self._release.encode(), here.model_dump_json(exclude_defaults=True).encode())
+        txn.put(HISTORY_KEY, json.dumps([self._release]).encode())
+
+
+def is_copy(held: ReleaseMeta | None, source: ReleaseMeta) -> bool:
+    """Whether the copy described by `held` has everything that the source describes."""
+    return held is not None and _same_publication(held, source) and held.updated == source.updated
+
+
+def _same_publication(held: ReleaseMeta, source: ReleaseMeta) -> bool:
+    own = {name: getattr(held, name) for name in ("attempt", "users", "updated")}
+    return source.model_copy(update=own) == held
