@@ -41,9 +41,9 @@ def create_app(
     Raises ReleaseError, ScoringError or BankUrlError.
     """
     log = log or make_logger(settings.log_level)
-    metrics = Metrics(settings.runtime_dir)
+    metrics = Metrics(settings.runtime_dir, _version())
     release = load_and_warm_up(settings.release_dir, settings.max_candidates)
-    metrics.serving(release.name, release.loaded_at)
+    metrics.serving(release.name, release.loaded_at, release.manifest.created)
 
     reader = open_reader(
         settings.bank_url.get_secret_value(),

@@ -8,6 +8,7 @@ turns them into text when somebody asks. Workers of one service write theirs to 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
 
@@ -43,7 +44,13 @@ class Definition(NamedTuple):
 
 DEFINITIONS: Final = (
     Definition("http_requests", "Requests answered.", ("route", "method", "status")),
-    Definition("http_request_seconds", "Time to answer.", ("route",), "histogram", BUCKETS),
+    Definition(
+        "http_request_seconds",
+        "Time to answer: ok, refused (4xx), failed (5xx), shed (under load).",
+        ("route", "outcome"),
+        "histogram",
+        BUCKETS,
+    ),
     Definition(
         "stage_seconds",
         "Time of a request's stage: decode, lookup, score, encode.",
@@ -54,6 +61,11 @@ DEFINITIONS: Final = (
     Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
     Definition("in_flight", "Requests at work.", (), "sum"),
     Definition("shed", "Requests refused or given up under load: in_flight, queue, deadline.", ("reason",)),
+    Definition(
+        "key_requests",
+        "Requests by API key (its id), and what became of them: accepted, rate_limited, forbidden, unauthorized.",
+        ("key", "outcome"),
+    ),
     Definition("profiles", "Profiles looked up: known, default, unavailable.", ("outcome",)),
     Definition(
         "cache_lookups", "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank.", ("result",)
@@ -64,18 +76,23 @@ DEFINITIONS: Final = (
     Definition("unknown_context_values", "Context values that the release does not know."),
     Definition("reloads", "Reloads of the release directory: done, failed.", ("outcome",)),
     Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
+    Definition("release_created_timestamp_seconds", "When the served release was exported.", ("release",), "max"),
+    Definition("build_info", "Always 1; the label tells the version.", ("version",), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
+_OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
+_OUTCOMES: Final = ("", "ok", "ok", "ok", "refused", "failed")  # by the first digit of the status
 _BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITIONS}
 
 
 class Metrics(Collector):
     """Every metric of one application. `shared` is the directory of its workers, None with one worker."""
 
-    def __init__(self, shared: Path | None = None) -> None:
+    def __init__(self, shared: Path | None = None, version: str = "0") -> None:
         self._files = None if shared is None else MetricsFiles(shared)
         self._counters: defaultdict[tuple[str, Labels], float] = defaultdict(float)
         self._gauges: dict[tuple[str, Labels], float] = {("in_flight", ()): 0.0, ("workers", ()): 1.0}
+        self._gauges["build_info", (version,)] = 1.0
         self._histograms: dict[tuple[str, Labels], list[float]] = {}
         for definition in DEFINITIONS:
             if definition.kind == "counter" and not definition.labels:
@@ -95,7 +112,8 @@ class Metrics(Collector):
         count, facts = self._counters, exchange.facts
         method = exchange.method if exchange.method in _METHODS else "other"
         count["http_requests", (exchange.route, method, str(exchange.status))] += 1
-        self._record("http_request_seconds", (exchange.route,), seconds)
+        outcome = "shed" if exchange.shed else _OUTCOMES[exchange.status // 100]
+        self._record("http_request_seconds", (exchange.route, outcome), seconds)
         for outcome in facts.outcomes:
             count["profiles", (outcome,)] += 1
         for stage, took in facts.stages.items():
@@ -108,6 +126,9 @@ class Metrics(Collector):
             count["cache_lookups", ("miss",)] += facts.cache_misses
         if facts.stale:
             count["cache_lookups", ("stale",)] += facts.stale
+        if exchange.key is not None or exchange.refused:
+            key = "none" if exchange.key is None else exchange.key.id
+            count["key_requests", (key, exchange.refused or "accepted")] += 1
         if exchange.shed:
             count["shed", (exchange.shed,)] += 1
         if facts.bank_failure is not None:
@@ -123,11 +144,12 @@ class Metrics(Collector):
         """Count a reload."""
         self._counters["reloads", ("done" if ok else "failed",)] += 1
 
-    def serving(self, release: str, since: float) -> None:
-        """Note which release is served from now on."""
-        for key in [key for key in self._gauges if key[0] == "release_loaded_timestamp_seconds"]:
+    def serving(self, release: str, loaded: float, created: str) -> None:
+        """Note which release is served from now on: when it was loaded, in unix seconds, and exported, in ISO 8601."""
+        for key in [key for key in self._gauges if key[0] in _OF_RELEASE]:
             del self._gauges[key]
-        self._gauges["release_loaded_timestamp_seconds", (release,)] = since
+        times = (loaded, _unix_time(created))
+        self._gauges |= {(name, (release,)): time for name, time in zip(_OF_RELEASE, times, strict=True) if time}
 
     def share(self) -> None:
         """Let the other workers know what this one counted."""
@@ -159,6 +181,15 @@ class Metrics(Collector):
 
     def _counts(self) -> Counts:
         return Counts(dict(self._counters), dict(self._gauges), self._histograms)
+
+
+def _unix_time(iso: str) -> float | None:
+    """The time in unix seconds; one without a zone is UTC, and what is no time at all is left out."""
+    try:
+        time = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _family(definition: Definition, everybody: Iterable[Counts]) -> Metric:

@@ -59,7 +59,7 @@ class Reloader:
             self._log.error("reload failed", served=before, problem=str(error))
             raise
         self._metrics.reloaded(ok=True)
-        self._metrics.serving(release.name, release.loaded_at)
+        self._metrics.serving(release.name, release.loaded_at, release.manifest.created)
         self._log.info("reloaded", release=release.name, before=before)
         return release.name, before
 

@@ -1,10 +1,20 @@
 """What `/metrics` says after known requests."""
 
+import importlib.metadata
+import json
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from service.exchange import Exchange
+from service.metrics import Metrics
 from tests.service.conftest import Serve
+from tests.service.tiny_release import TinyRelease
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -49,7 +59,9 @@ def test_every_request_is_counted_once_with_what_it_met(client: TestClient) -> N
     assert found["userip_stage_seconds_count", (("stage", "encode"),)] == 3
     assert found["userip_cache_lookups_total", (("result", "miss"),)] == 4
     assert found["userip_cache_lookups_total", (("result", "hit"),)] == 1
-    assert found["userip_http_request_seconds_count", (("route", "/score"),)] == 3
+    took = "userip_http_request_seconds_count"
+    assert found[took, (("outcome", "ok"), ("route", "/score"))] == 2
+    assert found[took, (("outcome", "refused"), ("route", "/score"))] == 1
     assert found["userip_in_flight", ()] == 1  # the request that asks
 
 
@@ -78,6 +90,73 @@ def test_odd_methods_and_paths_do_not_make_new_series(client: TestClient) -> Non
         client.request(f"BREW{i}", f"/pot/{i}")
     routes = {labels for (name, labels) in values(client) if name == "userip_http_requests_total"}
     assert {(dict(labels)["method"], dict(labels)["route"]) for labels in routes} == {("other", "unmatched")}
+
+
+def test_release_and_build_are_told(client: TestClient, tiny: TinyRelease) -> None:
+    """The served release with the times of its export and of its loading, and the version of the program."""
+    found = values(client)
+    manifest = json.loads((tiny.path / "manifest.json").read_text())
+    created = found["userip_release_created_timestamp_seconds", (("release", tiny.name),)]
+    assert datetime.fromtimestamp(created, UTC) == datetime.fromisoformat(manifest["created"])
+    loaded = found["userip_release_loaded_timestamp_seconds", (("release", tiny.name),)]
+    assert 0 <= time.time() - loaded < 600
+    assert found["userip_build_info", (("version", importlib.metadata.version("userip")),)] == 1
+
+
+@pytest.mark.parametrize(
+    ("created", "seconds"), [("1970-01-01T01:01:40+01:00", 100.0), ("1970-01-01T00:01:00", 60.0), ("soon", None)]
+)
+def test_age_of_a_release_needs_a_time(created: str, seconds: float | None) -> None:
+    """A time without a zone is UTC; a release that names no time is served all the same, without an age."""
+    metrics = Metrics()
+    metrics.serving("r", 1.0, created)
+    text = metrics.render().decode()
+    line = 'userip_release_created_timestamp_seconds{release="r"} '
+    assert f"{line}{seconds}" in text if seconds else line not in text
+    assert 'userip_release_loaded_timestamp_seconds{release="r"} 1.0' in text
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_workers_add_up(tmp_path: Path, seed: int) -> None:
+    """Any worker answers for all: counters, gauges and every bucket of every histogram are the workers' sums."""
+    rng = random.Random(seed)
+    workers = [Metrics(tmp_path) for _ in range(3)]
+    for number, metrics in enumerate(workers):  # in one process all would share one file
+        assert metrics._files is not None
+        metrics._files._path = tmp_path / f"metrics-{number}.json"
+    seconds = [rng.choice([0.0001, 0.00012, 0.004, 9.0]) for _ in range(60)]
+    for took in seconds:
+        metrics = rng.choice(workers)
+        metrics.entered()
+        exchange = Exchange("", 0.0, "POST", "/score", 200)
+        exchange.facts.stages["score"] = took
+        exchange.facts.outcomes = ["known"]
+        metrics.observe(exchange, took)
+    workers[2].entered()
+    for metrics in workers:
+        metrics.share()
+    answers = [metrics.render() for metrics in workers]
+    # Each has its own process's view of the sums; floats are added in another order.
+    found = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answers[0].decode())
+        for sample in family.samples
+    }
+    assert all(len(answer.splitlines()) == len(answers[0].splitlines()) for answer in answers)
+    for name, labels in (
+        ("userip_http_request_seconds", {"route": "/score", "outcome": "ok"}),
+        ("userip_stage_seconds", {"stage": "score"}),
+    ):
+        key = tuple(sorted(labels.items()))
+        for bound in (0.0001, 0.00015, 0.003, 0.005, 2.5):
+            cell = tuple(sorted((labels | {"le": str(bound)}).items()))
+            assert found[f"{name}_bucket", cell] == sum(took <= bound for took in seconds)
+        assert found[f"{name}_bucket", tuple(sorted((labels | {"le": "+Inf"}).items()))] == 60
+        assert found[f"{name}_count", key] == 60
+        assert found[f"{name}_sum", key] == pytest.approx(sum(seconds))
+    assert found["userip_profiles_total", (("outcome", "known"),)] == 60
+    assert found["userip_in_flight", ()] == 1
+    assert found["userip_workers", ()] == 3
 
 
 def test_two_applications_keep_apart(serve: Serve, lmdb_url: str) -> None:

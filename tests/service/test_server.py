@@ -152,6 +152,9 @@ def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyReleas
             time.sleep(0.1)
         assert "userip_in_flight 1.0" in text
         assert "userip_workers 2.0" in text
+        assert 'userip_http_request_seconds_count{outcome="ok",route="/score"} 60.0' in text
+        assert 'userip_stage_seconds_bucket{le="+Inf",stage="score"} 60.0' in text
+        assert 'userip_candidates_bucket{le="1.0"} 60.0' in text
 
         second = write_release(tiny.path, seed=1)
         publish(lmdb_url, second.name)
