@@ -93,6 +93,13 @@ class LmdbReader:
         """Whether the bank holds the complete release."""
         return self._env.read(lambda txn: txn.get(RELEASE_PREFIX + release.encode()) is not None)
 
+    async def meta(self, release: str) -> ReleaseMeta | None:
+        """What the bank knows of a complete release, None if it does not hold it."""
+        try:
+            return self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        except UnknownReleaseError:
+            return None
+
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""
         where = self._env.where

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bank.errors import RecordError
 from bank.record import Record
+from bank.release_meta import ReleaseMeta
 
 # What a lookup gives for one user: the record; None = unknown user; the error = a damaged value, which the
 # caller counts.
@@ -108,6 +109,9 @@ class AsyncReader(Protocol):
 
     async def has_release(self, release: str) -> bool:
         """Whether the bank holds the complete release. Raises BankUnavailableError."""
+
+    async def meta(self, release: str) -> ReleaseMeta | None:
+        """What the bank knows of a complete release, None if it does not hold it. Raises BankUnavailableError."""
 
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order, in one round trip.

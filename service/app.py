@@ -25,7 +25,7 @@ from service.profiles import Profiles
 from service.record_cache import RecordCache
 from service.reloading import Reloader
 from service.routes import open_routes
-from service.serving import Serving, load_and_warm_up
+from service.serving import Serving, load_and_warm_up, note_unchecked
 from service.settings import Settings
 
 _SHARE_EVERY_S = 0.5
@@ -44,6 +44,7 @@ def create_app(
     metrics = Metrics(settings.runtime_dir, _version())
     release = load_and_warm_up(settings.release_dir, settings.max_candidates)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
+    note_unchecked(release, log)
 
     reader = open_reader(
         settings.bank_url.get_secret_value(),

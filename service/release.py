@@ -26,6 +26,7 @@ class Release:
     context_rows: tuple[tuple[str, Mapping[str, int]], ...]  # per context field: name, value -> row
     scorer: Scorer
     loaded_at: float  # unix seconds
+    golden: int = 0  # golden requests that it answered as recorded
 
     @property
     def name(self) -> str:

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from bank.errors import BankError, ReleaseError
 from bank.protocol import AsyncReader
 from service.errors import ReloadError, ScoringError
+from service.golden import check_golden
 from service.release import Release, load_release
 
 
@@ -61,7 +64,16 @@ class Serving:
 
 
 def load_and_warm_up(directory: Path, largest: int) -> Release:
-    """Load a release and run it up to `largest` candidates. Raises ReleaseError, ScoringError or OSError."""
+    """Load a release, run it up to `largest` candidates, and ask it its golden requests.
+
+    Raises ReleaseError, ScoringError or OSError.
+    """
     release = load_release(directory)
     release.scorer.warm_up(largest)
-    return release
+    return replace(release, golden=check_golden(release, directory))
+
+
+def note_unchecked(release: Release, log: FilteringBoundLogger) -> None:
+    """Say so when nothing could be compared: a release of an earlier version is served all the same."""
+    if not release.golden:
+        log.warning("release has no golden requests to check it by; export it again", release=release.name)

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bank.golden import GOLDEN
 from bank.manifest import FORMAT_VERSION, ITEMS, MANIFEST, Facet, Manifest, sha256_of
 from models.folding import fold
 from models.onnx_graph import folded_onnx
 from training.export.config import ExportConfig
 from training.export.describe import collect_votes, describe
+from training.export.golden import golden_requests
 from training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_graph, write_items
 from training.export.verify import PROFILES, verify_release
 from training.recommender.fit import FittedRecommender
@@ -68,6 +70,8 @@ def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: Expo
     write_items(catalogue.ids, beside / ITEMS)
     profiles = profiles_of(fitted)
     profiles.write_parquet(beside / PROFILES)
+    golden = golden_requests(fitted, profiles, catalogue.ids)
+    (beside / GOLDEN).write_text(golden.model_dump_json(indent=1), encoding="utf-8")
     if origin.codebooks is not None:
         shutil.copyfile(origin.codebooks, beside / CODEBOOKS)
     (beside / CONFIG).write_text(origin.config, encoding="utf-8")

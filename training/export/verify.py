@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
+from bank.golden import GOLDEN, Golden
 from bank.manifest import ITEMS, SCORER, Manifest, read_manifest
 from bank.record import UNKNOWN_CODE
 from training.errors import TrainingError
@@ -26,13 +27,14 @@ def verify_release(directory: Path, fitted: FittedRecommender, rows: int) -> flo
     """The largest difference of a probability between the release and torch, over train and valid rows.
 
     Everything is taken from the files: hashes, item rows, profiles, graph. A stranger and an unknown item
-    are in the sample. Raises ExportError when the difference is over 1e-5, ReleaseError when the directory
-    is unsound.
+    are in the sample; the golden requests are asked as well. Raises ExportError when the difference is over 1e-5,
+    ReleaseError when the directory is unsound.
     """
     manifest = read_manifest(directory)
     sample = _sample(fitted, rows)
     served = _score(directory, manifest, sample)
-    difference = float(np.abs(served - fitted.predict(sample)).max())
+    differences = np.concatenate([served - fitted.predict(sample), _golden_differences(directory, manifest)])
+    difference = float(np.abs(differences).max())
     if not difference <= TOLERANCE:  # a NaN is refused as well
         raise ExportError(f"{directory / SCORER}: off by {difference:.2e} from torch, over {TOLERANCE:g}; not released")
     return difference
@@ -58,10 +60,7 @@ def _sample(fitted: FittedRecommender, rows: int) -> pl.DataFrame:
 
 def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray[np.float32]:
     """Score one candidate per request with the files alone."""
-    with np.load(directory / ITEMS) as arrays:
-        blob, offsets = arrays["blob"].tobytes(), arrays["offsets"]
-    ids = [blob[low:high].decode() for low, high in pairwise(offsets)]
-    item_rows = {item: row for row, item in enumerate(ids, start=1)}
+    item_rows = _item_rows(directory)
     slots = [field.name for field in manifest.fields if field.source in ("code", "user")]
     profiles = pl.read_parquet(directory / PROFILES)
     found = sample.select("user_id").join(profiles, on="user_id", how="left", maintain_order="left")
@@ -76,7 +75,39 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
         feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
     if manifest.contexts:
         feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
-    feed |= {name: np.load(directory / file, allow_pickle=False) for name, file in manifest.tables.items()}
+    return _run(directory, manifest, feed)
+
+
+def _golden_differences(directory: Path, manifest: Manifest) -> NDArray[np.float64]:
+    """What the graph gives less what golden.json says, of every candidate of every golden request."""
+    requests = Golden.model_validate_json((directory / GOLDEN).read_bytes()).requests
+    item_rows, nobody = _item_rows(directory), (UNKNOWN_CODE,) * manifest.slots
+    feed = {
+        "items": np.asarray([item_rows.get(item, 0) for request in requests for item in request.items], dtype=np.int64),
+        "request": np.repeat(np.arange(len(requests)), [len(request.items) for request in requests]),
+    }
+    if any(field.source == "user_row" for field in manifest.fields):
+        feed["user"] = np.asarray([request.row for request in requests], dtype=np.int64)
+    if manifest.slots:
+        codes = np.asarray([nobody if request.codes is None else request.codes for request in requests], np.int64)
+        feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
+    if fields := manifest.contexts:
+        said = [pl.Series([request.context.get(f.name) for request in requests], dtype=pl.String) for f in fields]
+        columns = [_context(column, field.values or ()) for column, field in zip(said, fields, strict=True)]
+        feed["context"] = np.stack(columns, axis=1)
+    expected = [probability for request in requests for probability in request.probabilities]
+    differences: NDArray[np.float64] = _run(directory, manifest, feed) - np.asarray(expected)
+    return differences
+
+
+def _item_rows(directory: Path) -> dict[str, int]:
+    with np.load(directory / ITEMS) as arrays:
+        blob, offsets = arrays["blob"].tobytes(), arrays["offsets"]
+    return {blob[low:high].decode(): row for row, (low, high) in enumerate(pairwise(offsets), start=1)}
+
+
+def _run(directory: Path, manifest: Manifest, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    feed = feed | {name: np.load(directory / file, allow_pickle=False) for name, file in manifest.tables.items()}
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
     scores: NDArray[np.float32] = session.run(["probability"], feed)[0]
     return scores

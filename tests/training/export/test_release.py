@@ -60,6 +60,7 @@ def test_all_files_are_there_and_named_with_their_hash(release: Path) -> None:
         "items.npz",
         "codebooks.safetensors",
         "profiles.parquet",
+        "golden.json",
         "config.toml",
         "metrics.json",
     }
