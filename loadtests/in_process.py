@@ -228,15 +228,21 @@ def ratio(rows: Sequence[Row], of: str, to: str, candidates: int, scenario: str)
 
 
 def gates(rows: Sequence[Row]) -> list[Row]:
-    """What must be reached, from the rows: {"gate", "value", "limit", "ok", "how"}, each without and with the cache."""
+    """What must be reached, from the rows: {"gate", "value", "limit", "ok", "how"}, for every way of looking up.
+
+    Those of Redis and of the cache are always among them, `ok` None where they were not measured.
+    """
     wanted = (
         ("userip", "dcn", 100, "at most", 1.05),
         ("kar-online", "userip", 100, "at least", 5.0),
         ("userip", BARE, 10_000, "at most", 2.0),
     )
+    lookups = {"in-process": "in Redis", "in-process-warm": "in the service's cache"}
+    if any(row["scenario"] == "in-process-lmdb" for row in rows):
+        lookups["in-process-lmdb"] = "in LMDB"
     found = []
     for of, to, candidates, side, limit in wanted:
-        for scenario, lookup in (("in-process", "in Redis"), ("in-process-warm", "in the service's cache")):
+        for scenario, lookup in lookups.items():
             gate = f"{of} / {to}, {candidates:,} candidates, lookup {lookup}: {side}"
             value, ok, how = None, None, "not measured"
             if ratios := ratio(rows, of, to, candidates, scenario):

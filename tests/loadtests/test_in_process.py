@@ -101,6 +101,8 @@ def test_gates_are_medians_of_the_ratios_of_each_turn() -> None:
     unknown = found["userip / bare-onnx, 10,000 candidates, lookup in the service's cache: at most"]
     assert (unknown["value"], unknown["ok"], unknown["how"]) == (None, None, "not measured")
     assert len(read_gates(list(found.values()))) == 6
+    rows += _rows("in-process-lmdb", 100, {"dcn": [1.0], "userip": [1.0]})
+    assert {gate["gate"]: gate["ok"] for gate in gates(rows)}["userip / dcn, 100 candidates, lookup in LMDB: at most"]
 
 
 def test_the_table_shows_median_and_extremes() -> None:
