@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 STAMP := .venv/installed
 REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.txt requirements/dev.txt \
-	requirements/baselines.txt
+	requirements/baselines.txt requirements/tracing.txt
 
 # What `serve` serves: by default what the demo made.
 RELEASE ?= demo/run/release

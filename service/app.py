@@ -27,6 +27,7 @@ from service.reloading import Reloader
 from service.routes import open_routes
 from service.serving import Serving, load_and_warm_up, note_unchecked
 from service.settings import Settings
+from service.tracing import make_tracing
 
 _SHARE_EVERY_S = 0.5
 
@@ -62,6 +63,7 @@ def create_app(
     reloader = Reloader(serving, metrics, log, settings.runtime_dir)
     decoders = make_decoders(settings)
     drain = Drain()
+    tracing = make_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,6 +82,8 @@ def create_app(
         await asyncio.gather(*background, return_exceptions=True)
         await reader.close()
         metrics.leave()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.stop)
         log.info("stopped", release=serving.current.name)
 
     app = Application(
@@ -101,6 +105,7 @@ def create_app(
         log=log,
         access_log=settings.access_log,
         drain=drain,
+        trace=None if tracing is None else tracing.trace,
     )
     app.router.routes[:0] = hot_routes()
     app.include_router(open_routes(dataplane, serving, profiles, metrics, drain, settings))

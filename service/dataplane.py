@@ -39,6 +39,7 @@ class Facts:
     stale: int = 0
     bank_failure: str | None = None
     stages: dict[str, float] = field(default_factory=dict)  # decode, lookup, score, encode: seconds
+    encoded: float = 0.0  # time.perf_counter() when the answer was ready
 
 
 @dataclass(slots=True)

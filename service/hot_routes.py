@@ -72,5 +72,6 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, facts: Facts) -> T:
 def _encode(document: dict[str, Any], facts: Facts) -> bytes:
     started = time.perf_counter()
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    facts.stages["encode"] = time.perf_counter() - started
+    facts.encoded = time.perf_counter()
+    facts.stages["encode"] = facts.encoded - started
     return body

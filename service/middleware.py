@@ -22,6 +22,7 @@ from service.exchange import Exchange, put_exchange
 from service.metrics import Metrics
 from service.problems import internal_problem, problem_response
 from service.settings import Settings
+from service.tracing import Trace
 
 Answer = Callable[[bytes, Exchange], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises ProblemError
 
@@ -64,6 +65,7 @@ class Gate:
         log: FilteringBoundLogger,
         access_log: float,
         drain: Drain | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
@@ -72,6 +74,7 @@ class Gate:
         self._log = log
         self._access_log = access_log
         self._drain = drain or Drain()
+        self._trace = trace
         self._unlogged = 0.0
         self._in_flight = 0
         self._turn_began = 0.0
@@ -108,6 +111,8 @@ class Gate:
             exchange.route = _route(scope, exchange)
             seconds = time.perf_counter() - started
             self._metrics.observe(exchange, seconds)
+            if self._trace is not None:
+                self._trace(scope["headers"], exchange, seconds)
             self._unlogged += self._access_log
             if self._unlogged >= 1 or (exchange.status == 500 and self._access_log):
                 self._unlogged %= 1

@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     access_log: float = Field(
         0.01, ge=0, le=1, description="share of requests that get a line; faults do if it is over 0"
     )
+    tracing_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/@]+(/\S*)?$",
+        description="OpenTelemetry collector for spans (OTLP over HTTP), as http://collector:4318",
+    )
+    tracing_share: float = Field(
+        0.01, ge=0, le=1, description="share of requests traced; a caller's traceparent goes before it"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
     drain_seconds: float = Field(

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export CUSTOM_COMPILE_COMMAND="make lock"
 # The files name versions only: where they come from is the machine's setting.
 options=(--quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host)
-for layer in base train load dev baselines; do
+for layer in base train load dev baselines tracing; do
     file=requirements/$layer.txt
     if [ "$layer" != base ]; then
         options+=(--constraint "$previous")

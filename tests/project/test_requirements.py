@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("base", "train", "load", "dev", "baselines")
+LAYERS = ("base", "train", "load", "dev", "baselines", "tracing")
 
 
 def _pins(layer: str) -> dict[str, str]:
@@ -76,11 +76,11 @@ def _imported(room: str) -> set[str]:
     [
         ("userip.py", ("base",)),
         ("bank", ("base",)),
-        ("service", ("base",)),
+        ("service", ("base", "tracing")),
         ("models", ("base", "train")),
         ("training", ("base", "train", "baselines")),
         ("loadtests", ("base", "train", "load")),
-        ("tests", ("base", "train", "load", "dev", "baselines")),
+        ("tests", ("base", "train", "load", "dev", "baselines", "tracing")),
     ],
 )
 def test_what_a_room_imports_is_declared(room: str, layers: tuple[str, ...]) -> None:
