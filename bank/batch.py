@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bank.errors import PublishError
 from bank.keys import FIELD_BYTES, MAX_BUCKETS, Layout
-from bank.record import MAX_SLOTS, encode_many
+from bank.record import MAX_SLOTS, encode_many, record_bytes
 
 Users = slice | NDArray[np.int64]  # positions in a batch
 
@@ -60,6 +60,11 @@ class Batch:
     def vector(self) -> int:
         """Floats of a record."""
         return 0 if self.vectors is None else int(self.vectors.shape[1])
+
+    @property
+    def record_bytes(self) -> int:
+        """The size of a record."""
+        return record_bytes(self.slots, self.vector)
 
     def fields(self, users: Users) -> NDArray[np.void]:
         """The keys of m `users` inside their buckets, as 5-byte values [m]."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = b"m:attempt:"
 _NEXT_KEY: Final = b"m:next"
 _CHUNK: Final = 1 << 17  # users per transaction: other writers wait for a chunk, not for a release
+_CHUNK_BYTES: Final = 16 << 20  # of records, where they are long
 _SAMPLE: Final = 4096
 
 
@@ -72,12 +73,13 @@ class Attempts:
 
     def write(self, attempt: str, batch: Batch, progress: Progress | None) -> None:
         """Write all records of `batch`. Raises PublishError if another publisher took over."""
-        for start in range(0, len(batch), _CHUNK):
-            piece = slice(start, start + _CHUNK)
+        users = max(1, min(_CHUNK, _CHUNK_BYTES // batch.record_bytes))
+        for start in range(0, len(batch), users):
+            piece = slice(start, start + users)
             keys = _keys(attempt, batch.places[piece])
             self.put(attempt, list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True)))
             if progress is not None:
-                progress(min(start + _CHUNK, len(batch)), len(batch))
+                progress(min(start + users, len(batch)), len(batch))
 
     def put(self, attempt: str, items: list[tuple[bytes, bytes]]) -> None:
         """Write some records, keys rising, in one step. Raises PublishError if another publisher took over."""

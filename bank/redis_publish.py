@@ -37,6 +37,7 @@ from bank.release_meta import (
 )
 
 _USERS_PER_FLUSH: Final = 20_000  # about 0.7 MB on the wire; the lock is renewed in between
+_BYTES_PER_FLUSH: Final = 1 << 20  # of records, where they are long
 _KEYS_PER_FLUSH: Final = 2_000
 _SAMPLE: Final = 4096
 T = TypeVar("T")
@@ -76,7 +77,8 @@ class RedisPublication:
         """Write all records, one HSET per bucket."""
         self._client.hset(ATTEMPTS_KEY, self.attempt, f"{self._release} {batch.layout.buckets} {now()}")
         prefix = bucket_prefix(self._release, self.attempt)
-        with closing(write_buckets(self._client, prefix, batch, _USERS_PER_FLUSH)) as flushes:
+        users = min(_USERS_PER_FLUSH, _BYTES_PER_FLUSH // batch.record_bytes)
+        with closing(write_buckets(self._client, prefix, batch, users)) as flushes:
             for written in flushes:
                 self._renew()
                 if progress is not None:

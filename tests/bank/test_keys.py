@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bank.keys
 from bank.errors import PublishError
 from bank.keys import Layout, bucket_prefix, check_release_name, lock_key, release_key
 
@@ -40,6 +41,16 @@ def test_places_agree_with_place(user_ids: list[str], salt: int, buckets: int) -
     assert places.tolist() == [b << 40 | int.from_bytes(field, "big") for b, field, _ in expected]
     assert tags.tolist() == [tag for _, _, tag in expected]
     assert all(0 <= bucket < buckets for bucket, _, _ in expected)
+
+
+def test_places_do_not_depend_on_how_many_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users beyond the first piece, the last one of a piece among them, are placed as alone."""
+    monkeypatch.setattr(bank.keys, "_CHUNK", 7)
+    user_ids = [f"user-{number}" for number in range(29)]
+    places, tags = Layout(1, 1000).places(user_ids)
+    expected = [Layout(1, 1000).place(user_id) for user_id in user_ids]
+    assert places.tolist() == [b << 40 | int.from_bytes(field, "big") for b, field, _ in expected]
+    assert tags.tolist() == [tag for _, _, tag in expected]
 
 
 def test_half_a_surrogate_pair_is_an_id_like_any_other() -> None:

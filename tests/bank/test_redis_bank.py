@@ -81,6 +81,17 @@ def test_buckets_stay_below_the_servers_limit(
         assert {client.object("encoding", key) for key in keys} == {b"listpack"}
 
 
+def test_long_records_are_sent_a_few_at_a_time(redis_url: str) -> None:
+    """Users with 5,000 floats each go out bucket by bucket: no 6 MB wait behind one another in one step."""
+    vectors = np.random.default_rng(0).normal(size=(300, 5000)).astype(np.float32)
+    steps: list[int] = []
+    with closing(open_bank(redis_url)) as bank:
+        bank.publish("a", USERS.ids, USERS.rows, USERS.codes, lambda done, total: steps.append(done), vectors)
+        found = bank.get_many("a", USERS.ids)
+    assert [record.vector for record in found if isinstance(record, Record)] == [row.tobytes() for row in vectors]
+    assert len(steps) == 4  # 300 users are 4 buckets
+
+
 def test_settings_that_cost_memory_or_records_are_warned_of(
     start_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,7 +1,8 @@
 """From a release directory into a bank."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import polars as pl
@@ -45,7 +46,9 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
     if rows.size and int(rows.max()) >= (tables[0] if tables else 1):
         raise ReleaseError(f"{file}: column row: a row is beyond the recommender's users; export it again")
     vectors = _vectors(release_dir, manifest)
-    bank.publish(manifest.release, profiles["user_id"].to_list(), rows, codes, progress, vectors)
+    # A column has the length, items and slices that publishing asks for, without a Python string for every user.
+    user_ids = cast("Sequence[str]", profiles["user_id"])
+    bank.publish(manifest.release, user_ids, rows, codes, progress, vectors)
     if activate:
         bank.activate(manifest.release)
     return manifest
