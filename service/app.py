@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
+from bank.protocol import AsyncReader
 from bank.urls import open_reader
 from service import problems
 from service.admin import admin_routes
@@ -24,6 +25,7 @@ from service.probes import not_ready_reasons
 from service.profiles import Profiles
 from service.record_cache import RecordCache
 from service.reloading import Reloader
+from service.replica import ReplicaKeeper
 from service.routes import open_routes
 from service.serving import Serving, load_and_warm_up, note_unchecked
 from service.settings import Settings
@@ -53,11 +55,13 @@ def create_app(
         max_connections=settings.bank_connections,
     )
     serving = Serving(settings.release_dir, release, reader, settings.max_candidates)
+    keeper = None if settings.replica_dir is None else ReplicaKeeper(settings, settings.replica_dir, serving, log)
     profiles = Profiles(
         reader,
         log,
         RecordCache(settings.cache_records, settings.cache_seconds),
         Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
+        None if keeper is None else keeper.reader,
     )
     dataplane = Dataplane(serving, profiles)
     reloader = Reloader(serving, metrics, log, settings.runtime_dir)
@@ -67,7 +71,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        background = [asyncio.create_task(reloader.follow()), asyncio.create_task(_share(metrics))]
+        background = [asyncio.create_task(reloader.follow()), asyncio.create_task(_share(metrics, serving, reader, keeper))]
+        if keeper is not None:
+            background.append(asyncio.create_task(keeper.run()))
         for reason in await not_ready_reasons(reader, serving.current.name):
             log.warning("not ready", field=reason.field, problem=reason.problem)
         item = next(iter(serving.current.item_rows), "")
@@ -115,9 +121,13 @@ def create_app(
     return app
 
 
-async def _share(metrics: Metrics) -> None:
-    """Tell the other workers what this one counted, until cancelled."""
+async def _share(metrics: Metrics, serving: Serving, reader: AsyncReader, keeper: ReplicaKeeper | None) -> None:
+    """Note how fresh the records are, and tell the other workers what this one counted, until cancelled."""
     while True:
+        release = serving.current.name
+        metrics.updated("records_updated_timestamp_seconds", release, reader.updated(release))
+        if keeper is not None:
+            metrics.updated("replica_updated_timestamp_seconds", release, keeper.updated(release))
         metrics.share()
         await asyncio.sleep(_SHARE_EVERY_S)
 

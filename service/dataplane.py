@@ -37,6 +37,7 @@ class Facts:
     cache_hits: int = 0
     cache_misses: int = 0
     stale: int = 0
+    replica: int = 0
     bank_failure: str | None = None
     stages: dict[str, float] = field(default_factory=dict)  # decode, lookup, score, encode: seconds
     encoded: float = 0.0  # time.perf_counter() when the answer was ready
@@ -143,6 +144,7 @@ class Dataplane:
         facts.cache_hits = reading.hits
         facts.cache_misses = len(user_ids) - reading.hits
         facts.stale = reading.stale
+        facts.replica = reading.replica
         facts.bank_failure = reading.failure
         if reading.seconds is not None:
             facts.stages["lookup"] = reading.seconds

@@ -21,6 +21,7 @@ from service.exchange import Exchange
 from service.metrics_files import Counts, Labels, MetricsFiles
 
 V = TypeVar("V")
+Freshness = Literal["records_updated_timestamp_seconds", "replica_updated_timestamp_seconds"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds. A bank read or a run of the graph takes tens of microseconds, a request a few hundred.
 BUCKETS: Final = (
@@ -70,6 +71,7 @@ DEFINITIONS: Final = (
     Definition(
         "cache_lookups", "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank.", ("result",)
     ),
+    Definition("replica_lookups", "Profiles asked of the replica, because bank and cache could not say."),
     Definition("bank_failures", "Bank reads that gave nothing: unavailable, no_release, error, breaker.", ("reason",)),
     Definition("corrupt_records", "Bank records that were damaged or impossible; served with the default profile."),
     Definition("unknown_items", "Candidates that the release does not know."),
@@ -78,6 +80,12 @@ DEFINITIONS: Final = (
     Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
     Definition("release_created_timestamp_seconds", "When the served release was exported.", ("release",), "max"),
     Definition("build_info", "Always 1; the label tells the version.", ("version",), "max"),
+    Definition(
+        "records_updated_timestamp_seconds", "When the records of the served release last changed.", ("release",), "max"
+    ),
+    Definition(
+        "replica_updated_timestamp_seconds", "The same of the records in this machine's replica.", ("release",), "max"
+    ),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
 _OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
@@ -133,12 +141,14 @@ class Metrics(Collector):
             count["shed", (exchange.shed,)] += 1
         if facts.bank_failure is not None:
             count["bank_failures", (facts.bank_failure,)] += 1
-        if facts.corrupt:
-            count["corrupt_records", ()] += facts.corrupt
-        if facts.unknown_items:
-            count["unknown_items", ()] += facts.unknown_items
-        if facts.unknown_context:
-            count["unknown_context_values", ()] += facts.unknown_context
+        for name, number in (
+            ("replica_lookups", facts.replica),
+            ("corrupt_records", facts.corrupt),
+            ("unknown_items", facts.unknown_items),
+            ("unknown_context_values", facts.unknown_context),
+        ):
+            if number:
+                count[name, ()] += number
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
@@ -150,6 +160,13 @@ class Metrics(Collector):
             del self._gauges[key]
         times = (loaded, _unix_time(created))
         self._gauges |= {(name, (release,)): time for name, time in zip(_OF_RELEASE, times, strict=True) if time}
+
+    def updated(self, gauge: Freshness, release: str, at: float | None) -> None:
+        """Note when the records of the served release last changed, in unix seconds; None where nobody knows."""
+        for key in [key for key in self._gauges if key[0] == gauge]:
+            del self._gauges[key]
+        if at is not None:
+            self._gauges[gauge, (release,)] = at
 
     def share(self) -> None:
         """Let the other workers know what this one counted."""

@@ -1,11 +1,12 @@
 """Reading profiles: bounded in time, never failing, and honest about what was found.
 
 In turn: the process's own cache, the bank (unless the breaker is open), what the cache still has from before, the
-default profile.
+replica on this machine if there is one, the default profile.
 """
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,7 @@ class Reading:
     """The profiles of some users, in the order asked, and what happened on the way.
 
     hits     how many came fresh from the cache; stale: how many from it because the bank failed
+    replica  how many came from the replica because the bank failed and the cache had nothing
     corrupt  damaged or impossible records, each taken as the default profile and not remembered
     seconds  how long the bank took, None when it was not asked
     """
@@ -45,22 +47,30 @@ class Reading:
     profiles: list[Profile]
     hits: int = 0
     stale: int = 0
+    replica: int = 0
     corrupt: int = 0
     failure: Failure | None = None
     seconds: float | None = None
 
 
 DEFAULT = Profile("default")
+CORRUPT = Profile("default")  # told from the other by identity
 UNAVAILABLE = Profile("unavailable")
 
 
 class Profiles:
-    """The bank as scoring sees it."""
+    """The bank as scoring sees it; `replica` is asked when bank and cache have nothing."""
 
     def __init__(
-        self, reader: AsyncReader, log: FilteringBoundLogger, cache: RecordCache[Profile], breaker: Breaker
+        self,
+        reader: AsyncReader,
+        log: FilteringBoundLogger,
+        cache: RecordCache[Profile],
+        breaker: Breaker,
+        replica: AsyncReader | None = None,
     ) -> None:
         self.reader = reader
+        self._replica = replica
         self._lookups = CoalescingReader(reader.get_many)
         self._log = log
         self._cache = cache
@@ -87,7 +97,7 @@ class Profiles:
     ) -> dict[str, Profile]:
         if not self._breaker.allows(now):
             reading.failure = "breaker"
-            return self._without_bank(release, user_ids, reading)
+            return await self._without_bank(release, shape, user_ids, reading)
         try:
             found = await self._lookups.find(release, user_ids)  # bounded by the reader's deadline
         except BankUnavailableError:
@@ -100,20 +110,33 @@ class Profiles:
         reading.seconds = done - now
         self._note(reading.failure, done)
         if reading.failure is not None:
-            return self._without_bank(release, user_ids, reading)
-        return {user_id: self._judge(release, shape, user_id, found[user_id], done, reading) for user_id in user_ids}
+            return await self._without_bank(release, shape, user_ids, reading)
+        profiles = {}
+        for user_id in user_ids:
+            profile = profiles[user_id] = _judge(found[user_id], shape)
+            if profile is CORRUPT:
+                reading.corrupt += 1
+            else:
+                self._cache.put(release, user_id, profile, done)
+        return profiles
 
-    def _judge(self, release: str, shape: Shape, user_id: str, record: Lookup, now: float, reading: Reading) -> Profile:
-        if isinstance(record, RecordError) or (record is not None and not _possible(record, shape)):
-            reading.corrupt += 1
-            return DEFAULT
-        profile = DEFAULT if record is None else Profile("known", record)
-        self._cache.put(release, user_id, profile, now)
-        return profile
-
-    def _without_bank(self, release: str, user_ids: Sequence[str], reading: Reading) -> dict[str, Profile]:
-        profiles = {user_id: self._cache.stale(release, user_id) or UNAVAILABLE for user_id in user_ids}
-        reading.stale = sum(profile is not UNAVAILABLE for profile in profiles.values())
+    async def _without_bank(
+        self, release: str, shape: Shape, user_ids: Sequence[str], reading: Reading
+    ) -> dict[str, Profile]:
+        profiles = dict.fromkeys(user_ids, UNAVAILABLE)
+        for user_id in profiles:
+            if (stale := self._cache.stale(release, user_id)) is not None:
+                profiles[user_id] = stale
+                reading.stale += 1
+        if self._replica is not None and reading.stale < len(profiles):
+            missing = [user_id for user_id, profile in profiles.items() if profile is UNAVAILABLE]
+            with suppress(BankError):  # no copy of this release yet
+                found = await self._replica.get_many(release, missing)
+                profiles.update(
+                    (user_id, _judge(record, shape)) for user_id, record in zip(missing, found, strict=True)
+                )
+                reading.replica = len(missing)
+                reading.corrupt += sum(profiles[user_id] is CORRUPT for user_id in missing)
         return profiles
 
     def _note(self, failure: Failure | None, now: float) -> None:
@@ -128,6 +151,12 @@ class Profiles:
             else:
                 self._log.warning("bank reads fail; default profiles are served", failure=failure)
             self._failing = failure
+
+
+def _judge(record: Lookup, shape: Shape) -> Profile:
+    if isinstance(record, RecordError) or (record is not None and not _possible(record, shape)):
+        return CORRUPT
+    return DEFAULT if record is None else Profile("known", record)
 
 
 def _possible(record: Record, shape: Shape) -> bool:

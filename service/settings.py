@@ -47,6 +47,10 @@ class Settings(BaseSettings):
         5, ge=0, description="bank reads that fail in a row before most are not tried; 0: never"
     )
     breaker_retry_ms: float = Field(100.0, gt=0, le=60_000, description="then one read in so long tries the bank")
+    replica_dir: Path | None = Field(
+        None, description="keep a copy of the records here, to be read when bank and cache cannot say"
+    )
+    replica_seconds: float = Field(60.0, gt=0, description="how often the copy is brought up to date")
     cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
     cache_seconds: float = Field(30.0, gt=0, description="how long a kept profile is believed; a fold-in shows by then")
     admin_key: SecretStr | None = Field(None, description="turns the admin routes on; sent as X-API-Key")
