@@ -75,7 +75,7 @@ def _locust(window: Window, core: int) -> Figures:
             "--host": f"http://{HOST}:{window.port}",
             "--users": 1 if window.rate else scenario.connections,
             "--spawn-rate": 100,  # a second; Locust warns above it
-            "--run-time": f"{scenario.warm_up + scenario.seconds:.0f}s",
+            "--seconds": scenario.seconds,
             "--stop-timeout": 5,
             "--loglevel": "ERROR",
             "--workload": window.workload,

@@ -1,6 +1,6 @@
 """From the latencies of one window to the figures of a row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ class Figures:
     """What a load generator saw in one window.
 
     throughput     right answers per second; requests counts them
-    failed         other statuses than 200, broken connections, no answer
+    failed         other statuses than 200, broken connections, no answer; `failures` counts them by kind
     late_ms        how late the generator itself was, 99th percentile (None: closed loop, or it does not say)
     generator_cpu  its share of one core
     server_cpu     the server's, its workers together (None: not known)
@@ -35,6 +35,7 @@ class Figures:
     generator_cpu: float | None
     server_cpu: float | None
     quantiles: tuple[tuple[float, float], ...]
+    failures: dict[str, int]
 
     def row(self) -> dict[str, Any]:
         """As columns of a row."""
@@ -45,7 +46,7 @@ def figures(
     latencies: Sequence[float],
     seconds: float,
     *,
-    failed: int,
+    failures: Mapping[str, int],
     counts: tuple[int, int] = (0, 0),
     lateness: Sequence[float] = (),
     cpu: float | None = None,
@@ -62,13 +63,14 @@ def figures(
         p99_ms=p99,
         throughput=len(times) / seconds,
         requests=len(times),
-        failed=failed,
+        failed=sum(failures.values()),
         verified=counts[0],
         wrong=counts[1],
         late_ms=late,
         generator_cpu=cpu,
         server_cpu=server_cpu,
         quantiles=at,
+        failures={why: count for why, count in failures.items() if count},
     )
 
 

@@ -17,7 +17,7 @@ import select
 import sys
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,6 @@ from loadtests.wire import Connection
 from loadtests.workload import read_workload
 
 _SPIN: Final = 60e-6  # seconds before a due time that are spent polling: a sleep may end that much too late
-_GRACE: Final = 5.0  # seconds that the last answers may take
 _TICK: Final = 0.2  # seconds between looks at the clock while nothing comes
 
 
@@ -40,7 +39,7 @@ _TICK: Final = 0.2  # seconds between looks at the clock while nothing comes
 class Plan:
     """One run. `rate` None is a closed loop. With `prefill` the whole pool is asked for once before.
 
-    `server` is the process whose CPU time is taken.
+    The last answers may take `grace` seconds. `server` is the process whose CPU time is taken.
     """
 
     port: int
@@ -50,6 +49,7 @@ class Plan:
     seconds: float = 2.0
     warm_up: float = 0.3
     rate: float | None = None
+    grace: float = 5.0
     prefill: bool = False
     seed: int = 0
     server: int | None = None
@@ -60,24 +60,26 @@ class LoadGenerator:
     """Sends the messages of a pool over `connections` connections; forgets what came before `measure_from`."""
 
     def __init__(self, plan: Plan, messages: Sequence[bytes], verifier: Verifier) -> None:
-        self._messages, self._verifier = messages, verifier
+        self._messages, self._verifier, self._grace = messages, verifier, plan.grace
         self._connections = [Connection(plan.host, plan.port) for _ in range(plan.connections)]
         self._by_file: dict[int, Connection] = {}
         self._epoll = select.epoll()
         for connection in self._connections:
             self._watch(connection)
-        self.latencies, self.lateness, self.failed = array("d"), array("d"), 0
+        self.latencies, self.lateness = array("d"), array("d")
+        self.failures: Counter[str] = Counter()
 
     def run(self, order: Iterator[int], until: float, due: Iterator[float] | None, measure_from: float) -> None:
         """Send requests in `order` until `until`, or until `order` ends; with `due`, each at its time.
 
-        Then wait for what is under way. A request that stays without an answer has failed.
+        Then wait for what is under way. A request that stays without an answer, or unsent, has failed.
         """
-        self.latencies, self.lateness, self.failed = array("d"), array("d"), 0
+        self.latencies, self.lateness, self.failures = array("d"), array("d"), Counter()
         idle = deque(self._connections)
         clock = time.perf_counter
         following = next(due, None) if due else 0.0
-        stop = until
+        end = until + self._grace
+        stop = end if due else until  # what is due in the window is sent late rather than never
         while True:
             now = clock()
             while idle and following is not None and following <= now < stop:
@@ -91,29 +93,29 @@ class LoadGenerator:
                     self.lateness.append(now - max(following, connection.free))
                 try:
                     connection.send(self._messages[index])
-                except OSError:
-                    self._fail(connection, measure_from)
+                except OSError as error:
+                    self._fail(connection, measure_from, error)
                     idle.append(connection)
                 if due:
                     following = next(due, None)
                 now = clock()
             over = following is None or now >= stop
-            if over and (len(idle) == len(self._connections) or now >= stop + _GRACE):
+            if now >= end or (over and len(idle) == len(self._connections)):
                 break
             for connection in self._ready(following if due and idle and not over else None):
                 try:
                     answer = connection.receive()
-                except OSError:
-                    self._fail(connection, measure_from)
+                except OSError as error:
+                    self._fail(connection, measure_from, error)
                     idle.append(connection)
                     continue
                 if answer is not None:
                     self._take(connection, answer, measure_from)
                     idle.append(connection)
         for connection in {*self._connections} - {*idle}:
-            self._fail(connection, measure_from)
+            self._fail(connection, measure_from, "no answer")
         if due and following is not None:  # the server was so slow that these were never sent
-            self.failed += sum(late >= measure_from for late in (following, *due))
+            self.failures["not sent"] += sum(late >= measure_from for late in (following, *due))
 
     def close(self) -> None:
         """Close all connections."""
@@ -127,14 +129,14 @@ class LoadGenerator:
         if connection.due < measure_from:
             return
         if status != 200:
-            self.failed += 1
+            self.failures[f"status {status}"] += 1
             return
         self.latencies.append(now - connection.due)
         self._verifier.note(connection.index, body)
 
-    def _fail(self, connection: Connection, measure_from: float) -> None:
+    def _fail(self, connection: Connection, measure_from: float, why: object) -> None:
         """Count, and connect again. Raises OSError when the server is gone."""
-        self.failed += connection.due >= measure_from
+        self.failures[str(why)] += connection.due >= measure_from
         self._by_file.pop(connection.fileno(), None)
         connection.close()
         connection.open()
@@ -183,7 +185,7 @@ def generate(plan: Plan) -> Figures:
     return figures(
         generator.latencies,
         plan.seconds,
-        failed=generator.failed,
+        failures=generator.failures,
         counts=verifier.counts(),
         lateness=generator.lateness,
         cpu=cpu,

@@ -13,6 +13,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 
 import gevent
 import numpy as np
+from gevent.pool import Group
 from locust import FastHttpUser, events, task
 from locust.env import Environment
 
@@ -42,43 +44,49 @@ class Run:
         start = int(self._rng.integers(len(self.bodies)))
         self.order = islice(cycle(range(len(self.bodies))), start, None)
         self._verifier = Verifier(read_expected(Path(options.expected) if options.expected else None))
-        self._latencies, self._lateness, self._failed = array("d"), array("d"), 0
+        self._latencies, self._lateness = array("d"), array("d")
+        self._failures: Counter[str] = Counter()
         self.start()
 
     def start(self) -> None:
         """The load begins now."""
-        self._begin = time.perf_counter()
+        self._begin, self._end = time.perf_counter(), float("inf")
         self._cpu, self._server_cpu = time.process_time(), self._server_seconds()
 
+    def stop(self) -> None:
+        """The load ends now: what was due later does not count."""
+        self._end = time.perf_counter()
+        self._cpu, self._server_cpu = time.process_time() - self._cpu, self._server_seconds() - self._server_cpu
+
     def arrivals(self, users: int) -> Iterator[float]:
-        """Due times of one user: Poisson processes of `users` users add up to one of the whole rate."""
+        """Due times of one user until the end: Poisson processes of `users` users add up to one of the whole rate."""
         due = time.perf_counter()
-        while True:
+        while due < self._end:
             due += float(self._rng.exponential(users / self.options.rate))
             yield due
 
     def note(self, index: int, due: float, sent: float, status: int, body: bytes) -> None:
         """One answer, `sent` when it was."""
-        if due < self._begin + self.options.warm_up:
+        if not self._begin + self.options.warm_up <= due < self._end:
             return
         self._lateness.append(sent - due)
         if status != 200:
-            self._failed += 1
+            self._failures[f"status {status}"] += 1
             return
         self._latencies.append(time.perf_counter() - due)
         self._verifier.note(index, body)
 
     def write(self, file: Path) -> None:
         """Write the figures as JSON."""
-        elapsed = time.perf_counter() - self._begin
+        elapsed = self._end - self._begin
         seen = figures(
             self._latencies,
             max(elapsed - self.options.warm_up, 1e-3),
-            failed=self._failed,
+            failures=self._failures,
             counts=self._verifier.counts(),
             lateness=self._lateness if self.options.rate else (),
-            cpu=(time.process_time() - self._cpu) / elapsed,
-            server_cpu=(self._server_seconds() - self._server_cpu) / elapsed if self.options.server_pid else None,
+            cpu=self._cpu / elapsed,
+            server_cpu=self._server_cpu / elapsed if self.options.server_pid else None,
         )
         write_text(file, json.dumps(seen.row()))
 
@@ -111,9 +119,11 @@ class Scorer(FastHttpUser):
         if not run.options.rate:
             self._send(next(run.order), time.perf_counter())
             return
+        under_way = Group()
         for due in run.arrivals(max(self.environment.runner.target_user_count, 1)):
             gevent.sleep(max(due - time.perf_counter(), 0))
-            gevent.spawn(self._send, next(run.order), due)
+            under_way.spawn(self._send, next(run.order), due)
+        under_way.join(self.network_timeout)
 
     def _send(self, index: int, due: float) -> None:
         run = self.run_
@@ -141,6 +151,7 @@ def add_options(parser: ArgumentParser) -> None:
     group.add_argument("--rate", type=float, default=0.0, help="Requests per second, open loop; 0: closed loop")
     group.add_argument("--exponent", type=float, default=1.0, help="Of Zipf's law for users and items")
     group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--seconds", type=float, default=0.0, help="End by itself, so long after the warm-up")
     group.add_argument("--warm-up", type=float, default=0.0, help="Seconds that are not counted in --summary")
     group.add_argument("--summary", default="", help="File to write exact figures to, as JSON")
     group.add_argument("--workload", default="", help="Requests that were written before, in place of --release")
@@ -158,9 +169,26 @@ def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401  # what
         sys.exit(f"locustfile: {error}")
 
 
-def begin(**_: Any) -> None:  # noqa: ANN401
-    """Count from here."""
-    Scorer.run_.start()
+def begin(environment: Environment, **_: Any) -> None:  # noqa: ANN401
+    """Count from here; with --seconds, also end by ourselves."""
+    run = Scorer.run_
+    run.start()
+    if run.options.seconds:
+        gevent.spawn(_quit_after, environment, time.perf_counter() + run.options.warm_up + run.options.seconds)
+
+
+def _quit_after(environment: Environment, end: float) -> None:
+    # Timers count from the loop's own clock, which stood still while the requests were written: --run-time is cut
+    # short by that, and so may be one sleep.
+    while (left := end - time.perf_counter()) > 0:
+        gevent.sleep(left)
+    if environment.runner is not None:
+        environment.runner.quit()
+
+
+def end(**_: Any) -> None:  # noqa: ANN401
+    """Count until here."""
+    Scorer.run_.stop()
 
 
 def finish(**_: Any) -> None:  # noqa: ANN401
@@ -173,6 +201,7 @@ for _hook, _listener in (
     (events.init_command_line_parser, add_options),
     (events.init, prepare),
     (events.test_start, begin),
+    (events.test_stopping, end),
     (events.test_stop, finish),
 ):
     _hook.add_listener(_listener)  # type: ignore[no-untyped-call]  # Locust leaves it untyped

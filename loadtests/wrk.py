@@ -78,4 +78,5 @@ def read_figures(out: str, server_seconds: float) -> Figures:
         generator_cpu=None,
         server_cpu=server_seconds / seen["seconds"],
         quantiles=tuple((share, ms) for share, ms in quantiles),
+        failures={},
     )

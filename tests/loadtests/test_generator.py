@@ -88,16 +88,23 @@ def test_a_stall_is_felt_by_all_requests_that_fall_into_it(pool: str) -> None:
 
 
 def test_requests_that_could_not_be_sent_have_failed(pool: str) -> None:
-    """Open loop against a server that answers three times too slowly: nothing that was due is forgotten."""
+    """Open loop against a server that answers three times too slowly: nothing that was due is forgotten.
+
+    Within the time of grace what is due is sent, late.
+    """
 
     def slow(_: str, body: bytes) -> tuple[int, bytes]:
         time.sleep(0.03)
         return 200, body
 
     with SmallServer(slow) as server:
-        seen = generate(Plan(server.port, pool, connections=1, seconds=0.6, warm_up=0.0, rate=100.0, seed=1))
+        seen = generate(Plan(server.port, pool, connections=1, seconds=0.6, warm_up=0.0, rate=100.0, seed=1, grace=0.2))
+        late = generate(Plan(server.port, pool, connections=2, seconds=0.2, warm_up=0.0, rate=100.0, seed=1))
     assert abs(seen.requests + seen.failed - 60) < 5 * 60**0.5
-    assert seen.failed > seen.requests
+    assert seen.failed > seen.requests / 2
+    assert seen.failures["not sent"] >= seen.failed - 1
+    assert abs(late.requests - 20) < 5 * 20**0.5
+    assert late.failed == 0
 
 
 def test_other_statuses_and_broken_connections_are_failures(pool: str) -> None:
@@ -110,7 +117,7 @@ def test_other_statuses_and_broken_connections_are_failures(pool: str) -> None:
     with SmallServer(flaky) as server:
         seen = generate(Plan(server.port, pool, connections=1, seconds=0.3, warm_up=0.0))
         asked = len(server.asked)
-    assert seen.failed == asked // 4
+    assert seen.failures == {"status 503": asked // 4}
     assert seen.requests == asked - asked // 4
 
 

@@ -1,0 +1,190 @@
+"""The load tests of `userip bench`: every scenario on every variant in turns, kept, judged and reported.
+
+OUT/latency.json, report.md, report.html   what came out, after every scenario
+OUT/gates.json                             what had to be reached
+OUT/scenarios/                             finished scenarios; the same command goes on after them
+OUT/work/                                  releases, requests and logs of the servers
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from loadtests.drivers import missing
+from loadtests.errors import BenchInputError, WrongAnswerError
+from loadtests.gates import Gate, judge
+from loadtests.machine import machine_facts
+from loadtests.results import Results, Row
+from loadtests.scenarios import OURS, PRESETS, Preset, Scenario, choose
+from loadtests.stage import Stage, Subject
+from loadtests.workload import Population, population_of_dataset, population_of_release
+from training.data.dataset import INFO
+from training.files import json_text, write_text
+from training.progress import track
+
+IN_PROCESS = "in-process"
+LATE_SHARE = 0.1  # of the 99th percentile: by more than this the generator must not be late
+BUSY = 0.9  # of a core: above it, the generator and not the server may have been measured
+
+Builder = Callable[[Path | None, Path, Sequence[str], int], Mapping[str, Subject]]
+InProcess = Callable[[Mapping[str, Path], str, Preset], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to measure, and where to write. Without a data set the shop is synthetic."""
+
+    out: Path
+    preset: Preset = "quick"
+    dataset: Path | None = None
+    only: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Slot(NamedTuple):
+    """One window; with the `last` one its scenario is finished."""
+
+    scenario: Scenario
+    repeat: int
+    variant: str
+    last: bool
+
+
+def run_bench(
+    config: BenchConfig, build: Builder, in_process: InProcess, *, say: Callable[[str], None] = print
+) -> list[Gate]:
+    """Measure what is not finished yet, write the reports, and give the gates.
+
+    Raises BenchInputError for what a person can mend, LoadTestError for a server or generator that fails, and
+    WrongAnswerError, with everything written, when answers were wrong.
+    """
+    scenarios = choose(config.preset, config.only)
+    results = _open_results(config)
+    left_out = {scenario.name: why for scenario in scenarios if (why := missing(scenario.generator))}
+    for name, why in left_out.items():
+        say(f"{name}: left out: {why}")
+    pending = [one for one in scenarios if one.name not in left_out and results.kept(one) is None]
+    process_pending = not config.only and results.kept(IN_PROCESS) is None
+    notes = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    if pending or process_pending:
+        variants = build(config.dataset, config.out / "work" / "variants", OURS, config.seed)
+        with Stage(config.out / "work", variants, _population(config, variants), config.seed) as stage:
+            stage.publish()
+            _measure_all(pending, stage, results, lambda: _write(config, results, notes), say)
+            if process_pending:
+                releases = {name: variant.release for name, variant in variants.items()}
+                url = f"{stage.fleet.redis.url}/{len(variants)}"
+                results.keep(IN_PROCESS, in_process(releases, url, config.preset))
+    rows, gates = _write(config, results, notes)
+    for gate in gates:
+        say(_told(gate))
+    wrong = sorted({f"{row['scenario']} {row['variant']}" for row in rows if row.get("wrong")})
+    if wrong:
+        raise WrongAnswerError(f"wrong answers under load, see {config.out / 'gates.json'}: {', '.join(wrong)}")
+    return gates
+
+
+def _measure_all(
+    scenarios: Sequence[Scenario],
+    stage: Stage,
+    results: Results,
+    write: Callable[[], object],
+    say: Callable[[str], None],
+) -> None:
+    rows: list[Row] = []
+    for slot in track(list(_slots(scenarios)), label="bench"):
+        rate = results.rate(slot.scenario, slot.variant)
+        rows.append(stage.measure(slot.scenario, slot.variant, slot.repeat, rate))
+        if slot.last:
+            results.keep(slot.scenario, rows)
+            for line in _lines(slot.scenario, rows):
+                say(line)
+            write()
+            rows = []
+
+
+def _slots(scenarios: Sequence[Scenario]) -> Iterator[Slot]:
+    """A B C A B C: what a noisy machine does falls on all variants of a repeat alike."""
+    for scenario in scenarios:
+        turns = [(repeat, variant) for repeat in range(scenario.repeats) for variant in scenario.variants]
+        for number, (repeat, variant) in enumerate(turns, start=1):
+            yield Slot(scenario, repeat, variant, number == len(turns))
+
+
+def _open_results(config: BenchConfig) -> Results:
+    try:
+        data = hashlib.sha256((config.dataset / INFO).read_bytes()).hexdigest() if config.dataset else "synthetic"
+        return Results(config.out / "scenarios", {"seed": config.seed, "data": data, "preset": config.preset})
+    except FileNotFoundError:
+        raise BenchInputError(f"--dataset {config.dataset}: no {INFO} in it; `userip prepare` writes one") from None
+    except (FileExistsError, NotADirectoryError):
+        raise BenchInputError(f"--out {config.out}: not a directory; name another place") from None
+
+
+def _population(config: BenchConfig, variants: Mapping[str, Subject]) -> Population:
+    if config.dataset:
+        return population_of_dataset(config.dataset)
+    return population_of_release(next(iter(variants.values())).release, config.seed)
+
+
+def _write(config: BenchConfig, results: Results, notes: Sequence[str]) -> tuple[list[Row], list[Gate]]:
+    """Write rows, gates and report of everything that is finished."""
+    from loadtests.report import write_report
+
+    names: list[Scenario | str] = [*PRESETS[config.preset], IN_PROCESS]
+    rows = [row for name in names for row in results.kept(name) or ()]
+    gates = judge(rows)
+    plain = [gate._asdict() for gate in gates]
+    write_report(config.out, rows, plain, machine_facts(config.seed), [*notes, *distrust(rows)])
+    write_text(config.out / "gates.json", json_text(plain))
+    return rows, gates
+
+
+def distrust(rows: Sequence[Row]) -> list[str]:
+    """What about the rows is to be read with care, in sentences."""
+    load = [row for row in rows if row["generator"] != IN_PROCESS]
+    notes = []
+    for name in dict.fromkeys(row["scenario"] for row in load):
+        own = [row for row in load if row["scenario"] == name]
+        late = [row for row in own if row["late_ms"] and row["late_ms"] > LATE_SHARE * (row["p99_ms"] or 0)]
+        if late:
+            worst = max(row["late_ms"] for row in late)
+            notes.append(
+                f"{name}: in {len(late)} of {len(own)} windows the generator sent 1 % of the requests {worst:.1f} ms "
+                "late or more; latencies count from when they were due, so they are too high rather than too low."
+            )
+        busy = [row for row in own if (row["generator_cpu"] or 0) > BUSY and row["rate"] is None]
+        if busy:
+            notes.append(
+                f"{name}: in {len(busy)} of {len(own)} windows the generator was busy; the server may do more."
+            )
+        if not all(row["apart"] for row in own):
+            notes.append(f"{name}: too few cores to keep service and load apart; they shared one.")
+    return notes
+
+
+def _lines(scenario: Scenario, rows: Sequence[Row]) -> Iterator[str]:
+    """The medians of a scenario, a line per variant."""
+    load = "closed loop" if scenario.closed else "open loop"
+    what = f"{scenario.route}, {scenario.instances} instances a request, cache {scenario.cache}"
+    yield f"{scenario.name}: {load}, {what}, {scenario.workers} worker{'s' * (scenario.workers > 1)}"
+    for variant in scenario.variants:
+        own = [row for row in rows if row["variant"] == variant]
+        p50, p99 = (_median(own, name) for name in ("p50_ms", "p99_ms"))
+        failed, wrong = (sum(row[name] for row in own) for name in ("failed", "wrong"))
+        bad = f"   {failed} failed, {wrong} wrong" if failed or wrong else ""
+        yield f"  {variant:<14}{_median(own, 'throughput'):>9} req/s   p50 {p50:>8} ms   p99 {p99:>8} ms{bad}"
+
+
+def _median(rows: Sequence[Row], name: str) -> str:
+    values = [row[name] for row in rows if row[name] is not None]
+    return f"{median(values):,.{0 if name == 'throughput' else 2}f}" if values else "-"
+
+
+def _told(gate: Gate) -> str:
+    verdict = {True: "ok", False: "MISSED", None: "-"}[gate.ok]
+    value = "-" if gate.value is None else f"{gate.value:.3g}"
+    return f"{verdict:<7}{gate.gate}: {value} (limit {gate.limit}; {gate.how})"

@@ -1,0 +1,37 @@
+"""`userip bench`."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from loadtests.scenarios import Preset
+
+
+def bench(
+    out: Annotated[Path, typer.Option(help="Report directory. Finished scenarios in it are kept.")],
+    preset: Annotated[Preset, typer.Option(help="quick: some minutes; full: about an hour.")] = "quick",
+    dataset: Annotated[
+        Path | None, typer.Option(help="Take users and items from this data set directory; else they are made up.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed: same releases and same requests.")] = 0,
+) -> None:
+    """Put load on four variants of the service and an echo of it, in turns; write tables, curves and gates.
+
+    It starts its own redis-server and services on free loopback ports.
+    """
+    from loadtests.bench import BenchConfig, run_bench
+    from loadtests.in_process import measure
+    from loadtests.variants import build_variants
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    run_bench(BenchConfig(out, preset, dataset, tuple(only or ()), seed), build_variants, measure)
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    """Being told to stop stops the servers, too."""
+    raise KeyboardInterrupt
