@@ -159,7 +159,12 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Keep the releases here.")] = None,
 ) -> None:
     """Measure and print a line per figure."""
-    for row in measure(((small, small), (users, items)), out, repeats=repeats):
+    try:
+        rows = measure(((small, small), (users, items)), out, repeats=repeats)
+    except LoadTestError as error:
+        print(f"release_scale: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    for row in rows:
         print(f"{row['users']:,} users, {row['items']:,} items, files of {row['files_mb']:.0f} MiB")
         low, high = row["load_s_spread"]
         print(f"  load          {row['load_s']:8.2f} s  ({low:.2f} to {high:.2f}), of it {row['hash_s']:.2f} s hashing")
