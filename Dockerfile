@@ -1,6 +1,7 @@
-# Two images from one file:
+# Three images from one file:
 #   docker build -t userip .                          the service (the last stage, and the default); no torch in it
 #   docker build -t userip-train --target train .     everything offline: simulate, prepare, train, publish
+#   docker build -t userip-bench --target bench .     the load tests, with a redis-server and wrk
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -36,6 +37,21 @@ WORKDIR /runs
 VOLUME /runs
 ENTRYPOINT ["userip"]
 CMD ["--help"]
+
+FROM build-train AS build-bench
+COPY requirements/load.txt requirements/
+RUN pip install -r requirements/load.txt
+
+FROM train AS bench
+USER root
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends redis-server wrk \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o userip -g userip /report
+COPY --from=build-bench /opt/userip /opt/userip
+USER userip
+VOLUME /report
+CMD ["bench", "--out", "/report"]
 
 FROM python:${PYTHON}-slim-bookworm AS service
 RUN useradd --uid 10001 --no-create-home userip

@@ -11,6 +11,9 @@ REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.t
 RELEASE ?= demo/run/release
 BANK ?= lmdb://$(CURDIR)/demo/bank
 
+# Where `bench` writes.
+REPORT ?= report
+
 .PHONY: help setup demo test lint check serve bench lock
 
 help: ## List the verbs
@@ -41,8 +44,10 @@ check: lint ## Lint, types and import contracts
 serve: setup ## Serve RELEASE from BANK
 	@$(BIN)/userip serve --release "$(RELEASE)" --bank "$(BANK)"
 
-bench: setup ## Measure: 1,000,000 users into each bank, inference against a naive loop
+bench: setup ## Measure: the service under load (into REPORT), 1,000,000 users into each bank, inference
 	@tools/redis.sh
+	@tools/wrk.sh || true
+	@$(BIN)/userip bench --out "$(REPORT)"
 	@$(BIN)/python -m loadtests.bank_scale --users 10000 --users 1000000
 	@$(BIN)/python -m loadtests.inference_benchmark
 

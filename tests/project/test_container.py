@@ -63,6 +63,25 @@ def test_train_image_adds_the_train_requirements() -> None:
     assert "-r requirements/base.txt" in installs
 
 
+def test_bench_image_adds_the_load_requirements_and_servers() -> None:
+    """The load tests have Locust, wrk and a redis-server of their own; they run as the same user as training."""
+    stage = STAGES["bench"]
+    installs = " ".join(run.text for each in _with_bases(stage) for run in each.all("RUN"))
+    assert all(f"-r requirements/{layer}.txt" in installs for layer in ("base", "train", "load"))
+    assert re.search(r"apt-get install .*\bredis-server wrk\b", installs)
+    assert stage.last("USER").text == STAGES["train"].last("USER").text
+    assert STAGES["train"].last("ENTRYPOINT").exec_form == ["userip"]
+
+
+def test_bench_runs_only_when_it_is_asked_for() -> None:
+    """`docker compose up` leaves the load tests alone; `docker compose run bench` writes a report into its volume."""
+    bench = SERVICES["bench"]
+    assert bench["profiles"] == ["bench"]
+    assert bench["command"][:3] == STAGES["bench"].last("CMD").exec_form
+    assert [mount.split(":")[-1] for mount in bench["volumes"]] == [STAGES["bench"].last("VOLUME").text]
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["bench"]
+
+
 def test_service_image_has_a_healthcheck_without_other_programs() -> None:
     """The health check asks /healthz with Python, which is there; the program it runs compiles."""
     words = STAGES["service"].last("HEALTHCHECK").exec_form
@@ -125,7 +144,7 @@ def test_service_starts_with_the_environment_of_the_composition() -> None:
 def test_build_targets_exist() -> None:
     """What the composition builds are stages of the Dockerfile."""
     targets = {service["build"]["target"] for service in SERVICES.values() if "build" in service}
-    assert targets == {"service", "train"}
+    assert targets == {"service", "train", "bench"}
     assert targets <= set(STAGES)
 
 
