@@ -16,6 +16,7 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 ITEMS = "items.npz"
+RELEASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Source = Literal["user_row", "item_row", "item", "code", "user", "context"]
 
@@ -77,7 +78,7 @@ class Manifest(_Frozen):
     """
 
     format: Literal[2]
-    release: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    release: Annotated[str, Field(pattern=RELEASE_NAME)]
     created: str
     dataset: dict[str, Any]
     method: dict[str, Any]

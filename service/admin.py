@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.security import APIKeyHeader
+from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import FilteringBoundLogger
 
 from bank.errors import BankError, BankUnavailableError, UnknownReleaseError
+from bank.manifest import RELEASE_NAME
 from bank.urls import open_bank
 from service.answers import Reloaded, RolledBack
 from service.errors import BankAwayError, ConflictError, ReloadError, UnauthorizedError
@@ -16,6 +18,16 @@ from service.openapi import problem_docs
 from service.reloading import Reloader
 from service.serving import Serving
 from service.settings import Settings
+
+
+class ReloadOrder(BaseModel):
+    """Which release to load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: str | None = Field(
+        None, pattern=RELEASE_NAME, description="one that lies in release_dir or releases_dir, by its name"
+    )
 
 
 def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: FilteringBoundLogger) -> APIRouter:
@@ -34,16 +46,18 @@ def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: 
     @router.post(
         "/reload",
         response_model=Reloaded,
-        responses=problem_docs(401, 409, 503),
-        summary="Read the release directory again",
+        responses=problem_docs(422, 401, 409, 503),
+        summary="Load a release",
     )
-    async def reload_release() -> Reloaded:
+    async def reload_release(order: ReloadOrder | None = None) -> Reloaded:
         """Load beside, check, warm up and swap between two requests. A failure keeps the served release.
 
+        Without a name the release directory is read again. Where the service follows the bank, the order holds until
+        another release becomes active.
         Other workers of this service follow within a second.
         """
         try:
-            name, before = await reloader.reload()
+            name, before = await reloader.reload(None if order is None else order.release)
         except ReloadError as error:
             raise ConflictError(f"{serving.current.name} is still served: {error}") from None
         return Reloaded(release=name, before=before)
@@ -55,7 +69,7 @@ def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: 
         summary="Make the bank's release before the active one active again",
     )
     async def rollback() -> RolledBack:
-        """Move the bank's pointer. The served release stays until its directory is replaced and reloaded."""
+        """Move the bank's pointer. A service that follows it serves that release soon; another waits for a reload."""
         active = await asyncio.to_thread(_roll_back, settings)
         log.info("rolled back", active=active, served=serving.current.name)
         return RolledBack(active=active, served=serving.current.name)

@@ -78,6 +78,7 @@ class ReleaseAnswer(Answer):
     fields: list[FieldAnswer]
     facets: list[FacetAnswer]
     metrics: dict[str, Any]
+    wanted: str | None = Field(description="what the bank's pointer or an operator asks for; null where neither does")
     last_reload: ReloadAnswer | None
 
 

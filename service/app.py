@@ -21,14 +21,16 @@ from service.messages import ScoreRequest, make_decoders
 from service.metrics import Metrics
 from service.middleware import Gate, Limits
 from service.openapi import Application
+from service.orders import Orders
 from service.probes import not_ready_reasons
 from service.profiles import Profiles
 from service.record_cache import RecordCache
 from service.reloading import Reloader
 from service.replica import ReplicaKeeper
 from service.routes import open_routes
-from service.serving import Serving, load_and_warm_up, note_unchecked
+from service.serving import Serving
 from service.settings import Settings
+from service.starting import load_first
 from service.tracing import make_tracing
 
 _SHARE_EVERY_S = 0.5
@@ -37,7 +39,7 @@ _SHARE_EVERY_S = 0.5
 def create_app(
     settings: Settings, *, log: FilteringBoundLogger | None = None, settle: Callable[[], None] | None = None
 ) -> FastAPI:
-    """Make the application that serves `settings.release_dir`.
+    """Make the application that serves `settings.release_dir`, or what the bank says where it follows it.
 
     The release is loaded and warmed up here, so that a bad one stops the start and no request waits for it.
     `settle` is called once after warm-up, before the first request.
@@ -45,16 +47,15 @@ def create_app(
     """
     log = log or make_logger(settings.log_level)
     metrics = Metrics(settings.runtime_dir, _version())
-    release = load_and_warm_up(settings.release_dir, settings.max_candidates)
+    release = load_first(settings, log)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
-    note_unchecked(release, log)
 
     reader = open_reader(
         settings.bank_url.get_secret_value(),
         deadline_s=settings.bank_deadline_ms / 1000,
         max_connections=settings.bank_connections,
     )
-    serving = Serving(settings.release_dir, release, reader, settings.max_candidates)
+    serving = Serving(settings.release_dir, release, reader, settings.max_candidates, settings.releases_dir)
     keeper = None if settings.replica_dir is None else ReplicaKeeper(settings, settings.replica_dir, serving, log)
     profiles = Profiles(
         reader,
@@ -64,7 +65,15 @@ def create_app(
         None if keeper is None else keeper.reader,
     )
     dataplane = Dataplane(serving, profiles)
-    reloader = Reloader(serving, metrics, log, settings.runtime_dir)
+    reloader = Reloader(
+        serving,
+        reader,
+        metrics,
+        log,
+        Orders(settings.runtime_dir),
+        follows=settings.follows,
+        every_s=settings.follow_seconds,
+    )
     decoders = make_decoders(settings)
     drain = Drain()
     tracing = make_tracing(settings)
@@ -74,7 +83,7 @@ def create_app(
         background = [asyncio.create_task(reloader.follow()), asyncio.create_task(_share(metrics, serving, reader, keeper))]
         if keeper is not None:
             background.append(asyncio.create_task(keeper.run()))
-        for reason in await not_ready_reasons(reader, serving.current.name):
+        for reason in await not_ready_reasons(reader, serving.current.name, follows=settings.follows):
             log.warning("not ready", field=reason.field, problem=reason.problem)
         item = next(iter(serving.current.item_rows), "")
         await dataplane.score([ScoreRequest("warm-up", [item])], Facts(), batch=False)

@@ -3,6 +3,7 @@
 ServiceError
 ├── StartError            the service cannot start as configured; exit code 2
 ├── ReloadError           a reload failed; the release before is still served
+│   └── AbsentReleaseError   no directory holds the release
 ├── ScoringError          the graph gave something that is not a probability
 └── ProblemError          what a client is told; each subclass is one domain fact with its status
     ├── MalformedBodyError     400  the body is not JSON
@@ -50,6 +51,10 @@ class StartError(ServiceError):
 
 class ReloadError(ServiceError):
     """A release could not be loaded beside the served one, which stays."""
+
+
+class AbsentReleaseError(ReloadError):
+    """No directory of the release is where the service looks."""
 
 
 class ScoringError(ServiceError):

@@ -86,6 +86,7 @@ DEFINITIONS: Final = (
     Definition(
         "replica_updated_timestamp_seconds", "The same of the records in this machine's replica.", ("release",), "max"
     ),
+    Definition("release_behind", "1 while a worker serves another release than it ought to.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
 _OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
@@ -153,6 +154,10 @@ class Metrics(Collector):
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
         self._counters["reloads", ("done" if ok else "failed",)] += 1
+
+    def behind(self, behind: bool) -> None:
+        """Note whether another release ought to be served than is."""
+        self._gauges["release_behind", ()] = float(behind)
 
     def serving(self, release: str, loaded: float, created: str) -> None:
         """Note which release is served from now on: when it was loaded, in unix seconds, and exported, in ISO 8601."""

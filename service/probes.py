@@ -5,8 +5,12 @@ from bank.protocol import AsyncReader
 from service.errors import FieldProblem
 
 
-async def not_ready_reasons(reader: AsyncReader, release: str) -> list[FieldProblem]:
-    """What is missing for full service of `release`; empty when nothing is."""
+async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool = False) -> list[FieldProblem]:
+    """What is missing for full service of `release`; empty when nothing is.
+
+    A service that `follows` the bank is ready while another release is active: it is about to load it, or cannot and
+    serves the one before as well as ever. Every replica would turn unready at once otherwise.
+    """
     try:
         active = await reader.active()
         held = await reader.has_release(release)
@@ -14,7 +18,7 @@ async def not_ready_reasons(reader: AsyncReader, release: str) -> list[FieldProb
         return [FieldProblem("bank", "does not answer; scores are served with the default profile")]
     if not held:
         return [FieldProblem("bank", f"holds no records of release {release}; publish it")]
-    if active != release:
+    if active != release and not follows:
         return [
             FieldProblem(
                 "release",

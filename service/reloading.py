@@ -1,70 +1,148 @@
-"""Reloads, and how the workers of one service follow each other.
+"""Which release a worker ought to serve, and how it gets there.
 
-The worker that is asked reloads, answers, and touches a file in `runtime_dir`; the others look at its time
-twice a second and reload too. A worker whose own reload fails keeps what it has and says so
-in log and metrics.
+An operator's reload is an order to all workers of the service (`service.orders`). A service that follows its bank
+serves the active release otherwise: every worker looks at the bank's pointer by itself, so that all of them end at
+the same release, those too that were restarted in between or could not load it at first. An order holds until the
+pointer moves.
+
+A release that cannot be loaded is tried again, ever more seldom; the one before is served meanwhile.
 """
 
 import asyncio
-from pathlib import Path
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from service.errors import ReloadError
+from bank.errors import BankError
+from bank.protocol import AsyncReader
+from service.errors import AbsentReleaseError, ReloadError
 from service.metrics import Metrics
+from service.orders import Order, Orders
+from service.release import Release
 from service.serving import Serving
 
-_SIGNAL = "reload-requested"
-_LOOK_EVERY_S = 0.5
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is tried again and again until it works or is not wanted any more."""
+
+    target: tuple[str, int]
+    wait_s: float
+    at: float = 0.0  # time.monotonic() of the next one
 
 
 class Reloader:
-    """Reloads this worker and, through the shared directory, the others."""
+    """Keeps this worker at the release that it ought to serve."""
 
-    def __init__(self, serving: Serving, metrics: Metrics, log: FilteringBoundLogger, shared: Path | None) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        reader: AsyncReader,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        orders: Orders,
+        *,
+        follows: bool,
+        every_s: float,
+    ) -> None:
+        """`follows` the bank's active release; looks at it, and at orders, `every_s` seconds."""
         self._serving = serving
+        self._reader = reader
         self._metrics = metrics
         self._log = log
-        self._signal = None if shared is None else shared / _SIGNAL
-        self._seen = self._signal_time()
+        self._orders = orders
+        self._follows = follows
+        self._every_s = every_s
+        self._pointer: str | None = None
+        self._done = 0 if (order := orders.last()) is None else order.number  # what was loaded just now is as ordered
+        self._attempt: _Attempt | None = None
+        self._said: tuple[str | None, str] | None = None
 
-    async def reload(self) -> tuple[str, str]:
-        """Reload and tell the other workers. Return the names of the release now and before.
+    async def reload(self, release: str | None = None) -> tuple[str, str]:
+        """Serve `release`, or what `release_dir` holds now, and order the same of the other workers.
 
-        Raises ReloadError; then nothing has changed, here or elsewhere.
+        Returns the names of the release now and before. Raises ReloadError; then nothing has changed, here or
+        elsewhere.
         """
-        names = await self._reload_here()
-        if self._signal is not None:
-            self._signal.touch()
-            self._seen = self._signal_time()
-        return names
+        before = self._serving.current.name
+        await self._ask_bank()
+        name = (await self._load(release)).name
+        self._done = self._orders.give(name, self._pointer).number
+        self._settle(name)
+        return name, before
 
     async def follow(self) -> None:
-        """Reload whenever another worker has; runs until cancelled."""
-        while self._signal is not None:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            if (now := self._signal_time()) != self._seen:
-                self._seen = now
-                try:
-                    await self._reload_here()
-                except ReloadError:
-                    continue  # noted where it happened; the operator's next reload tries again
+        """Look again and again; runs until cancelled."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self.look()
 
-    async def _reload_here(self) -> tuple[str, str]:
+    async def look(self) -> None:
+        """See which release ought to be served, and load it if it is another one."""
+        order = await self._order()
+        target = (order.release, order.number) if order is not None else (self._pointer, 0)
+        wanted, number = target
+        if wanted is None or (wanted == self._serving.current.name and number in (0, self._done)):
+            self._settle(wanted)
+            return
+        self._serving.wanted = wanted
+        self._metrics.behind(wanted != self._serving.current.name)
+        if self._attempt is None or self._attempt.target != (wanted, number):
+            self._attempt = _Attempt((wanted, number), self._every_s)
+        if time.monotonic() >= self._attempt.at:
+            await self._try(self._attempt)
+
+    async def _order(self) -> Order | None:
+        order = self._orders.last()  # before the bank is asked: so its pointer is no older than the order's
+        if await self._ask_bank() and order is not None and order.pointer != self._pointer:
+            self._orders.forget()
+            return None
+        return order
+
+    async def _ask_bank(self) -> bool:
+        """Look where the pointer is; whether the bank said so. A bank that lost everything moves nothing."""
+        with suppress(BankError):
+            if self._follows and (active := await self._reader.active()) is not None:
+                self._pointer = active
+                return True
+        return False
+
+    async def _try(self, attempt: _Attempt) -> None:
+        name, number = attempt.target
+        try:
+            await self._load(name)
+        except ReloadError as error:
+            attempt.at = time.monotonic() + attempt.wait_s
+            if not isinstance(error, AbsentReleaseError):  # to look for a directory costs little; to load one does not
+                attempt.wait_s = min(2 * attempt.wait_s, _LONGEST_WAIT_S)
+        else:
+            self._done = number or self._done
+            self._settle(name)
+
+    async def _load(self, name: str | None) -> Release:
+        """Load and note what came of it; one line of the log for each cause. Raises ReloadError."""
         before = self._serving.current.name
         try:
-            release = await self._serving.reload()
+            release = await self._serving.reload(name)
         except ReloadError as error:
-            self._metrics.reloaded(ok=False)
-            self._log.error("reload failed", served=before, problem=str(error))
+            again = (name, str(error)) == self._said
+            if not again:
+                self._said = (name, str(error))
+                self._log.error("reload failed", release=name, served=before, problem=str(error))
+            if not (again and isinstance(error, AbsentReleaseError)):
+                self._metrics.reloaded(ok=False)
             raise
+        self._said = None
         self._metrics.reloaded(ok=True)
         self._metrics.serving(release.name, release.loaded_at, release.manifest.created)
-        self._log.info("reloaded", release=release.name, before=before)
-        return release.name, before
+        self._log.info("reloaded", release=release.name, before=before, golden_requests=release.golden)
+        return release
 
-    def _signal_time(self) -> int:
-        try:
-            return self._signal.stat().st_mtime_ns if self._signal is not None else 0
-        except FileNotFoundError:
-            return 0
+    def _settle(self, wanted: str | None) -> None:
+        self._attempt = None
+        self._serving.wanted = wanted
+        self._metrics.behind(False)

@@ -81,7 +81,7 @@ def open_routes(
         if drain.begun:
             raise NotReadyError([FieldProblem("service", "is stopping; it answers what still comes")])
         name = serving.current.name
-        if reasons := await not_ready_reasons(profiles.reader, name):
+        if reasons := await not_ready_reasons(profiles.reader, name, follows=settings.follows):
             raise NotReadyError(reasons)
         return Readiness(status="ready", release=name)
 
@@ -140,6 +140,7 @@ def _describe(serving: Serving) -> ReleaseAnswer:
         ],
         facets=[FacetAnswer(name=facet.name, codebook_size=facet.codebook_size) for facet in manifest.facets],
         metrics=manifest.metrics,
+        wanted=serving.wanted,
         last_reload=None
         if last is None
         else ReloadAnswer(ok=last.ok, at=last.at, release=last.release, problem=last.problem),

@@ -20,8 +20,9 @@ from bank.urls import LmdbUrl, open_reader, parse_url, redact
 from service.errors import StartError
 from service.log import make_logger, uvicorn_log_config
 from service.metrics_files import remove_old
-from service.release import load_release
+from service.orders import Orders
 from service.settings import Settings, misspelt_variables
+from service.starting import first_directory, load_first
 
 _KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which must be the first to close
 
@@ -36,7 +37,8 @@ def run(settings: Settings) -> None:
     for name, meant in misspelt_variables(os.environ):
         log.warning("environment variable is no setting", variable=name, meant=meant)
     port = _free_port(settings.host, settings.port)
-    asyncio.run(_check_bank(settings, read_manifest(settings.release_dir).release, log))
+    directory = first_directory(settings, log)
+    asyncio.run(_check_bank(settings, directory, read_manifest(directory).release, log))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     log.info("listening", url=f"http://{host}:{port}", workers=settings.workers)
     common: dict[str, Any] = {
@@ -59,14 +61,15 @@ def run(settings: Settings) -> None:
 
         uvicorn.run(create_app(settings, log=log, settle=settle_memory), **common)
     else:
-        _run_workers(settings, common)
+        _run_workers(settings, common, log)
 
 
-def _run_workers(settings: Settings, common: dict[str, Any]) -> None:
-    load_release(settings.release_dir)  # a release that no worker could load is told here, once, in one line
+def _run_workers(settings: Settings, common: dict[str, Any], log: FilteringBoundLogger) -> None:
+    load_first(settings, log)  # a release that no worker could load is told here, once, in one line
     shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
     shared.mkdir(parents=True, exist_ok=True)
     remove_old(shared)
+    Orders(shared).forget()
     os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
     try:
         uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
@@ -75,12 +78,12 @@ def _run_workers(settings: Settings, common: dict[str, Any]) -> None:
             shutil.rmtree(shared, ignore_errors=True)
 
 
-async def _check_bank(settings: Settings, release: str, log: FilteringBoundLogger) -> None:
+async def _check_bank(settings: Settings, directory: Path, release: str, log: FilteringBoundLogger) -> None:
     url = settings.bank_url.get_secret_value()
     shown = redact(url)
     missing = StartError(
         f"bank {shown} holds no records of release {release}: "
-        f"run `userip publish --release {settings.release_dir} --bank {shown}`"
+        f"run `userip publish --release {directory} --bank {shown}`"
     )
     parsed = parse_url(url)
     if isinstance(parsed, LmdbUrl) and not (parsed.path / "data.mdb").exists():

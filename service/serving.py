@@ -5,10 +5,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from structlog.typing import FilteringBoundLogger
-
 from bank.errors import BankError, ReleaseError
 from bank.protocol import AsyncReader
+from service.directories import find_release
 from service.errors import ReloadError, ScoringError
 from service.golden import check_golden
 from service.release import Release, load_release
@@ -27,40 +26,60 @@ class Reload:
 class Serving:
     """Holds the current release. `current` is replaced in one assignment; who took it keeps what it took."""
 
-    def __init__(self, directory: Path, release: Release, reader: AsyncReader, largest: int) -> None:
-        self.directory = directory
+    def __init__(
+        self, directory: Path, release: Release, reader: AsyncReader, largest: int, releases_dir: Path | None = None
+    ) -> None:
         self.current = release
         self.last_reload: Reload | None = None
+        self.wanted: str | None = None  # what the bank's pointer or an operator says; None where nobody does
+        self._directory = directory
+        self._releases_dir = releases_dir
         self._reader = reader
         self._largest = largest
         self._one_at_a_time = asyncio.Lock()
 
-    async def reload(self) -> Release:
-        """Load the directory beside the served release, warm it up, see that the bank has it, and swap.
+    async def reload(self, name: str | None = None) -> Release:
+        """Load a release beside the served one, warm it up, have it checked, and swap.
 
+        `name` finds it among the release directories; without, the configured one is read again.
         Raises ReloadError; the release before is then served on. Its message holds no path.
         """
         async with self._one_at_a_time:
-            name: str | None = None
+            directory = self._directory
             try:
-                release = await asyncio.to_thread(load_and_warm_up, self.directory, self._largest)
+                if name is not None:
+                    directory = await asyncio.to_thread(find_release, name, directory, self._releases_dir)
+                release = await asyncio.to_thread(load_and_warm_up, directory, self._largest)
                 name = release.name
-                if not await self._reader.has_release(name):
-                    raise ReloadError(f"the bank holds no records of release {name}: publish it first")
+                await self._check_bank(release)
             except (ReleaseError, ScoringError, ReloadError, BankError, OSError) as error:
-                problem = self._without_paths(error)
+                problem = _without_paths(error, directory)
                 self.last_reload = Reload(False, time.time(), name, problem)
+                if isinstance(error, ReloadError):
+                    raise
                 raise ReloadError(problem) from error
             self.current = release
             self.last_reload = Reload(True, time.time(), name)
             return release
 
-    def _without_paths(self, error: Exception) -> str:
-        if isinstance(error, BankError):
-            return "the bank did not say whether it holds the release"
-        if isinstance(error, OSError):
-            return f"a file of the release cannot be read ({error.strerror})"
-        return str(error).replace(f"{self.directory}/", "").replace(str(self.directory), "the release directory")
+    async def _check_bank(self, release: Release) -> None:
+        """See that the bank holds records that the graph can use. Raises ReloadError or BankError."""
+        meta, manifest = await self._reader.meta(release.name), release.manifest
+        if meta is None:
+            raise ReloadError(f"the bank holds no records of release {release.name}: publish it first")
+        if (meta.slots, meta.vector) != (manifest.slots, manifest.vector):
+            raise ReloadError(
+                f"the bank's records of release {release.name} have {meta.slots} codes and {meta.vector} floats, "
+                f"its graph takes {manifest.slots} and {manifest.vector}: publish the release of this directory"
+            )
+
+
+def _without_paths(error: Exception, directory: Path) -> str:
+    if isinstance(error, BankError):
+        return "the bank did not say whether it holds the release"
+    if isinstance(error, OSError):
+        return f"a file of the release cannot be read ({error.strerror})"
+    return str(error).replace(f"{directory}/", "").replace(str(directory), "the release directory")
 
 
 def load_and_warm_up(directory: Path, largest: int) -> Release:
@@ -71,9 +90,3 @@ def load_and_warm_up(directory: Path, largest: int) -> Release:
     release = load_release(directory)
     release.scorer.warm_up(largest)
     return replace(release, golden=check_golden(release, directory))
-
-
-def note_unchecked(release: Release, log: FilteringBoundLogger) -> None:
-    """Say so when nothing could be compared: a release of an earlier version is served all the same."""
-    if not release.golden:
-        log.warning("release has no golden requests to check it by; export it again", release=release.name)

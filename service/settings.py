@@ -31,6 +31,13 @@ class Settings(BaseSettings):
 
     release_dir: Path = Field(description="the release directory to serve (RUN/release)")
     bank_url: SecretStr = Field(description="where the records are: lmdb:///path, redis://host:port/db, ...")
+    releases_dir: Path | None = Field(
+        None, description="release directories, one per release: where the bank's active one is found by its name"
+    )
+    follow: Literal["off", "poll"] | None = Field(
+        None, description="poll: serve whatever is active in the bank; default: poll if releases_dir is set, else off"
+    )
+    follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often that is looked at")
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
     workers: int = Field(1, ge=1, le=256, description="processes that share the port")
@@ -81,6 +88,11 @@ class Settings(BaseSettings):
         if self.bank_deadline_ms >= self.deadline_ms:
             raise ValueError(f"bank_deadline_ms is {self.bank_deadline_ms:g}, it must be below deadline_ms")
         return self
+
+    @property
+    def follows(self) -> bool:
+        """Whether the bank says which release is served."""
+        return self.follow == "poll" or (self.follow is None and self.releases_dir is not None)
 
     def environment(self) -> dict[str, str]:
         """Give the same settings as environment variables, for worker processes."""

@@ -140,7 +140,7 @@ def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyReleas
     with ServeProcess(tiny.path, lmdb_url, tmp_path / "log", *arguments, env=env) as service:
         # A connection stays with the worker that took it, so new ones are made to meet both.
         def ask(path: str = "/score") -> httpx2.Response:
-            body = {"user_id": "u1", "item_ids": ["plain"]}
+            body = {"user_id": "u1", "item_ids": ["plain"]} if path == "/score" else {}
             return httpx2.post(f"{service.url}{path}", json=body, headers={"x-api-key": "key"}, timeout=10)
 
         for _ in range(60):
