@@ -18,7 +18,7 @@ class Exchange:
     method: str
     route: str = "unmatched"  # the route's pattern, set when the request is done
     status: int = 0
-    shed: str = ""  # why it was refused: in_flight, queue, deadline
+    shed: str = ""  # why it was refused: in_flight, queue, bodies, deadline
     facts: Facts = field(default_factory=Facts)
 
 

@@ -61,7 +61,7 @@ DEFINITIONS: Final = (
     ),
     Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
     Definition("in_flight", "Requests at work.", (), "sum"),
-    Definition("shed", "Requests refused or given up under load: in_flight, queue, deadline.", ("reason",)),
+    Definition("shed", "Requests refused or given up under load: in_flight, queue, bodies, deadline.", ("reason",)),
     Definition(
         "key_requests",
         "Requests by API key (its id), and what became of them: accepted, rate_limited, forbidden, unauthorized.",

@@ -44,6 +44,11 @@ class Limits:
     queue_s: float
     deadline_s: float
 
+    @property
+    def coming_bytes(self) -> int:
+        """Of bodies that are still coming, together: a quarter of the largest ones in every place."""
+        return self.in_flight * self.body_bytes // 4
+
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         """The limits that are set."""
@@ -77,6 +82,7 @@ class Gate:
         self._trace = trace
         self._unlogged = 0.0
         self._in_flight = 0
+        self._coming_bytes = 0
         self._turn_began = 0.0
         self._last_calm = time.perf_counter()
         self._deadlines = Deadlines(limits.deadline_s)
@@ -164,18 +170,19 @@ class Gate:
 
     async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Read the body, have it answered, both within the deadline, and send what comes."""
-        self._in_flight += 1
         try:
             with self._deadlines.guard(exchange.started):
-                body = await self._read_body(receive)
+                body = await self._read_body(receive, exchange)
                 if body is None:
                     return
-                content = await answer(body, exchange)
+                self._in_flight += 1
+                try:
+                    content = await answer(body, exchange)
+                finally:
+                    self._in_flight -= 1
         except TimeoutError:
             exchange.shed = "deadline"
             raise DeadlineError from None
-        finally:
-            self._in_flight -= 1
         headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", exchange.request_id.encode())]
         if self._drain.begun:
             headers.append(_CLOSE)
@@ -183,7 +190,7 @@ class Gate:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _read_body(self, receive: Receive) -> bytes | None:
+    async def _read_body(self, receive: Receive, exchange: Exchange) -> bytes | None:
         """The whole body, or None when the client left before it was sent. Raises BodyTooLargeError as it comes."""
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
@@ -191,17 +198,28 @@ class Gate:
             if len(body) > self._limits.body_bytes:
                 raise BodyTooLargeError(self._limits.body_bytes)
             return body
-        pieces, left = [], self._limits.body_bytes
-        while message["type"] == "http.request":
-            piece = message.get("body", b"")
-            pieces.append(piece)
-            left -= len(piece)
-            if left < 0:
-                raise BodyTooLargeError(self._limits.body_bytes)
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-            message = await receive()
-        return None
+        return await self._read_pieces(message, receive, exchange)
+
+    async def _read_pieces(self, message: Message, receive: Receive, exchange: Exchange) -> bytes | None:
+        """The same for a body that is still coming. Bodies that come slowly, or never end, are bounded by the deadline
+        and in their bytes together; they hold no place of the requests at work."""
+        body = bytearray()
+        try:
+            while message["type"] == "http.request":
+                piece = message.get("body", b"")
+                body += piece
+                self._coming_bytes += len(piece)
+                if len(body) > self._limits.body_bytes:
+                    raise BodyTooLargeError(self._limits.body_bytes)
+                if not message.get("more_body", False):
+                    return bytes(body)
+                if self._coming_bytes > self._limits.coming_bytes:
+                    exchange.shed = "bodies"
+                    raise OverloadedError
+                message = await receive()
+            return None
+        finally:
+            self._coming_bytes -= len(body)
 
     async def _pass_on(self, scope: Scope, exchange: Exchange, receive: Receive, send: Send) -> None:
         left = self._limits.body_bytes

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx2
@@ -145,3 +145,57 @@ def test_client_that_leaves_is_counted_and_frees_its_place(log: io.BytesIO) -> N
     assert b'status="499"' in metrics.render()
     assert b"userip_in_flight 0.0" in metrics.render()
     assert b"userip_shed_total{" not in metrics.render()
+
+
+def test_bodies_that_come_slowly_hold_no_place(serve: Serve, lmdb_url: str) -> None:
+    """With as many unfinished bodies as there are places, a whole one is answered; finished late, so are they."""
+    app = serve(lmdb_url, max_in_flight=2, deadline_ms=20_000, bank_deadline_ms=1000).app
+    body = b'{"user_id": "u1", "item_ids": ["plain"]}'
+
+    async def scenario() -> None:
+        end = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield body[:5]
+            await end.wait()
+            yield body[5:]
+
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            slow = [asyncio.create_task(client.post("/score", content=slowly())) for _ in range(10)]
+            await asyncio.sleep(0.05)
+            assert (await client.post("/score", content=body)).status_code == 200
+            end.set()
+            assert [(await task).status_code for task in slow] == [200] * 10
+
+    asyncio.run(scenario())
+
+
+def test_bodies_that_come_slowly_are_bounded_together(serve: Serve, lmdb_url: str) -> None:
+    """When unfinished bodies fill what may be held of them, the next one gets 503; those before are answered."""
+    app = serve(lmdb_url, max_in_flight=2, max_body_bytes=1000, deadline_ms=20_000).app
+    body = b'{"user_id": "u1", "item_ids": ["plain"]}'.ljust(300)  # 2 places of 1000 bytes, a quarter: 500 bytes
+
+    async def scenario() -> None:
+        end = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield body[:280]
+            await end.wait()
+            yield body[280:]
+
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            first = asyncio.create_task(client.post("/score", content=slowly()))
+            await asyncio.sleep(0.05)
+            shed = await client.post("/score", content=slowly())
+            assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
+            assert (await client.post("/score", content=body.rstrip())).status_code == 200
+            end.set()
+            assert (await first).status_code == 200
+            again = await client.post("/score", content=slowly())
+            assert again.status_code == 200
+            text = (await client.get("/metrics")).text
+            assert 'userip_shed_total{reason="bodies"} 1.0' in text
+
+    asyncio.run(scenario())
