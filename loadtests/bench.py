@@ -70,6 +70,7 @@ def run_bench(
     process_pending = not config.only and results.kept(IN_PROCESS) is None
     notes = [f"{name} is left out: {why}" for name, why in left_out.items()]
     if pending or process_pending:
+        say("building and publishing the releases")
         variants = build(config.dataset, config.out / "work" / "variants", OURS, config.seed)
         with Stage(config.out / "work", variants, _population(config, variants), config.seed) as stage:
             stage.publish()
@@ -169,7 +170,8 @@ def distrust(rows: Sequence[Row]) -> list[str]:
 def _lines(scenario: Scenario, rows: Sequence[Row]) -> Iterator[str]:
     """The medians of a scenario, a line per variant."""
     load = "closed loop" if scenario.closed else "open loop"
-    what = f"{scenario.route}, {scenario.instances} instances a request, cache {scenario.cache}"
+    size = f", {scenario.instances:,} instances a request" if scenario.instances else ""
+    what = f"{scenario.route}{size}, cache {scenario.cache}"
     yield f"{scenario.name}: {load}, {what}, {scenario.workers} worker{'s' * (scenario.workers > 1)}"
     for variant in scenario.variants:
         own = [row for row in rows if row["variant"] == variant]

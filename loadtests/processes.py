@@ -13,10 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from bank import open_bank
 from loadtests.cores import Cores, pin, share_out
 from loadtests.errors import GeneratorError, LoadTestError, ServerStartError
 from loadtests.redis_server import RedisServer, free_port
 from loadtests.scenarios import Cache, Scenario
+from training.export.publish import publish_release
 
 ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
@@ -151,7 +153,8 @@ class Fleet:
     def publish(self, variant: str, release: Path) -> None:
         """Write a release's records into a database of its own, where it is the active one."""
         url = f"{self.redis.url}/{len(self._releases)}"
-        run_to_end(userip("publish", "--release", release, "--bank", url))
+        with contextlib.closing(open_bank(url)) as bank:
+            publish_release(release, bank)
         self._releases[variant] = (release, url)
 
     def echo(self, answer: bytes) -> None:
