@@ -106,6 +106,7 @@ async def _measure(
     loaded = {name: load_and_warm_up(path, largest) for name, path in releases.items()}
     reader = open_reader(url, deadline_s=5.0, max_connections=4)
     rows: list[Row] = []
+    gc.freeze()  # as the service does once it has loaded: a walk over all ids would fall on whoever's turn it is
     try:
         for cache, size in track(cases, label=f"in-process, {bank}"):
             workload = make_workload(population, "/score", size, seed=seed)
@@ -119,6 +120,7 @@ async def _measure(
             fixed = {"scenario": scenario, "candidates": size, "cache": cache, "bank": bank}
             rows += [fixed | row for row in await _in_turns(turns, effort, size)]
     finally:
+        gc.unfreeze()
         await reader.close()
     return rows
 
@@ -126,16 +128,11 @@ async def _measure(
 async def _in_turns(turns: Mapping[str, Turn], effort: Effort, candidates: int) -> list[Row]:
     for turn in turns.values():
         await turn(min(effort.calls(candidates), 20))
-    gc.collect()
-    gc.freeze()  # as the service does once it has loaded: a walk over all ids would fall on whoever's turn it is
-    try:
-        return [
-            {"variant": name, "repeat": repeat, **_figures(await turn(effort.calls(candidates)), candidates)}
-            for repeat in range(effort.repeats)
-            for name, turn in turns.items()
-        ]
-    finally:
-        gc.unfreeze()
+    return [
+        {"variant": name, "repeat": repeat, **_figures(await turn(effort.calls(candidates)), candidates)}
+        for repeat in range(effort.repeats)
+        for name, turn in turns.items()
+    ]
 
 
 async def _turn_of(serving: Serving, reader: AsyncReader, workload: Workload, cache: Cache) -> Turn:
@@ -215,42 +212,6 @@ def spread(values: Iterable[float]) -> tuple[float, float, float]:
     """Median, least and largest."""
     found = np.array(list(values))
     return float(np.median(found)), float(found.min()), float(found.max())
-
-
-def ratio(rows: Sequence[Row], of: str, to: str, candidates: int, scenario: str) -> list[float]:
-    """Seconds of the variant `of` over those of `to`, one ratio per repeat; empty where either was not measured."""
-    at = {
-        (row["variant"], row["repeat"]): row["seconds_per_10k"]
-        for row in rows
-        if row["scenario"] == scenario and row["candidates"] == candidates
-    }
-    return [at[of, repeat] / at[to, repeat] for name, repeat in at if name == of and (to, repeat) in at]
-
-
-def gates(rows: Sequence[Row]) -> list[Row]:
-    """What must be reached, from the rows: {"gate", "value", "limit", "ok", "how"}, for every way of looking up.
-
-    Those of Redis and of the cache are always among them, `ok` None where they were not measured.
-    """
-    wanted = (
-        ("userip", "dcn", 100, "at most", 1.05),
-        ("kar-online", "userip", 100, "at least", 5.0),
-        ("userip", BARE, 10_000, "at most", 2.0),
-    )
-    lookups = {"in-process": "in Redis", "in-process-warm": "in the service's cache"}
-    if any(row["scenario"] == "in-process-lmdb" for row in rows):
-        lookups["in-process-lmdb"] = "in LMDB"
-    found = []
-    for of, to, candidates, side, limit in wanted:
-        for scenario, lookup in lookups.items():
-            gate = f"{of} / {to}, {candidates:,} candidates, lookup {lookup}: {side}"
-            value, ok, how = None, None, "not measured"
-            if ratios := ratio(rows, of, to, candidates, scenario):
-                value, low, high = spread(ratios)
-                ok = value <= limit if side == "at most" else value >= limit
-                how = f"seconds per 10,000 instances in process, median of {len(ratios)} turns, {low:.3f} to {high:.3f}"
-            found.append({"gate": gate, "value": value, "limit": limit, "ok": ok, "how": how})
-    return found
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from loadtests.in_process import SIZES, Row, gates, measure, spread
+from loadtests.gates import IN_PROCESS, RATIOS, Gate
+from loadtests.in_process import SIZES, Row, measure, spread
 from loadtests.redis_server import RedisServer
 from loadtests.scenarios import Preset
 from loadtests.variants import NAMES, build_variants
@@ -37,12 +38,23 @@ def run(
         rows = measure(releases, server.url, chosen, sizes=sizes, seed=seed)
         rows += measure(releases, f"lmdb://{place}/bank", chosen, sizes=sizes, caches=("off",), seed=seed)
     print(table(rows))
-    for gate in gates(rows):
-        verdict = {True: "met", False: "MISSED", None: "open"}[gate["ok"]]
-        value = "-" if gate["value"] is None else f"{gate['value']:.3f}"
-        print(f"{verdict:7} {gate['gate']} {gate['limit']}: {value} ({gate['how']})")
+    for gate in judge(rows):
+        verdict = {True: "met", False: "MISSED", None: "open"}[gate.ok]
+        value = "-" if gate.value is None else f"{gate.value:.3f}"
+        print(f"{verdict:7} {gate.gate} {gate.limit}: {value} ({gate.how})")
     if out is not None:
         write_text(out, json.dumps(rows, indent=1))
+
+
+def judge(rows: Sequence[Row]) -> list[Gate]:
+    """The bench's in-process gates, for every way of looking up that the rows have."""
+    found = []
+    for bound in RATIOS:
+        for scenario in dict.fromkeys(row["scenario"] for row in rows):
+            if bound.upper.scenario == IN_PROCESS:
+                upper, lower = (side._replace(scenario=scenario) for side in (bound.upper, bound.lower))
+                found.append(bound._replace(upper=upper, lower=lower).judge(rows))
+    return found
 
 
 def table(rows: Sequence[Row]) -> str:
