@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,10 @@ from loadtests.wrk import MISSING, installed, run_wrk, write_script
 
 @dataclass(frozen=True)
 class Window:
-    """What to send and where; `server` is the process whose CPU time is taken."""
+    """What to send and where; `server` is the process whose CPU time is taken.
+
+    With `prefill` the whole pool is asked for once before, so that a cache that keeps all records has them.
+    """
 
     scenario: Scenario
     port: int
@@ -35,6 +38,9 @@ class Window:
 
 def drive(window: Window, core: int) -> Figures:
     """Load one server for one window. Raises GeneratorError when the generator gives no figures."""
+    if window.prefill and window.scenario.generator != "own":
+        short = replace(window.scenario, generator="own", rate=None, share=None, seconds=0.01)
+        _own(replace(window, scenario=short, rate=None), core)
     return DRIVERS[window.scenario.generator](window, core)
 
 

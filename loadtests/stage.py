@@ -65,7 +65,7 @@ class Stage:
             workload=self._workload_file(scenario),
             expected=self._expected_file(scenario, variant),
             rate=rate,
-            prefill=repeat == 0 and variant != "echo" and scenario.generator == "own",
+            prefill=repeat == 0 and scenario.cache == "warm" and variant != "echo",
             seed=self._seed + repeat,
         )
         cores = self.fleet.cores(scenario.workers)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_wrk_sends_the_pool(tmp_path: Path) -> None:
     assert {body for _, _, body in asked} <= {workload.body(i) for i in range(len(workload))}
     assert seen.failed / (seen.failed + seen.requests) == pytest.approx(0.2, abs=0.05)
     assert [share for share, _ in seen.quantiles] == sorted(share for share, _ in seen.quantiles)
+
+
+def test_a_pool_is_asked_for_before_by_our_own_generator(tmp_path: Path) -> None:
+    """With prefill every request of the pool was sent, whatever generator follows."""
+    with SmallServer(_answer) as server:
+        window = _window(tmp_path, server.port, "locust", rate=5.0)
+        workload = make_workload(PEOPLE, "/score", 1000, 1)  # a small pool
+        workload.write(window.workload)
+        drive(replace(window, prefill=True, expected=None), 0)
+        first = [body for _, _, body in server.asked[: len(workload)]]
+    assert sorted(first) == sorted(workload.body(i) for i in range(len(workload)))
 
 
 def test_figures_of_wrk_are_read() -> None:
