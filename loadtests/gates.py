@@ -60,7 +60,16 @@ class Ratio(NamedTuple):
         ok = value <= self.limit if self.at_most else value >= self.limit
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         how = f"{self.upper.scenario}: median of {len(ratios)} interleaved repeats, {spread}"
-        return Gate(self.gate, value, limit, ok, how)
+        return Gate(self.gate, value, limit, ok, how + self._by_processor(rows))
+
+    def _by_processor(self, rows: Rows) -> str:
+        """The same ratio by the servers' processor time, where requests per second are compared."""
+        if self.upper.figure != "throughput":
+            return ""
+        # More time for a request means fewer requests: the sides change places.
+        over, under = (side._replace(figure="server_us").by_repeat(rows) for side in (self.lower, self.upper))
+        ratios = [over[repeat] / under[repeat] for repeat in over.keys() & under.keys()]
+        return f"; by the processor time of a request {median(ratios):.2f}" if ratios else ""
 
 
 IN_PROCESS: Final = "in-process"

@@ -120,7 +120,10 @@ class Stage:
 
 
 def _row(scenario: Scenario, variant: str, repeat: int, rate: float | None, seen: Figures) -> Row:
-    """`seconds_per_10k` says how long 10,000 instances take at saturation: it needs a closed loop."""
+    """`seconds_per_10k` says how long 10,000 instances take at saturation: it needs a closed loop.
+
+    `server_us` is the server's processor time per answer: what a busy machine hardly changes.
+    """
     pairs = seen.throughput * scenario.instances
     return {
         "variant": variant,
@@ -136,5 +139,6 @@ def _row(scenario: Scenario, variant: str, repeat: int, rate: float | None, seen
         "repeat": repeat,
         "seconds": scenario.seconds,
         "seconds_per_10k": 10_000 / pairs if scenario.closed and pairs else None,
+        "server_us": 1e6 * seen.server_cpu / seen.throughput if seen.server_cpu and seen.throughput else None,
         **seen.row(),
     }

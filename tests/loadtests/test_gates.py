@@ -37,6 +37,15 @@ def test_a_repeat_that_one_variant_lacks_is_left_out() -> None:
     assert (gate.value, gate.ok) == (0.7, True)
 
 
+def test_throughput_is_also_compared_by_processor_time() -> None:
+    """A server that needs 250 us for what takes echo 100 us bears 0.4 of its requests."""
+    rows = [_row(SATURATION, "userip", i, throughput=9.0, server_us=250.0) for i in range(3)]
+    rows += [_row(SATURATION, "echo", i, throughput=9.0, server_us=us) for i, us in enumerate((90.0, 100.0, 170.0))]
+    gate = _gate(rows, "requests per second, userip / echo, warm cache")
+    assert gate.value == 1.0
+    assert gate.how.endswith("; by the processor time of a request 0.40")
+
+
 def test_at_least_is_not_at_most() -> None:
     """Five times slower passes the KAR gate, four times misses it."""
     for seconds, ok in ((5.0, True), (4.0, False)):
