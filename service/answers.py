@@ -66,6 +66,20 @@ class ReloadAnswer(Answer):
     problem: str | None
 
 
+class ShadowAnswer(Answer):
+    """The shadow release, and how its probabilities differ from the served ones, as this worker saw it."""
+
+    release: str
+    share: float
+    compared: int
+    dropped: int = Field(description="requests that there was no time for")
+    failed: int = Field(description="requests whose profile one of the two releases could not read")
+    candidates: int
+    mean_difference: float | None = Field(description="shadow less served; null before the first comparison")
+    mean_absolute_difference: float | None
+    largest_difference: float | None
+
+
 class ReleaseAnswer(Answer):
     """What is served."""
 
@@ -80,6 +94,7 @@ class ReleaseAnswer(Answer):
     metrics: dict[str, Any]
     wanted: str | None = Field(description="what the bank's pointer or an operator asks for; null where neither does")
     last_reload: ReloadAnswer | None
+    shadow: ShadowAnswer | None
 
 
 class Reloaded(Answer):

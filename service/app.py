@@ -30,6 +30,7 @@ from service.replica import ReplicaKeeper
 from service.routes import open_routes
 from service.serving import Serving
 from service.settings import Settings
+from service.shadow import make_shadow
 from service.starting import load_first
 from service.tracing import make_tracing
 
@@ -65,6 +66,8 @@ def create_app(
         None if keeper is None else keeper.reader,
     )
     dataplane = Dataplane(serving, profiles)
+    shadowed = settings.shadow_release_dir
+    shadow = None if shadowed is None else make_shadow(settings, shadowed, metrics, log)
     reloader = Reloader(
         serving,
         reader,
@@ -87,6 +90,9 @@ def create_app(
             log.warning("not ready", field=reason.field, problem=reason.problem)
         item = next(iter(serving.current.item_rows), "")
         await dataplane.score([ScoreRequest("warm-up", [item])], Facts(), batch=False)
+        if shadow is not None:
+            dataplane.shadow = shadow
+            background.append(asyncio.create_task(shadow.run()))
         if settle is not None:
             settle()
         drain.on_sigterm(settings.drain_seconds, log)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from service.profiles import Outcome, Profile, Profiles
 from service.release import Release
 from service.scorer import Task
 from service.serving import Serving
+
+if TYPE_CHECKING:
+    from service.shadow import Shadow
 
 # Above this many candidates a run takes longer than a thread hop costs, and would hold up the event loop.
 OFFLOAD_CANDIDATES = 5_000
@@ -66,6 +70,8 @@ class Code:
 class Dataplane:
     """Scores and explains. Safe to call from many tasks at once."""
 
+    shadow: "Shadow | None" = None  # is offered every answered request
+
     def __init__(self, serving: Serving, profiles: Profiles) -> None:
         self._serving = serving
         self._profiles = profiles
@@ -109,6 +115,8 @@ class Dataplane:
             unknown = [] if task.items.all() else np.flatnonzero(task.items == 0).tolist()
             facts.unknown_items += len(unknown)
             answers.append(Scored(request.user_id, profile.outcome, scores, unknown))
+        if self.shadow is not None:
+            self.shadow.offer(requests, answers)
         return answers
 
     async def profile(self, user_id: str, facts: Facts) -> tuple[str, list[Code]]:

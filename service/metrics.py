@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -30,6 +32,7 @@ BUCKETS: Final = (
 )  # fmt: skip
 STAGE_BUCKETS: Final = (0.00001, 0.00002, 0.00003, 0.00005, *BUCKETS)
 CANDIDATES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0)
+DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -85,6 +88,10 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "replica_updated_timestamp_seconds", "The same of the records in this machine's replica.", ("release",), "max"
+    ),
+    Definition("shadow_requests", "Requests for the shadow release: compared, dropped, failed.", ("outcome",)),
+    Definition(
+        "shadow_difference", "How far the shadow's probability is from the served one.", (), "histogram", DIFFERENCES
     ),
     Definition("release_behind", "1 while a worker serves another release than it ought to.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
@@ -154,6 +161,12 @@ class Metrics(Collector):
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
         self._counters["reloads", ("done" if ok else "failed",)] += 1
+
+    def shadowed(self, outcome: str, differences: NDArray[np.float64] | None = None) -> None:
+        """Count a request that the shadow was to score, and the absolute differences that it found."""
+        self._counters["shadow_requests", (outcome,)] += 1
+        for difference in () if differences is None else differences.tolist():
+            self._record("shadow_difference", (), difference)
 
     def behind(self, behind: bool) -> None:
         """Note whether another release ought to be served than is."""

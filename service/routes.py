@@ -14,6 +14,7 @@ from service.answers import (
     Readiness,
     ReleaseAnswer,
     ReloadAnswer,
+    ShadowAnswer,
 )
 from service.dataplane import Dataplane
 from service.draining import Drain
@@ -25,6 +26,7 @@ from service.probes import not_ready_reasons
 from service.profiles import Profiles
 from service.serving import Serving
 from service.settings import Settings
+from service.shadow import Shadow
 
 
 class _AnyId(Convertor[str]):
@@ -99,7 +101,7 @@ def open_routes(
 
     @router.get("/release", response_model=ReleaseAnswer, summary="What is served")
     async def release() -> ReleaseAnswer:
-        return _describe(serving)
+        return _describe(serving, dataplane.shadow)
 
     return router
 
@@ -118,7 +120,23 @@ def _check_user_id(user_id: str, raw_path: bytes, max_length: int) -> None:
         raise InvalidRequestError([FieldProblem("user_id", "must not contain NUL")])
 
 
-def _describe(serving: Serving) -> ReleaseAnswer:
+def _describe_shadow(shadow: Shadow) -> ShadowAnswer:
+    seen = shadow.seen
+    some = seen.candidates > 0
+    return ShadowAnswer(
+        release=shadow.release.name,
+        share=shadow.share,
+        compared=seen.compared,
+        dropped=seen.dropped,
+        failed=seen.failed,
+        candidates=seen.candidates,
+        mean_difference=seen.total / seen.candidates if some else None,
+        mean_absolute_difference=seen.absolute / seen.candidates if some else None,
+        largest_difference=seen.largest if some else None,
+    )
+
+
+def _describe(serving: Serving, shadow: Shadow | None) -> ReleaseAnswer:
     release, last = serving.current, serving.last_reload
     manifest = release.manifest
     dataset = manifest.dataset.get("name")
@@ -144,4 +162,5 @@ def _describe(serving: Serving) -> ReleaseAnswer:
         last_reload=None
         if last is None
         else ReloadAnswer(ok=last.ok, at=last.at, release=last.release, problem=last.problem),
+        shadow=None if shadow is None else _describe_shadow(shadow),
     )

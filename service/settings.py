@@ -38,6 +38,10 @@ class Settings(BaseSettings):
         None, description="poll: serve whatever is active in the bank; default: poll if releases_dir is set, else off"
     )
     follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often that is looked at")
+    shadow_release_dir: Path | None = Field(
+        None, description="a second release that scores some requests too, to see the differences; never in an answer"
+    )
+    shadow_share: float = Field(0.01, ge=0, le=1, description="share of the requests that the shadow scores")
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
     workers: int = Field(1, ge=1, le=256, description="processes that share the port")
