@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "prune": ("bank.commands:prune", "Delete releases that nothing points to."),
     "inspect": ("bank.commands:inspect", "Show a bank's releases, users and bytes per user."),
     "serve": ("service.commands:serve", "Serve a release over HTTP."),
+    "new-key": ("service.commands:new_key", "Make an API key and its line for the key file."),
     "bench": ("loadtests.commands:bench", "Load-test the service beside a plain DCN, KAR and an echo."),
     "demo": ("training.demo:demo", "Go from nothing to a running service that answers, explained."),
 }

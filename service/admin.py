@@ -1,11 +1,8 @@
 """The operator's routes: reload the release directory, roll the bank back."""
 
 import asyncio
-import hmac
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
-from fastapi.security import APIKeyHeader
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import FilteringBoundLogger
 
@@ -13,9 +10,10 @@ from bank.errors import BankError, BankUnavailableError, UnknownReleaseError
 from bank.manifest import RELEASE_NAME
 from bank.urls import open_bank
 from service.answers import Reloaded, RolledBack
-from service.errors import BankAwayError, ConflictError, ReloadError, UnauthorizedError
-from service.openapi import problem_docs
+from service.errors import BankAwayError, ConflictError, ReloadError
+from service.openapi import KEYED, problem_docs
 from service.reloading import Reloader
+from service.security import Guard
 from service.serving import Serving
 from service.settings import Settings
 
@@ -30,23 +28,16 @@ class ReloadOrder(BaseModel):
     )
 
 
-def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: FilteringBoundLogger) -> APIRouter:
-    """Only made when there is an admin key: without one the routes are not there at all."""
-    assert settings.admin_key is not None
-    expected = settings.admin_key.get_secret_value().encode()
-    header = APIKeyHeader(name="X-API-Key", auto_error=False)
-
-    async def check_key(given: Annotated[str | None, Depends(header)]) -> None:
-        # Bytes, since compare_digest refuses text outside ASCII, and headers may hold any byte.
-        if not hmac.compare_digest((given or "").encode("latin-1", "replace"), expected):
-            raise UnauthorizedError("This route needs the admin key in the X-API-Key header.")
-
-    router = APIRouter(prefix="/admin", dependencies=[Depends(check_key)])
+def admin_routes(
+    serving: Serving, reloader: Reloader, guard: Guard, settings: Settings, log: FilteringBoundLogger
+) -> APIRouter:
+    """Only made when there are keys: without any the routes are not there at all."""
+    router = APIRouter(prefix="/admin", dependencies=guard.needs("admin"))
 
     @router.post(
         "/reload",
         response_model=Reloaded,
-        responses=problem_docs(422, 401, 409, 503),
+        responses=problem_docs(422, *KEYED, 409, 503),
         summary="Load a release",
     )
     async def reload_release(order: ReloadOrder | None = None) -> Reloaded:
@@ -54,8 +45,9 @@ def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: 
 
         Without a name the release directory is read again. Where the service follows the bank, the order holds until
         another release becomes active.
-        Other workers of this service follow within a second.
+        Other workers of this service follow within a second. The key file is read again as well.
         """
+        guard.refresh()
         try:
             name, before = await reloader.reload(None if order is None else order.release)
         except ReloadError as error:
@@ -65,7 +57,7 @@ def admin_routes(serving: Serving, reloader: Reloader, settings: Settings, log: 
     @router.post(
         "/rollback",
         response_model=RolledBack,
-        responses=problem_docs(401, 409, 503),
+        responses=problem_docs(*KEYED, 409, 503),
         summary="Make the bank's release before the active one active again",
     )
     async def rollback() -> RolledBack:

@@ -28,6 +28,7 @@ from service.record_cache import RecordCache
 from service.reloading import Reloader
 from service.replica import ReplicaKeeper
 from service.routes import open_routes
+from service.security import Guard
 from service.serving import Serving
 from service.settings import Settings
 from service.shadow import make_shadow
@@ -44,10 +45,11 @@ def create_app(
 
     The release is loaded and warmed up here, so that a bad one stops the start and no request waits for it.
     `settle` is called once after warm-up, before the first request.
-    Raises ReleaseError, ScoringError or BankUrlError.
+    Raises ReleaseError, ScoringError, BankUrlError, or StartError for keys that cannot be read.
     """
     log = log or make_logger(settings.log_level)
     metrics = Metrics(settings.runtime_dir, _version())
+    guard = Guard(settings, log)
     release = load_first(settings, log)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
 
@@ -83,9 +85,10 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        background = [asyncio.create_task(reloader.follow()), asyncio.create_task(_share(metrics, serving, reader, keeper))]
+        forever = [reloader.follow(), guard.follow(), _share(metrics, serving, reader, keeper)]
         if keeper is not None:
-            background.append(asyncio.create_task(keeper.run()))
+            forever.append(keeper.run())
+        background = [asyncio.create_task(work) for work in forever]
         for reason in await not_ready_reasons(reader, serving.current.name, follows=settings.follows):
             log.warning("not ready", field=reason.field, problem=reason.problem)
         item = next(iter(serving.current.item_rows), "")
@@ -96,7 +99,7 @@ def create_app(
         if settle is not None:
             settle()
         drain.on_sigterm(settings.drain_seconds, log)
-        log.info("serving", release=serving.current.name, admin=settings.admin_key is not None)
+        log.info("serving", release=serving.current.name, keys=guard.closed, admin=guard.has_keys)
         yield
         for task in background:
             task.cancel()
@@ -118,6 +121,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.decoders = decoders
+    app.closed = guard.closed
     app.gate = Gate(
         app.behind_the_gate,
         hot=hot_answers(dataplane, decoders),
@@ -126,12 +130,13 @@ def create_app(
         log=log,
         access_log=settings.access_log,
         drain=drain,
+        guard=guard,
         trace=None if tracing is None else tracing.trace,
     )
     app.router.routes[:0] = hot_routes()
-    app.include_router(open_routes(dataplane, serving, profiles, metrics, drain, settings))
-    if settings.admin_key is not None:
-        app.include_router(admin_routes(serving, reloader, settings, log))
+    app.include_router(open_routes(dataplane, serving, profiles, metrics, drain, guard, settings))
+    if guard.has_keys:
+        app.include_router(admin_routes(serving, reloader, guard, settings, log))
     problems.register(app)
     return app
 

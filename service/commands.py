@@ -1,4 +1,4 @@
-"""`userip serve`."""
+"""`userip serve` and `userip new-key`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,17 @@ def serve(
     from service.server import run
 
     run(settings)
+
+
+def new_key(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Whose key it is; shows in logs and metrics.")],
+    scopes: Annotated[str, typer.Option(help="What it opens, with commas between: score, profile, admin.")] = "score",
+) -> None:
+    """Make an API key: shown this once; the line for the key file holds its hash only."""
+    from service.keys import new_key as make
+
+    key, line = make(name, scopes.split(","))
+    print(f"key, for {name} alone; it is not shown again:\n{key}\n\nline for the key file:\n{line}")
 
 
 def _pair(text: str) -> tuple[str, str]:

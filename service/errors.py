@@ -8,11 +8,13 @@ ServiceError
 └── ProblemError          what a client is told; each subclass is one domain fact with its status
     ├── MalformedBodyError     400  the body is not JSON
     ├── UnauthorizedError      401  a key is missing or wrong
+    ├── ForbiddenError         403  the key does not open this route
     ├── UnknownUserError       404  the bank holds no profile of this user
     ├── ConflictError          409  the operation cannot be done in the present state
     ├── BodyTooLargeError      413  more bytes than `max_body_bytes`
     ├── EncodedBodyError       415  the body is compressed
     ├── InvalidRequestError    422  a field is missing, of the wrong type or over a limit
+    ├── RateLimitedError       429  more requests of one key than its rate
     ├── OverloadedError        503  more requests in flight than `max_in_flight`, or too long in the queue
     ├── DeadlineError          503  no answer within `deadline_ms`
     ├── BankAwayError          503  the answer needs the bank, and it did not answer in time
@@ -21,6 +23,7 @@ ServiceError
 `detail` and `errors` are written for clients: no paths, no URLs, no exception texts of libraries.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple
@@ -67,7 +70,7 @@ class ProblemError(ServiceError):
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     kind: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, errors: Sequence[FieldProblem] = ()) -> None:
         super().__init__(detail)
@@ -92,7 +95,18 @@ class UnauthorizedError(ProblemError):
     status = HTTPStatus.UNAUTHORIZED
     kind = "unauthorized"
     title = "Unauthorized"
-    headers: ClassVar[Mapping[str, str]] = {"www-authenticate": "ApiKey"}
+    headers: Mapping[str, str] = {"www-authenticate": "ApiKey"}
+
+
+class ForbiddenError(ProblemError):
+    """The key is right, and not for this."""
+
+    status = HTTPStatus.FORBIDDEN
+    kind = "forbidden"
+    title = "Forbidden"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This route needs a key with the scope {scope}; the key that came does not have it.")
 
 
 class UnknownUserError(ProblemError):
@@ -150,13 +164,26 @@ class InvalidRequestError(ProblemError):
         super().__init__("The request has fields that cannot be used; see errors.", errors)
 
 
+class RateLimitedError(ProblemError):
+    """One key sent more requests than its rate."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    kind = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, seconds: float) -> None:
+        wait = max(1, math.ceil(seconds))
+        super().__init__(f"This key sends more requests than it may; try again in {wait} s.")
+        self.headers = {"retry-after": str(wait)}
+
+
 class OverloadedError(ProblemError):
     """More requests are in flight than this worker takes on."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     kind = "overloaded"
     title = "Overloaded"
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+    headers: Mapping[str, str] = {"retry-after": "1"}
 
     def __init__(self) -> None:
         super().__init__("Too many requests are in flight; try again in a second.")
@@ -168,7 +195,7 @@ class DeadlineError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     kind = "deadline"
     title = "Deadline exceeded"
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+    headers: Mapping[str, str] = {"retry-after": "1"}
 
     def __init__(self) -> None:
         super().__init__("The request was not read and answered in time; try again in a second.")
@@ -180,7 +207,7 @@ class BankAwayError(ProblemError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     kind = "bank-unavailable"
     title = "Bank unavailable"
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+    headers: Mapping[str, str] = {"retry-after": "1"}
 
     def __init__(self) -> None:
         super().__init__("The profile bank did not answer in time; try again in a second.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.dataplane import Facts
+from service.keys import Key
 
 _KEY = "userip.exchange"
 
@@ -19,6 +20,8 @@ class Exchange:
     route: str = "unmatched"  # the route's pattern, set when the request is done
     status: int = 0
     shed: str = ""  # why it was refused: in_flight, queue, bodies, deadline
+    key: Key | None = None  # whose request it is, where keys are asked for
+    refused: str = ""  # why its key was not enough: unauthorized, forbidden, rate_limited
     facts: Facts = field(default_factory=Facts)
 
 

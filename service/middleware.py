@@ -21,6 +21,7 @@ from service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, O
 from service.exchange import Exchange, put_exchange
 from service.metrics import Metrics
 from service.problems import internal_problem, problem_response
+from service.security import Guard
 from service.settings import Settings
 from service.tracing import Trace
 
@@ -70,6 +71,7 @@ class Gate:
         log: FilteringBoundLogger,
         access_log: float,
         drain: Drain | None = None,
+        guard: Guard | None = None,
         trace: Trace | None = None,
     ) -> None:
         self.app = app
@@ -79,6 +81,8 @@ class Gate:
         self._log = log
         self._access_log = access_log
         self._drain = drain or Drain()
+        self._keyed = guard if guard is not None and guard.has_keys else None
+        self._closed = guard if guard is not None and guard.closed else None
         self._trace = trace
         self._unlogged = 0.0
         self._in_flight = 0
@@ -103,6 +107,9 @@ class Gate:
             answer = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
             if answer is not None:
                 exchange.route = scope["path"]
+                if self._closed is not None:
+                    self._closed.identify(scope["headers"], exchange)
+                    self._closed.require("score", exchange)
                 await self._answer(answer, exchange, receive, send)
             else:
                 await self._pass_on(scope, exchange, receive, send)
@@ -234,6 +241,8 @@ class Gate:
             return message
 
         watched = scope["path"] not in _NEVER_SHED
+        if watched and self._keyed is not None:
+            self._keyed.identify(scope["headers"], exchange)
         self._in_flight += watched
         try:
             await self.app(scope, receive_counting, _noting(exchange, send))
@@ -251,6 +260,8 @@ class Gate:
             ms=round(seconds * 1000, 3),
             candidates=facts.candidates,
             profiles=facts.outcomes if len(facts.outcomes) < 2 else _tally(facts.outcomes),
+            **({"key": exchange.key.id} if exchange.key is not None else {}),
+            **({"refused": exchange.refused} if exchange.refused else {}),
             **({"shed": exchange.shed} if exchange.shed else {}),
             **({"bank_failure": facts.bank_failure} if facts.bank_failure else {}),
         )

@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import PROBLEM_JSON
 from service.hot_routes import BATCH, SCORE
 from service.messages import BatchResponse, Decoders, ScoreResponse
+from service.security import SCHEME
 
 _PROBLEM = "Problem"
+KEYED = (401, 403, 429)  # what a route that wants a key can answer
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "title": _PROBLEM,
     "description": "RFC 9457. `errors` names the fields of a request that cannot be used.",
@@ -41,11 +43,13 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 _MEANING = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
+    403: "The key does not open this route.",
     404: "The release has no profile of this user.",
     409: "It cannot be done in the present state; nothing was changed.",
     413: "The body is too large.",
     415: "The body is compressed.",
     422: "A field is missing, unknown, of the wrong type, or over a limit.",
+    429: "More requests than the key may send; Retry-After says when to try again.",
     500: "A fault of the service; its log has it under the request id.",
     503: "Too busy, or something that the answer needs is away; Retry-After says when to try again.",
 }
@@ -61,6 +65,7 @@ class Application(FastAPI):
     """FastAPI behind the gate, which answers the hot routes itself; they are documented here all the same."""
 
     decoders: Decoders
+    closed: bool = False  # the hot routes want a key
     gate: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,11 +80,11 @@ class Application(FastAPI):
         """The whole document, made once."""
         document = super().openapi()
         if SCORE not in document["paths"]:
-            _add_hot_routes(document, self.decoders)
+            _add_hot_routes(document, self.decoders, closed=self.closed)
         return document
 
 
-def _add_hot_routes(document: dict[str, Any], decoders: Decoders) -> None:
+def _add_hot_routes(document: dict[str, Any], decoders: Decoders, *, closed: bool) -> None:
     score, batch = decoders.types
     refs, components = msgspec.json.schema_components(
         [score, batch, ScoreResponse, BatchResponse], ref_template="#/components/schemas/{name}"
@@ -94,7 +99,16 @@ def _add_hot_routes(document: dict[str, Any], decoders: Decoders) -> None:
         SCORE: _operation("score", "Score candidates for one user", refs[0], refs[2]),
         BATCH: _operation("score_batch", "Score candidates for several users at once", refs[1], refs[3]),
     }
+    if closed:
+        document["components"].setdefault("securitySchemes", {})[SCHEME.scheme_name] = _scheme()
+        for path in hot.values():
+            path["post"]["security"] = [{SCHEME.scheme_name: ["score"]}]
+            path["post"]["responses"] |= {str(status): text for status, text in problem_docs(*KEYED).items()}
     document["paths"] = hot | document["paths"]
+
+
+def _scheme() -> dict[str, Any]:
+    return SCHEME.model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _operation(name: str, summary: str, request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from service.draining import Drain
 from service.errors import FieldProblem, InvalidRequestError, NotReadyError
 from service.exchange import exchange_of
 from service.metrics import CONTENT_TYPE, Metrics
-from service.openapi import problem_docs
+from service.openapi import KEYED, problem_docs
 from service.probes import not_ready_reasons
 from service.profiles import Profiles
+from service.security import Guard
 from service.serving import Serving
 from service.settings import Settings
 from service.shadow import Shadow
@@ -45,15 +46,23 @@ register_url_convertor("any_id", _AnyId())
 
 
 def open_routes(
-    dataplane: Dataplane, serving: Serving, profiles: Profiles, metrics: Metrics, drain: Drain, settings: Settings
+    dataplane: Dataplane,
+    serving: Serving,
+    profiles: Profiles,
+    metrics: Metrics,
+    drain: Drain,
+    guard: Guard,
+    settings: Settings,
 ) -> APIRouter:
-    """Routes that need no key."""
+    """What people and probes ask. Probes and metrics never need a key: they say nothing of any user."""
     router = APIRouter()
+    keyed = problem_docs(*KEYED) if guard.closed else {}
 
     @router.get(
         "/profile/{user_id:any_id}",
         response_model=ProfileAnswer,
-        responses=problem_docs(404, 422, 503),
+        responses=problem_docs(404, 422, 503) | keyed,
+        dependencies=guard.needs("profile"),
         summary="A user's codes and what they stand for",
     )
     async def profile(user_id: str, request: Request) -> ProfileAnswer:
@@ -99,7 +108,13 @@ def open_routes(
     async def prometheus() -> Response:
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
-    @router.get("/release", response_model=ReleaseAnswer, summary="What is served")
+    @router.get(
+        "/release",
+        response_model=ReleaseAnswer,
+        responses=keyed,
+        dependencies=guard.needs(None),
+        summary="What is served",
+    )
     async def release() -> ReleaseAnswer:
         return _describe(serving, dataplane.shadow)
 

@@ -21,6 +21,7 @@ from service.errors import StartError
 from service.log import make_logger, uvicorn_log_config
 from service.metrics_files import remove_old
 from service.orders import Orders
+from service.security import load_keys, refuse_open
 from service.settings import Settings, misspelt_variables
 from service.starting import first_directory, load_first
 
@@ -36,6 +37,8 @@ def run(settings: Settings) -> None:
     log = make_logger(settings.log_level)
     for name, meant in misspelt_variables(os.environ):
         log.warning("environment variable is no setting", variable=name, meant=meant)
+    refuse_open(settings)
+    load_keys(settings)  # what is wrong with them is told here, once, in one line
     port = _free_port(settings.host, settings.port)
     directory = first_directory(settings, log)
     asyncio.run(_check_bank(settings, directory, read_manifest(directory).release, log))
@@ -82,8 +85,7 @@ async def _check_bank(settings: Settings, directory: Path, release: str, log: Fi
     url = settings.bank_url.get_secret_value()
     shown = redact(url)
     missing = StartError(
-        f"bank {shown} holds no records of release {release}: "
-        f"run `userip publish --release {directory} --bank {shown}`"
+        f"bank {shown} holds no records of release {release}: run `userip publish --release {directory} --bank {shown}`"
     )
     parsed = parse_url(url)
     if isinstance(parsed, LmdbUrl) and not (parsed.path / "data.mdb").exists():

@@ -64,7 +64,14 @@ class Settings(BaseSettings):
     replica_seconds: float = Field(60.0, gt=0, description="how often the copy is brought up to date")
     cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
     cache_seconds: float = Field(30.0, gt=0, description="how long a kept profile is believed; a fold-in shows by then")
-    admin_key: SecretStr | None = Field(None, description="turns the admin routes on; sent as X-API-Key")
+    keys_file: Path | None = Field(
+        None, description="API keys, as `userip new-key` writes them; with it every route but the probes wants one"
+    )
+    keys: SecretStr | None = Field(None, description="lines of a key file, for an environment without files")
+    allow_open: bool = Field(False, description="serve without API keys on an address that others reach")
+    key_rate: float = Field(0.0, ge=0, description="requests a second of one key in one worker; 0: no limit")
+    key_burst: Positive = Field(100, description="requests that a key may send at once within its rate")
+    admin_key: SecretStr | None = Field(None, description="one more key, for all routes; turns the admin routes on")
     access_log: float = Field(
         0.01, ge=0, le=1, description="share of requests that get a line; faults do if it is over 0"
     )

@@ -48,6 +48,8 @@ def test_start_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, tiny: Ti
         port = taken.getsockname()[1]
         line = start_fails(tmp_path, "--release", tiny.path, *bank, "--port", str(port))
         assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert "allow_open=true" in start_fails(tmp_path, "--release", tiny.path, *bank, "--host", "0.0.0.0")
+    assert "no_keys: No such file" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "keys_file=no_keys")
     assert "--set colour" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "colour")
     (tiny.path / "scorer.onnx").write_bytes(b"altered")
     assert "scorer.onnx: sha256 differs" in start_fails(tmp_path, "--release", tiny.path, *bank)
