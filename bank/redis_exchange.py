@@ -85,6 +85,11 @@ class ServerExchange:
         with suppress(KeyError):  # the first time went far enough
             await self.pool.release(connection)
 
+    @property
+    def in_use(self) -> int:
+        """Connections that some exchange holds at this moment."""
+        return len(self.pool._in_use_connections)
+
     async def close(self) -> None:
         """Close all connections."""
         await self.pool.disconnect()

@@ -80,6 +80,11 @@ class RedisReader:
             for field, value in sorted(_pairs(reply).items())
         ]
 
+    @property
+    def in_use(self) -> int:
+        """Connections that some request holds at this moment. 0 in a cluster, which does not tell."""
+        return self._exchange.in_use if isinstance(self._exchange, ServerExchange) else 0
+
     async def ping(self) -> None:
         """Return if the server answers."""
         await self.active()
