@@ -24,9 +24,6 @@ from service.serving import Serving
 if TYPE_CHECKING:
     from service.shadow import Shadow
 
-# Above this many candidates a run takes longer than a thread hop costs, and would hold up the event loop.
-OFFLOAD_CANDIDATES = 5_000
-
 
 @dataclass(slots=True)
 class Facts:
@@ -104,7 +101,7 @@ class Dataplane:
             )
         candidates = sum(len(task.items) for task in tasks)
         started = time.perf_counter()
-        if candidates > OFFLOAD_CANDIDATES:
+        if candidates > release.scorer.long_run:
             results = await asyncio.to_thread(release.scorer.run, tasks)
         else:
             results = release.scorer.run(tasks)

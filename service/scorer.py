@@ -1,6 +1,8 @@
 """From row numbers to probabilities in one ONNX run. Knows nothing of HTTP, ids or banks."""
 
 import math
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +79,7 @@ class Scorer:
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise ReleaseError(f"{name}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
         self.shape = shape
+        self.long_run = sys.maxsize
         self._tables = dict(tables or {})
         _check_signature(self._session, shape, self._tables, name)
         self._has_user = shape.user is not None
@@ -115,6 +118,7 @@ class Scorer:
     def warm_up(self, candidates: int) -> None:
         """Run small and full sizes and the last row of every table, before the first request pays for it.
 
+        Afterwards `long_run` says from how many candidates on a run takes longer than a thread hop is worth.
         Raises ScoringError for results that are not probabilities, or a table that is shorter than stated.
         """
         first = Task(np.zeros(1, np.int64), 0, [0] * len(self.shape.slots), [0] * len(self.shape.context))
@@ -124,8 +128,10 @@ class Scorer:
             [size - 1 for size in self.shape.slots],
             [size - 1 for size in self.shape.context],
         )
+        fastest = math.inf
         full = Task(np.arange(candidates) % self.shape.items, last.user, last.slots, last.context)
         for tasks in ([first], [last], [full], [first, last, full], [full], [full]):
+            started = time.perf_counter()
             try:
                 results = self.run(tasks)
             except ScoringError:
@@ -136,8 +142,12 @@ class Scorer:
                 ) from None
             if any(scores.min() < 0 or scores.max() > 1 for scores in results):
                 raise ScoringError("the graph gave values outside 0..1")
+            if tasks[0] is full:
+                fastest = min(fastest, time.perf_counter() - started)
+        self.long_run = int(_LONG_S / fastest * candidates)
 
 
+_LONG_S = 0.002  # for so long a run may hold up the event loop; a thread hop costs some 30 us, more on a busy machine
 _ZEROS = np.zeros(10_000, np.int64)
 _ZEROS.setflags(write=False)
 
