@@ -1,12 +1,15 @@
 """Scoring over HTTP, on both kinds of bank, against the hand-computed probabilities."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from service import scorer
 from tests.service.conftest import RECORDS, Serve
 from tests.service.tiny_release import ITEMS, TinyRelease
 
@@ -102,9 +105,26 @@ def test_empty_batch_is_answered(client: TestClient) -> None:
     assert (response.status_code, response.json()) == (200, {"responses": []})
 
 
-def test_a_large_batch_leaves_the_event_loop_free_and_is_right(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
-    """A run above the offload size goes to a thread; scores stay in order."""
+@pytest.mark.parametrize("long_s", [0.0, 60.0])
+def test_a_long_run_leaves_the_event_loop_free_and_is_right(
+    serve: Serve, lmdb_url: str, tiny: TinyRelease, monkeypatch: pytest.MonkeyPatch, long_s: float
+) -> None:
+    """A run that takes long goes to another thread, a short one does not; scores stay in order either way."""
+    monkeypatch.setattr(scorer, "_LONG_S", long_s)
     client = serve(lmdb_url)
+    loops: list[bool] = []
+    run = scorer.Scorer.run
+
+    def noting(self: scorer.Scorer, tasks: Sequence[scorer.Task]) -> list[NDArray[np.float32]]:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            loops.append(False)
+        else:
+            loops.append(True)
+        return run(self, tasks)
+
+    monkeypatch.setattr(scorer.Scorer, "run", noting)
     items = [ITEMS[i % len(ITEMS)] for i in range(1000)]
     users = ["u1", "nobody", "u2", "u1", "nobody", "u2"]
     body = {"requests": [{"user_id": user, "item_ids": items} for user in users]}
@@ -113,3 +133,4 @@ def test_a_large_batch_leaves_the_event_loop_free_and_is_right(serve: Serve, lmd
         record = RECORDS.get(user)
         expected = tiny.expected(items, record.row, record.codes) if record else tiny.expected(items)
         np.testing.assert_allclose(answer["scores"], expected, atol=1e-6)
+    assert loops == [long_s > 0]
