@@ -33,6 +33,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
 _LASTING_S = 0.1  # a queue that stands for longer is no burst
 _JSON = (b"content-type", b"application/json")
+# Nobody guesses another type, and no cache keeps what a model infers about a person.
+_HARDENED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 _CLOSE = (b"connection", b"close")  # a client that keeps its connection would stay with a worker that leaves
 
 
@@ -191,6 +193,7 @@ class Gate:
             exchange.shed = "deadline"
             raise DeadlineError from None
         headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", exchange.request_id.encode())]
+        headers += _HARDENED
         if self._drain.begun:
             headers.append(_CLOSE)
         exchange.status = 200
@@ -273,7 +276,8 @@ def _noting(exchange: Exchange, send: Send) -> Send:
     async def send_noting(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
+            name = (b"x-request-id", exchange.request_id.encode())
+            message["headers"] = [*message.get("headers", ()), name, *_HARDENED]
         await send(message)
 
     return send_noting

@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
         "host": settings.host,
         "port": port,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "service.http_limits:LimitedHttp",
         "ws": "none",
         "lifespan": "on",
         "access_log": False,

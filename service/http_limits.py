@@ -1,0 +1,116 @@
+"""What a connection may send before there is a request to refuse: bounds that uvicorn and httptools do not have.
+
+A header block may come in pieces without end, or never end; the gate sees a request only when it is whole. The costs
+on the way of every request are a sum and a comparison.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import PROBLEM_JSON, problem_body
+
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
+MAX_URL_BYTES: Final = 16 * 1024  # a user id of 256 characters takes at most 3 KB, percent-encoded
+_LOOK_EVERY_S = 5.0
+# How long a connection may be in one state. Work is bounded by the gate; this ends answers that nobody takes.
+_HEADERS_S = 10.0
+_IDLE_S = 75.0
+_WORK_S = 300.0
+
+
+class _Refusal(NamedTuple):
+    status: int
+    kind: str
+    title: str
+    detail: str
+
+
+_MALFORMED: Final = _Refusal(400, "malformed-request", "Malformed request", "This is not HTTP/1.1.")
+_LONG_URL: Final = _Refusal(414, "url-too-long", "URL too long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
+_LARGE: Final = _Refusal(
+    431,
+    "headers-too-large",
+    "Headers too large",
+    f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
+)
+
+
+class _RefusedError(Exception):
+    """Stops the parser, which reports it as a malformed request."""
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """uvicorn's protocol with bounds on headers, URL and time."""
+
+    _received = 0  # bytes since the last header block ended: at least those of the one that comes
+    _refusal = _MALFORMED
+    _state: tuple[object, float] = (None, _IDLE_S)
+    _since = 0.0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look at the state of the connection now and then."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and refuse a header block that has grown too large without its end."""
+        self._received += len(data)
+        super().data_received(data)
+        if self._received > MAX_HEADER_BYTES + MAX_URL_BYTES and self._reads_headers():
+            self._refusal = _LARGE
+            self.send_400_response("")
+
+    def on_headers_complete(self) -> None:
+        """Refuse a header block that is too large, before it becomes a request."""
+        if len(self.url) > MAX_URL_BYTES:
+            self._refusal = _LONG_URL
+            raise _RefusedError
+        large = self._received > MAX_HEADER_BYTES and _size(self.headers) > MAX_HEADER_BYTES
+        if large or len(self.headers) > MAX_HEADERS:
+            self._refusal = _LARGE
+            raise _RefusedError
+        self._received = 0
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls for a request that cannot be parsed: tell why, and close."""
+        status, kind, title, detail = self._refusal
+        body = problem_body(status, kind, title, detail=detail, request_id="")
+        head = f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    def _reads_headers(self) -> bool:
+        return self.scope is not None and "method" not in self.scope and not self.transport.is_closing()
+
+    def _look(self) -> None:
+        """Close a connection that has been in one state for too long: half a header, idle, or an answer not taken."""
+        state: tuple[object, float]
+        if self.cycle is not None and not self.cycle.response_complete:
+            state = (self.cycle, _WORK_S)
+        elif self._reads_headers():
+            state = (self.scope, _HEADERS_S)
+        else:
+            state = (self.cycle, _IDLE_S)
+        now = self.loop.time()
+        if state[0] is not self._state[0] or state[1] != self._state[1]:
+            self._state, self._since = state, now
+        elif now - self._since > state[1]:
+            self.transport.abort()
+            return
+        self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)

@@ -1,0 +1,218 @@
+"""Hostile clients on raw sockets against a real `userip serve`: each is told why or cut off; others do not suffer."""
+
+import asyncio
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from service import http_limits
+from service.http_limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from tests.service.conftest import publish
+from tests.service.process import ServeProcess
+from tests.service.tiny_release import write_release
+
+HOST = b"host: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    """One real service for all hostile clients: what one of them does must not harm the next."""
+    place = tmp_path_factory.mktemp("hostile")
+    tiny = write_release(place / "release")
+    publish(f"lmdb://{place}/bank", tiny.name)
+    arguments = ("--set", "max_body_bytes=20000", "--set", "max_candidates=50", "--set", "deadline_ms=700")
+    with ServeProcess(tiny.path, f"lmdb://{place}/bank", place / "log", *arguments) as running:
+        yield running
+        assert running.score().json()["profile"] == "known"
+        assert "Traceback" not in (place / "log").read_text()
+
+
+def talk(port: int, *pieces: bytes, pause: float = 0.0) -> tuple[int, Mapping[str, str], bytes]:
+    """Send `pieces`, as far as the server takes them; give status, headers and body of its answer. 0 = cut off."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+        except OSError:
+            pass  # refused while it was still sending
+        answer = b""
+        try:
+            while piece := connection.recv(65536):
+                answer += piece
+                head, end, body = answer.partition(b"\r\n\r\n")
+                if end and len(body) >= int(_headers(head).get("content-length", "0")):
+                    break
+        except OSError:
+            pass  # a reset may overtake the answer
+    if not answer:
+        return 0, {}, b""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), _headers(head), body
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    pairs = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return {name.decode().lower(): value.decode().strip() for name, _, value in pairs}
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    """A whole POST /score."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"POST /score HTTP/1.1\r\n" + HOST + lines + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def scoring(candidates: int, letters: int = 2) -> bytes:
+    """A body with so many candidates."""
+    return json.dumps({"user_id": "u1", "item_ids": ["i" * letters] * candidates}).encode()
+
+
+def chunked(body: bytes) -> list[bytes]:
+    """A POST /score that does not say how long it is."""
+    head = b"POST /score HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\n"
+    return [head, *(b"%x\r\n" % 1000 + body[i : i + 1000] + b"\r\n" for i in range(0, len(body), 1000)), b"0\r\n\r\n"]
+
+
+def many_headers(count: int, size: int = 1) -> bytes:
+    return b"".join(b"x-%d: %s\r\n" % (i, b"v" * size) for i in range(count))
+
+
+GET, POST = b"GET /healthz HTTP/1.1\r\n" + HOST, b"POST /score HTTP/1.1\r\n" + HOST
+CASES: Mapping[str, tuple[list[bytes], int, str]] = {
+    "a request like any other": ([post(scoring(50))], 200, ""),
+    "a candidate too many": ([post(scoring(51))], 422, "invalid-request"),
+    "an id too long": ([post(scoring(1, 257))], 422, "invalid-request"),
+    "a body that says it is too large": ([post(b" " * 20_001)], 413, "body-too-large"),
+    "a body that grows too large as it comes": (chunked(b" " * 40_000), 413, "body-too-large"),
+    "a length beyond every number": (
+        [POST + b"content-length: 99999999999999999999999\r\n\r\n"], 400, "malformed-request"),
+    "a gzip bomb": ([post(gzip.compress(bytes(10_000_000)), b"content-encoding: gzip")], 415, "encoded-body"),
+    "two lengths": ([POST + b"content-length: 1\r\ncontent-length: 2\r\n\r\n{}"],
+                    400, "malformed-request"),
+    "length and chunks": ([POST + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n"],
+                          400, "malformed-request"),
+    "as many headers as may be": ([GET + many_headers(MAX_HEADERS - 1) + b"\r\n"], 200, ""),
+    "a header too many": ([GET + many_headers(MAX_HEADERS) + b"\r\n"], 431, "headers-too-large"),
+    "headers as large as may be": ([GET + many_headers(9, 3000) + b"\r\n"], 200, ""),
+    "headers too large": ([GET + b"x: " + b"v" * MAX_HEADER_BYTES + b"\r\n\r\n"], 431, "headers-too-large"),
+    "headers without an end": ([GET] + [many_headers(10, 1000)] * 20_000, 431, "headers-too-large"),
+    "a header name without an end": ([GET] + [b"v" * 65536] * 3_000, 431, "headers-too-large"),
+    "a long URL": ([b"GET /profile/" + b"u" * 3000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"], 422, "invalid-request"),
+    "a URL too long": ([b"GET /" + b"u" * MAX_URL_BYTES + b" HTTP/1.1\r\n" + HOST + b"\r\n"], 414, "url-too-long"),
+    "a URL without an end": ([b"GET /", *([b"u" * 65536] * 3_000)], 431, "headers-too-large"),
+    "no HTTP": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 10], 400, "malformed-request"),
+    "a NUL in a header": ([GET + b"x: a\x00b\r\n\r\n"], 400, "malformed-request"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hostile_request_is_refused_with_a_reason(service: ServeProcess, case: str) -> None:
+    """Every limit answers with its own status and problem, also where bytes keep coming without an end."""
+    pieces, status, kind = CASES[case]
+    found, headers, body = talk(service.port, *pieces)
+    if found == 0 and len(pieces) > 1000:
+        return  # the server hung up on a client that never stopped sending, whose own reset swallowed the answer
+    assert found == status
+    if kind:
+        assert headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["type"] == f"urn:userip:problem:{kind}"
+        assert json.loads(body)["status"] == status
+
+
+def test_body_that_comes_too_slowly_is_given_up(service: ServeProcess) -> None:
+    """A body that is not there by the deadline is 503, and holds no place meanwhile."""
+    pieces = [POST + b"content-length: 100\r\n\r\n", *([b" "] * 12)]
+    assert talk(service.port, *pieces, pause=0.1)[0] == 503
+
+
+def test_answers_carry_the_headers_that_harden(service: ServeProcess) -> None:
+    """No guessing of types, no caching of what is said of people, no name of the server, no word of CORS."""
+    asked: tuple[Callable[[], httpx2.Response], ...] = (
+        service.score,
+        lambda: service.client.get("/profile/u1", headers={"origin": "https://evil.example"}),
+        lambda: service.client.get("/profile/nobody"),
+        lambda: service.client.post("/score", content=b"{"),
+        lambda: service.client.get("/release"),
+        lambda: service.client.options(
+            "/score", headers={"origin": "https://evil.example", "access-control-request-method": "POST"}
+        ),
+    )
+    for ask in asked:
+        headers = ask().headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "server" not in headers
+        assert not [name for name in headers if name.startswith("access-control-")]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The protocol with short times before an application that answers at once; its port."""
+    for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_HEADERS_S", 0.3), ("_IDLE_S", 1.0)):
+        monkeypatch.setattr(http_limits, name, seconds)
+
+    async def app(scope: Mapping[str, Any], receive: object, send: Callable[[Mapping[str, Any]], Any]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    config = uvicorn.Config(app, port=0, http=http_limits.LimitedHttp, lifespan="off", log_level="critical")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+def cut_off_after(port: int, first: bytes, drip: bytes) -> float:
+    """Send `first`, then `drip` again and again; the seconds until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.settimeout(0.05)
+        begun = time.monotonic()
+        connection.sendall(first)
+        while time.monotonic() - begun < 15:
+            try:
+                if connection.recv(4096) == b"":
+                    break
+            except TimeoutError:
+                pass
+            except OSError:
+                break
+            try:
+                connection.sendall(drip)
+            except OSError:
+                break
+        return time.monotonic() - begun
+
+
+def test_connections_that_only_wait_are_closed(impatient: int) -> None:
+    """Headers that drip, a connection that says nothing, and a body that drips after its answer are all cut off."""
+    whole = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert 0.3 < cut_off_after(impatient, b"GET /u", b"u") < 14
+    assert 0.3 < cut_off_after(impatient, whole + b"GET / HTTP/1.1\r\nx: ", b"v") < 14
+    assert 1.0 < cut_off_after(impatient, b"", b"") < 14
+    assert 1.0 < cut_off_after(impatient, b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 9999\r\n\r\n", b"v") < 14
+
+
+def test_connection_that_asks_now_and_then_is_kept(impatient: int) -> None:
+    """Requests on one connection for longer than each limit: none of them is cut off."""
+    with socket.create_connection(("127.0.0.1", impatient), timeout=5) as connection:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 1.6:
+            connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            answer = b""
+            while not answer.endswith(b"\r\n\r\nok"):
+                piece = connection.recv(4096)
+                assert piece
+                answer += piece
+            time.sleep(0.2)
