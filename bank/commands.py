@@ -1,14 +1,17 @@
 """The commands on a bank: activate, rollback, prune, inspect."""
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bank.protocol import Bank, Leftover, ReleaseInfo
+from bank import inspection
+from bank.inspection import BankView, DirectoryView, ServiceView
+from bank.protocol import Bank, ReleaseInfo
 from bank.urls import open_bank, redact
 
 BankOption = Annotated[
@@ -66,32 +69,56 @@ def prune(
 
 def inspect(
     bank: BankOption,
+    release: Annotated[Path | None, typer.Option(help="A release directory to compare with (RUN/release).")] = None,
+    service: Annotated[str | None, typer.Option(help="A running service to compare with: http://host:port.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="USERIP_SERVICE_KEY", help="An API key, if the service wants one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Show a bank's releases, users and bytes per user."""
+    """Show what is active, how old and how big, and what differs.
+
+    Exit code 1 when bank, release directory and service do not agree.
+    """
     with _bank(bank) as opened:
-        releases, leftovers = opened.releases(), opened.leftovers()
+        held = BankView.of(redact(bank), opened)
+    directory = None if release is None else DirectoryView.of(release)
+    running = None if service is None else ServiceView.of(service, key)
     if as_json:
-        print(json.dumps(_as_json(bank, releases, leftovers), indent=2))
+        print(json.dumps(inspection.as_json(held, directory, running), indent=2))
     else:
-        print(_as_text(bank, releases, leftovers))
+        print("\n".join(_as_text(held, directory, running)))
+    if inspection.differences(held, directory, running):
+        raise typer.Exit(1)
 
 
-def _as_json(url: str, releases: list[ReleaseInfo], leftovers: list[Leftover]) -> dict[str, object]:
-    return {
-        "bank": redact(url),
-        "active": next((info.name for info in releases if info.active), None),
-        "previous": next((info.name for info in releases if info.previous), None),
-        "releases": [dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user} for info in releases],
-        "leftovers": [dataclasses.asdict(left) for left in leftovers],
-    }
+def _as_text(bank: BankView, directory: DirectoryView | None, service: ServiceView | None) -> list[str]:
+    lines = [f"bank {bank.url}", *_releases(bank)]
+    if directory is not None:
+        lines.append(f"directory {directory.path}")
+        if (manifest := directory.manifest) is not None:
+            lines.append(f"          {manifest.release}, exported {_ago(manifest.created)}")
+            size = f"{directory.bytes / 1e6:,.1f} MB"
+            lines.append(f"          {manifest.users:,} users, {manifest.items:,} items, {size}, every hash agrees")
+    if service is not None:
+        lines.append(f"service {service.url}")
+        if service.problem is None:
+            loaded = inspection.age(datetime.fromtimestamp(service.serves["loaded_at"], UTC))
+            ready = "not ready" if service.not_ready else "ready"
+            lines.append(f"          {service.serves['release']}, loaded {loaded} ago, {ready}")
+    found = inspection.differences(bank, directory, service)
+    lines += [f"differs   {line}" for line in found]
+    if not found and (directory is not None or service is not None):
+        named = {"the directory": directory, "the service": service}
+        lines.append(" and ".join(["agrees    the bank", *(name for name, view in named.items() if view is not None)]))
+    return lines
 
 
-def _as_text(url: str, releases: list[ReleaseInfo], leftovers: list[Leftover]) -> str:
-    lines = [f"bank {redact(url)}"]
-    if releases:
+def _releases(bank: BankView) -> list[str]:
+    lines = []
+    if bank.releases:
         head: tuple[str, ...] = ("", "release", "users", "slots", "size", "bytes/user", "created", "updated")
-        rows = [head, *(_row(info) for info in releases)]
+        rows = [head, *(_row(info) for info in bank.releases)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         right = {2, 3, 4, 5}  # numbers
         lines += [
@@ -103,12 +130,21 @@ def _as_text(url: str, releases: list[ReleaseInfo], leftovers: list[Leftover]) -
         ]
     else:
         lines.append("no releases yet; `userip publish` writes one")
-    if releases and not any(info.active for info in releases):
+    if (active := bank.active) is not None:
+        lines.append(f"          active; published {_ago(active.created)}, records changed {_ago(active.updated)}")
+    elif bank.releases:
         lines.append("no release is active; `userip activate RELEASE` makes one so")
-    for left in leftovers:
+    for left in bank.leftovers:
         state = "being written" if left.alive else "left behind; `userip prune` deletes it"
         lines.append(f"incomplete  {left.release} (attempt {left.attempt}, {left.started[:19]}): {state}")
-    return "\n".join(lines)
+    return lines
+
+
+def _ago(iso: str) -> str:
+    try:
+        return f"{inspection.age(datetime.fromisoformat(iso))} ago"
+    except ValueError:  # a manifest may say anything
+        return f"at {iso!r}"
 
 
 def _row(info: ReleaseInfo) -> tuple[str, ...]:

@@ -1,0 +1,96 @@
+"""`userip inspect` over a bank, a release directory and a running service: what agrees, and what does not."""
+
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import userip
+from bank.urls import open_bank
+from loadtests.redis_server import free_port
+from tests.service.conftest import publish
+from tests.service.process import ServeProcess
+from tests.service.tiny_release import TinyRelease, write_release
+
+
+def inspect(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """The exit code and what was printed."""
+    code: object = 0
+    try:
+        userip.main(["inspect", *map(str, arguments)])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert isinstance(code, int)
+    return code, out
+
+
+def differences(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
+    """What the JSON names as differing; the exit code and the text must say the same."""
+    code, text = inspect(capsys, *arguments, "--json")
+    document: dict[str, Any] = json.loads(text)
+    found: list[str] = document["differences"]
+    assert code == bool(found)
+    code, text = inspect(capsys, *arguments)
+    assert code == bool(found)
+    assert re.findall(r"^differs +(.+)$", text, flags=re.MULTILINE) == found
+    assert len(text.splitlines()) < 24  # a screen
+    return found
+
+
+def test_directory_is_compared_with_the_bank(
+    tmp_path: Path, tiny: TinyRelease, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not published, not active, altered: each is one line that says the mend, and exit code 1."""
+    url = f"lmdb://{tmp_path}/bank"
+    publish(url, "another")
+    at = ("--bank", url, "--release", tiny.path)
+    assert differences(capsys, "--bank", url) == []
+    assert differences(capsys, *at) == [f"the bank does not hold the directory's release {tiny.name}; publish it"]
+    publish(url, tiny.name, activate=False)
+    assert differences(capsys, *at) == [f"the directory holds {tiny.name}, active in the bank is another; activate it"]
+    with closing(open_bank(url)) as bank:
+        bank.activate(tiny.name)
+    assert differences(capsys, *at) == []
+    _, text = inspect(capsys, *at)
+    assert text.splitlines()[-1] == "agrees    the bank and the directory"
+    assert re.search(r"exported \d+ days ago", text)
+    assert re.search(r"published \d+ seconds? ago", text)
+    (tiny.path / "scorer.onnx").write_bytes(b"altered")
+    (found,) = differences(capsys, *at)
+    assert "scorer.onnx: sha256 differs" in found
+
+
+def test_service_is_compared_with_both(
+    tmp_path: Path, tiny: TinyRelease, lmdb_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that serves what is active agrees; one that stayed behind is told, and so is its readiness."""
+    with ServeProcess(tiny.path, lmdb_url, tmp_path / "log") as service:
+        at = ("--bank", lmdb_url, "--release", tiny.path, "--service", service.url)
+        assert differences(capsys, *at) == []
+        _, text = inspect(capsys, *at)
+        assert re.search(rf"{tiny.name}, loaded \d+ seconds? ago, ready", text)
+        assert text.splitlines()[-1] == "agrees    the bank and the directory and the service"
+        second = write_release(tiny.path, seed=1)
+        publish(lmdb_url, second.name)
+        found = differences(capsys, *at)
+        assert found[:2] == [
+            f"service serves {tiny.name}, active in the bank is {second.name}; activate, or reload it",
+            f"service serves {tiny.name}, the directory holds {second.name}; reload it",
+        ]
+        assert found[2].startswith("service is not ready: release: ")
+
+
+def test_service_that_does_not_answer_is_a_difference(
+    tiny: TinyRelease, lmdb_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No service at the port, or no URL of one: one line, no traceback."""
+    at = ("--bank", lmdb_url, "--service")
+    (away,) = differences(capsys, *at, f"http://127.0.0.1:{free_port()}")
+    assert away.startswith("service: does not answer: ")
+    (wrong,) = differences(capsys, *at, "file:///etc")
+    assert wrong.endswith("is no http:// or https:// URL")
