@@ -7,6 +7,7 @@ OUT/work/                                  releases, requests and logs of the se
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,8 @@ def distrust(rows: Sequence[Row]) -> list[str]:
             notes.append(
                 f"{name}: in {len(busy)} of {len(own)} windows the generator was busy; the server may do more."
             )
+        if failures := _failures(own):
+            notes.append(f"{name}: {failures}; the other figures are of the requests that were answered.")
         if not all(row["apart"] for row in own):
             notes.append(f"{name}: too few cores to keep service and load apart; they shared one.")
     return notes
@@ -176,9 +179,18 @@ def _lines(scenario: Scenario, rows: Sequence[Row]) -> Iterator[str]:
     for variant in scenario.variants:
         own = [row for row in rows if row["variant"] == variant]
         p50, p99 = (_median(own, name) for name in ("p50_ms", "p99_ms"))
-        failed, wrong = (sum(row[name] for row in own) for name in ("failed", "wrong"))
-        bad = f"   {failed} failed, {wrong} wrong" if failed or wrong else ""
+        wrong = sum(row["wrong"] for row in own)
+        bad = f"   {_failures(own) or '0 failed'}, {wrong} wrong" if wrong or _failures(own) else ""
         yield f"  {variant:<14}{_median(own, 'throughput'):>9} req/s   p50 {p50:>8} ms   p99 {p99:>8} ms{bad}"
+
+
+def _failures(rows: Sequence[Row]) -> str:
+    """How many requests failed, and the kind that most did; empty for none."""
+    failed = sum(row["failed"] for row in rows)
+    kinds: Counter[str] = Counter()
+    for row in rows:
+        kinds.update(row.get("failures", {}))
+    return f"{failed:,} failed ({kinds.most_common(1)[0][0] if kinds else 'not said why'})" if failed else ""
 
 
 def _median(rows: Sequence[Row], name: str) -> str:

@@ -169,14 +169,17 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 def test_what_to_distrust_is_said() -> None:
     """A generator that was late, one that was busy, and cores that were shared; nothing about good rows."""
-    good = {"scenario": "s", "generator": "own", "late_ms": 0.1, "p99_ms": 2.0, "generator_cpu": 0.3}
-    good |= {"rate": None, "apart": True}
+    good: dict[str, Any] = {"scenario": "s", "generator": "own", "late_ms": 0.1, "p99_ms": 2.0, "generator_cpu": 0.3}
+    good |= {"rate": None, "apart": True, "failed": 0}
     assert distrust([good]) == []
     assert distrust([good | {"generator": "in-process", "apart": False}]) == []
     (late,) = distrust([good, good | {"late_ms": 0.5}])
     assert late.startswith("s: in 1 of 2 windows the generator sent 1 % of the requests 0.5 ms late")
     (busy,) = distrust([good | {"generator_cpu": 0.95}])
     assert "the generator was busy" in busy
+    failures = {"status 503": 2, "no answer": 1}
+    (failed,) = distrust([good, good | {"failed": 3, "failures": failures}])
+    assert failed.startswith("s: 3 failed (status 503); the other figures are")
     (shared,) = distrust([good | {"apart": False}])
     assert "too few cores" in shared
 
