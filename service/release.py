@@ -1,9 +1,7 @@
 """A release directory, checked and loaded: everything that scoring needs besides the bank."""
 
 import hashlib
-import io
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from bank.manifest import ITEMS, SCORER, FieldSpec, Manifest, read_manifest
+from service.item_rows import read_item_rows
 from service.onnx_hygiene import refuse_unsafe
 from service.scorer import Scorer, Shape
 
@@ -22,7 +21,7 @@ class Release:
     """One loaded release. Never changed after loading: a swap replaces the whole object."""
 
     manifest: Manifest
-    item_rows: Mapping[str, int]  # item id -> row of the graph's item table, 1..items; unknown ids have row 0
+    item_rows: dict[str, int]  # item id -> row of the graph's item table, 1..items; unknown ids have row 0
     context_rows: tuple[tuple[str, Mapping[str, int]], ...]  # per context field: name, value -> row
     scorer: Scorer
     loaded_at: float  # unix seconds
@@ -41,7 +40,7 @@ def load_release(directory: Path) -> Release:
     shape = _shape_of(manifest, where)
     model = _read(directory, SCORER, manifest)
     refuse_unsafe(model, str(directory / SCORER))
-    item_rows = _item_rows(_read(directory, ITEMS, manifest), manifest, directory / ITEMS)
+    item_rows = read_item_rows(_read(directory, ITEMS, manifest), manifest.items, directory / ITEMS)
     return Release(
         manifest=manifest,
         item_rows=item_rows,
@@ -117,27 +116,3 @@ def _slot_sizes(manifest: Manifest, where: Path) -> tuple[int, ...]:
         if codes[slot].size != facet.codebook_size + 1 or len(facet.codes) != facet.codebook_size:
             raise ReleaseError(f"{where}: facets: {facet.name} needs {facet.codebook_size} codes described")
     return tuple(slotted[slot].size for slot in range(manifest.slots))
-
-
-def _item_rows(content: bytes, manifest: Manifest, path: Path) -> dict[str, int]:
-    """`blob` uint8 (ids in UTF-8, joined) and `offsets` int64 [n + 1]: the id at position i has row i + 1."""
-    try:
-        with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as arrays:
-            blob, offsets = arrays["blob"], arrays["offsets"]
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ReleaseError(f"{path}: not an npz file with blob and offsets ({error})") from None
-    if blob.dtype != np.uint8 or offsets.dtype != np.int64 or blob.ndim != 1 or offsets.ndim != 1:
-        raise ReleaseError(f"{path}: blob must be uint8 and offsets int64, both one-dimensional")
-    if len(offsets) != manifest.items + 1:
-        raise ReleaseError(f"{path}: {len(offsets) - 1} items, the manifest says {manifest.items}")
-    if offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
-        raise ReleaseError(f"{path}: offsets do not cut the blob into ids")
-    joined = blob.tobytes()
-    cuts = offsets.tolist()
-    try:
-        rows = {joined[cuts[i] : cuts[i + 1]].decode(): i + 1 for i in range(manifest.items)}
-    except UnicodeDecodeError:
-        raise ReleaseError(f"{path}: an item id is not UTF-8") from None
-    if len(rows) != manifest.items:
-        raise ReleaseError(f"{path}: an item id stands twice")
-    return rows

@@ -1,6 +1,7 @@
 """The release that is served now, and its replacement by another one."""
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from bank.protocol import AsyncReader
 from service.directories import find_release
 from service.errors import ReloadError, ScoringError
 from service.golden import check_golden
+from service.item_rows import free
 from service.release import Release, load_release
+
+_PATIENCE = 600  # looks, a tenth of a second apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Serving:
         self._reader = reader
         self._largest = largest
         self._one_at_a_time = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def reload(self, name: str | None = None) -> Release:
         """Load a release beside the served one, warm it up, have it checked, and swap.
@@ -58,9 +63,16 @@ class Serving:
                 if isinstance(error, ReloadError):
                     raise
                 raise ReloadError(problem) from error
-            self.current = release
+            self._retire(release)
             self.last_reload = Reload(True, time.time(), name)
             return release
+
+    def _retire(self, successor: Release) -> None:
+        """Swap, and free the release before when the last request that took it is done."""
+        before, self.current = [self.current], successor
+        task = asyncio.create_task(_free_when_unused(before))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def _check_bank(self, release: Release) -> None:
         """See that the bank holds records that the graph can use. Raises ReloadError or BankError."""
@@ -72,6 +84,15 @@ class Serving:
                 f"the bank's records of release {release.name} have {meta.slots} codes and {meta.vector} floats, "
                 f"its graph takes {manifest.slots} and {manifest.vector}: publish the release of this directory"
             )
+
+
+async def _free_when_unused(holder: list[Release]) -> None:
+    """Empty the table of ids once nobody but `holder` has the release; who keeps it for long keeps it whole."""
+    for _ in range(_PATIENCE):
+        await asyncio.sleep(0.1)
+        if sys.getrefcount(holder[0]) == 2:  # the list's, and this call's own
+            await asyncio.to_thread(free, holder.pop().item_rows)
+            return
 
 
 def _without_paths(error: Exception, directory: Path) -> str:

@@ -1,0 +1,97 @@
+"""Two workers of a real `userip serve` end at the same release: after a restart of one, after a failure of one."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from bank.urls import open_bank
+from tests.service.conftest import publish
+from tests.service.process import ServeProcess
+from tests.service.tiny_release import TinyRelease, write_release
+
+
+def workers_of(service: ServeProcess) -> set[int]:
+    """The processes that answer, not uvicorn's resource tracker."""
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def releases_served(service: ServeProcess, asks: int = 16) -> set[str]:
+    """What new connections are answered with; a worker that stands still answers none of its own."""
+    found = set()
+    for _ in range(asks):
+        try:
+            response = httpx2.post(
+                f"{service.url}/score", json={"user_id": "u1", "item_ids": ["plain"]}, timeout=httpx2.Timeout(0.5)
+            )
+        except httpx2.TransportError:
+            continue
+        assert response.status_code == 200
+        found.add(response.json()["release"])
+    return found
+
+
+def until(holds: Callable[[], bool]) -> None:
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < 40
+        time.sleep(0.1)
+
+
+def activate(url: str, release: str) -> None:
+    bank = open_bank(url)
+    bank.activate(release)
+    bank.close()
+
+
+def metric(service: ServeProcess, name: str) -> float:
+    text = httpx2.get(f"{service.url}/metrics", timeout=10).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+@pytest.mark.slow
+def test_all_workers_end_at_the_active_release(tmp_path: Path, tiny: TinyRelease, redis_url: str) -> None:
+    """Both follow; one killed meanwhile comes back with the active release; one that failed alone catches up."""
+    second, third = (write_release(tmp_path / "releases" / f"{seed}", seed=seed) for seed in (1, 2))
+    publish(redis_url, tiny.name)
+    for release in (second, third):
+        publish(redis_url, release.name, activate=False)
+    arguments = ("--workers", "2", "--set", f"releases_dir={tmp_path / 'releases'}", "--set", "follow_seconds=0.1")
+    with ServeProcess(tiny.path, redis_url, tmp_path / "log", *arguments) as service:
+        until(lambda: len(workers_of(service)) == 2)
+        assert releases_served(service) == {tiny.name}
+
+        activate(redis_url, second.name)
+        until(lambda: releases_served(service) == {second.name})
+        until(lambda: metric(service, 'userip_reloads_total{outcome="done"}') == 2)
+
+        # One worker dies, and the pointer moves before its successor is there.
+        first = workers_of(service)
+        os.kill(min(first), signal.SIGKILL)
+        activate(redis_url, third.name)
+        until(lambda: len(workers_of(service)) == 2 and workers_of(service) != first)
+        until(lambda: releases_served(service) == {third.name} and metric(service, "userip_workers") == 2)
+
+        # One worker sleeps while the other loads, then finds the directory altered.
+        asleep = min(workers_of(service))
+        os.kill(asleep, signal.SIGSTOP)
+        try:
+            activate(redis_url, second.name)
+            until(lambda: releases_served(service, 4) == {second.name})
+            good = (second.path / "scorer.onnx").read_bytes()
+            (second.path / "scorer.onnx").write_bytes(b"altered")
+        finally:
+            os.kill(asleep, signal.SIGCONT)
+        until(lambda: metric(service, "userip_release_behind") == 1)
+        until(lambda: releases_served(service) == {second.name, third.name})
+        (second.path / "scorer.onnx").write_bytes(good)
+        until(lambda: releases_served(service) == {second.name})
+        until(lambda: metric(service, "userip_release_behind") == 0)
+        assert service.stop() == 0
+        events = [line for line in service.lines() if line["event"] == "reload failed"]
+    assert [(line["release"], "sha256 differs" in line["problem"]) for line in events] == [(second.name, True)]
