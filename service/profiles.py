@@ -4,6 +4,7 @@ In turn: the process's own cache, the bank (unless the breaker is open), what th
 replica on this machine if there is one, the default profile.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from service.scorer import Shape
 # known: the bank holds this user; default: it does not; unavailable: it could not say.
 Outcome = Literal["known", "default", "unavailable"]
 # unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not even asked.
+# Of a request whose lookup went on as a probe: what the bank's failure was before.
 Failure = Literal["unavailable", "no_release", "error", "breaker"]
 
 
@@ -71,11 +73,12 @@ class Profiles:
     ) -> None:
         self.reader = reader
         self._replica = replica
-        self._lookups = CoalescingReader(reader.get_many)
+        self._lookups = CoalescingReader(self._get_many)
         self._log = log
         self._cache = cache
         self._breaker = breaker
-        self._failing: str | None = None
+        self._failing: Failure | None = None
+        self._probes: set[asyncio.Task[None]] = set()
 
     async def read(self, release: str, shape: Shape, user_ids: Sequence[str]) -> Reading:
         """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so."""
@@ -95,20 +98,22 @@ class Profiles:
     async def _from_bank(
         self, release: str, shape: Shape, user_ids: Sequence[str], now: float, reading: Reading
     ) -> dict[str, Profile]:
-        if not self._breaker.allows(now):
-            reading.failure = "breaker"
+        if self._breaker.is_open:
+            # Nobody waits for a bank that fails: now and then one lookup is tried behind its request's back.
+            if self._breaker.allows(now):
+                probe = asyncio.create_task(self._probe(release, user_ids))
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
+                reading.failure = self._failing
+            else:
+                reading.failure = "breaker"
             return await self._without_bank(release, shape, user_ids, reading)
         try:
             found = await self._lookups.find(release, user_ids)  # bounded by the reader's deadline
-        except BankUnavailableError:
-            reading.failure = "unavailable"
-        except UnknownReleaseError:
-            reading.failure = "no_release"
-        except BankError:
-            reading.failure = "error"
+        except BankError as error:
+            reading.failure = _kind(error)
         done = time.monotonic()
         reading.seconds = done - now
-        self._note(reading.failure, done)
         if reading.failure is not None:
             return await self._without_bank(release, shape, user_ids, reading)
         profiles = {}
@@ -139,6 +144,20 @@ class Profiles:
                 reading.corrupt += sum(profiles[user_id] is CORRUPT for user_id in missing)
         return profiles
 
+    async def _get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """One round trip; however many requests it is for, the breaker hears of it once."""
+        try:
+            records = await self.reader.get_many(release, user_ids)
+        except BankError as error:
+            self._note(_kind(error), time.monotonic())
+            raise
+        self._note(None, time.monotonic())
+        return records
+
+    async def _probe(self, release: str, user_ids: Sequence[str]) -> None:
+        with suppress(BankError):  # `_get_many` has told the breaker
+            await self._lookups.find(release, user_ids)
+
     def _note(self, failure: Failure | None, now: float) -> None:
         """Tell the breaker; log when the bank goes away and when it comes back, not on every request between."""
         if failure is None:
@@ -151,6 +170,12 @@ class Profiles:
             else:
                 self._log.warning("bank reads fail; default profiles are served", failure=failure)
             self._failing = failure
+
+
+def _kind(error: BankError) -> Failure:
+    if isinstance(error, BankUnavailableError):
+        return "unavailable"
+    return "no_release" if isinstance(error, UnknownReleaseError) else "error"
 
 
 def _judge(record: Lookup, shape: Shape) -> Profile:
