@@ -6,7 +6,7 @@ It stands in this room because both sides need it and neither may import the oth
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,10 @@ MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 ITEMS = "items.npz"
 RELEASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+# A name, not a path: no separators, no "..", nothing hidden.
+FileName = Annotated[str, Field(pattern=RELEASE_NAME)]
+MAX_MANIFEST_BYTES: Final = 32 << 20  # an export has some hundred KB
 
 Source = Literal["user_row", "item_row", "item", "code", "user", "context"]
 
@@ -87,9 +91,9 @@ class Manifest(_Frozen):
     users: int
     items: int
     vector: Annotated[int, Field(ge=0, le=65535)] = 0
-    tables: dict[str, str] = {}
+    tables: dict[str, FileName] = {}
     metrics: dict[str, Any]
-    files: dict[str, str]
+    files: dict[FileName, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
     @property
     def slots(self) -> int:
@@ -118,10 +122,14 @@ def read_manifest(directory: Path, *, verify: bool = True) -> Manifest:
     """
     path = directory / MANIFEST
     try:
+        if path.is_symlink():
+            raise ReleaseError(_linked(path))
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ReleaseError(f"{path}: larger than {MAX_MANIFEST_BYTES >> 20} MB, which no export is")
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ReleaseError(f"{path}: not found; is {directory} a release directory (RUN/release)?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReleaseError(f"{path}: not JSON ({error})") from None
     if isinstance(raw, dict) and raw.get("format") != FORMAT_VERSION:
         raise ReleaseError(
@@ -147,7 +155,13 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
         raise ReleaseError(f"{directory / name}: not named in {MANIFEST}; remove it or export the release again")
     for name, expected in sorted(manifest.files.items()):
         path = directory / name
+        if path.is_symlink():
+            raise ReleaseError(_linked(path))
         if name not in present or not path.is_file():
             raise ReleaseError(f"{path}: named in {MANIFEST} but missing; export the release again")
         if sha256_of(path) != expected:
             raise ReleaseError(f"{path}: sha256 differs from {MANIFEST}; the file was altered or cut short")
+
+
+def _linked(path: Path) -> str:
+    return f"{path}: a symbolic link; a release's files lie in it (the directory itself may be linked to)"

@@ -1,14 +1,18 @@
 """Graphs that are refused before ONNX Runtime sees them. The files are made with the `onnx` library."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from bank.errors import ReleaseError
-from service.onnx_hygiene import refuse_unsafe
+from service.onnx_hygiene import OPERATORS, refuse_unsafe
 from tests.service.tiny_release import TinyRelease, scorer_graph
+
+ROOT = Path(__file__).parents[2]
 
 
 def custom_domain(model: onnx.ModelProto) -> None:
@@ -32,16 +36,30 @@ def external(model: onnx.ModelProto) -> None:
     entry.key, entry.value = "location", "/etc/passwd"
 
 
-def external_in_a_branch(model: onnx.ModelProto) -> None:
-    """The same, hidden in a constant of an inner graph."""
+def external_in_an_attribute(model: onnx.ModelProto) -> None:
+    """The same, hidden in an attribute of a node."""
     tensor = helper.make_tensor("hidden", TensorProto.FLOAT, [1], [0.0])
     tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "secret.bin"
-    out = helper.make_tensor_value_info("o", TensorProto.FLOAT, [1])
-    constant = helper.make_node("Constant", [], ["o"], value=tensor)
-    inner = helper.make_graph([constant], "inner", [], [out])
-    model.graph.node.append(helper.make_node("If", ["condition"], ["z"], then_branch=inner, else_branch=inner))
+    model.graph.node.append(helper.make_node("Add", [], ["o"], value=tensor))
+
+
+def branch_of_an_allowed_operator(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [])
+    model.graph.node.append(helper.make_node("Add", ["x"], ["z"], body=inner))
+
+
+def bomb(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["items"], ["z"]))
+
+
+def many_nodes(model: onnx.ModelProto) -> None:
+    model.graph.node.extend([helper.make_node("Relu", ["x"], ["y"])] * 2000)
+
+
+def many_tensors(model: onnx.ModelProto) -> None:
+    model.graph.initializer.extend([helper.make_tensor("t", TensorProto.FLOAT, [0], [])] * 2000)
 
 
 def custom_node_in_a_branch(model: onnx.ModelProto) -> None:
@@ -62,20 +80,32 @@ def external_sparse(model: onnx.ModelProto) -> None:
     [
         (custom_domain, "'com.microsoft'"),
         (custom_node, "'evil.ops'"),
-        (custom_node_in_a_branch, "'evil.ops'"),
+        (custom_node_in_a_branch, "'If'"),
+        (branch_of_an_allowed_operator, "graphs inside its graph"),
+        (bomb, "'ConstantOfShape'"),
+        (many_nodes, "more than 2000 nodes"),
+        (many_tensors, "more than 2000 tensors"),
         (function, "functions of its own"),
         (external, "outside the file"),
-        (external_in_a_branch, "outside the file"),
-        (external_sparse, "outside the file"),
+        (external_in_an_attribute, "outside the file"),
+        (external_sparse, "sparse"),
     ],
 )
 def test_unsafe_graph_is_refused(tiny: TinyRelease, harm: Callable[[onnx.ModelProto], None], reason: str) -> None:
-    """Custom operators, functions and external data are found wherever they hide."""
+    """Operators of no export, functions and external data are found wherever they hide."""
     model = scorer_graph(tiny)
     refuse_unsafe(model.SerializeToString(), "x/scorer.onnx")
     harm(model)
     with pytest.raises(ReleaseError, match=r"x/scorer\.onnx: .*" + reason):
         refuse_unsafe(model.SerializeToString(), "x/scorer.onnx")
+
+
+def test_every_operator_of_the_exporters_is_allowed_and_no_other() -> None:
+    """The list is what the exporters' sources name, and Sum, of which old exports are made."""
+    sources = " ".join((ROOT / "models" / name).read_text() for name in ("onnx_graph.py", "kar_onnx.py"))
+    written = set(re.findall(r"(?:node|make_node)\(\s*\"([A-Z]\w+)\"", sources))
+    assert len(written) > 10
+    assert written | {"Sum"} == OPERATORS
 
 
 def test_cut_file_is_refused(tiny: TinyRelease) -> None:

@@ -122,6 +122,6 @@ def test_a_table_of_another_kind_is_refused(
 
 def test_a_table_without_a_hash_is_refused(tiny: TinyRelease) -> None:
     """A file that the manifest does not hash is never loaded."""
-    change_manifest(tiny, tables={"table": "../elsewhere.npy"})
-    with pytest.raises(ReleaseError, match=r"no hash for \.\./elsewhere\.npy"):
+    change_manifest(tiny, tables={"table": "elsewhere.npy"})
+    with pytest.raises(ReleaseError, match=r"no hash for elsewhere\.npy"):
         load_release(tiny.path)
