@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import PROBLEM_JSON, problem_body
+from service.joined_writes import JoinedWrites
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
@@ -53,7 +54,8 @@ class LimitedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the state of the connection now and then."""
-        super().connection_made(transport)
+        self._writes = JoinedWrites(transport)
+        super().connection_made(self._writes)  # type: ignore[arg-type]  # all of a transport that uvicorn uses
         self._since = self.loop.time()
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
 
@@ -82,6 +84,11 @@ class LimitedHttp(HttpToolsProtocol):
             raise _RefusedError
         self._received = 0
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer without a body is all head."""
+        self._writes.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls for a request that cannot be parsed: tell why, and close."""
