@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         None, description="a second release that scores some requests too, to see the differences; never in an answer"
     )
     shadow_share: float = Field(0.01, ge=0, le=1, description="share of the requests that the shadow scores")
-    host: str = Field("127.0.0.1", min_length=1)
+    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; 0.0.0.0 is every one")
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
     workers: int = Field(1, ge=1, le=256, description="processes that share the port")
     max_candidates: Positive = Field(1000, description="item_ids of one request")
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     tracing_share: float = Field(
         0.01, ge=0, le=1, description="share of requests traced; a caller's traceparent goes before it"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="from which weight on to log")
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
     drain_seconds: float = Field(
         0.0, ge=0, le=600, description="after SIGTERM not ready for so long, but answering; then no more"
