@@ -24,6 +24,7 @@ from loadtests.chaos_rig import Rig
 from loadtests.errors import LoadTestError
 from loadtests.gates import Gate
 from loadtests.redis_server import RedisServer
+from loadtests.swaps import swap_under_load
 from training.files import json_text, write_text
 
 _LOOKUPS: Final = 100_000
@@ -59,6 +60,7 @@ FAULTS: Final[Mapping[str, tuple[float, Callable[[Rig], list[Gate]]]]] = {
     ),
     "overload": (40, lambda rig: overload(rig, 8)),
     "lookups": (30, lambda _: lookups(_LOOKUPS)),
+    "swaps": (60, lambda rig: swap_under_load(rig.directory / "swaps", 200)),
 }
 
 

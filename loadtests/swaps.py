@@ -141,7 +141,8 @@ def _gates(watcher: Watcher, seen: Seen, quiet: int, swaps: int, mapped: int) ->
             grown,
             "< 0.05",
             grown < 0.05,
-            f"from {seen.resident[0] / 1024:.1f} to {seen.resident[-1] / 1024:.1f} MiB",
+            f"{seen.resident[0] / 1024:.1f} MiB after the first swap, {seen.resident[-1] / 1024:.1f} after the last; "
+            "the growth is from the second tenth to the last",
         ),
         Gate("mapped tables of replaced releases", mapped, "0", not mapped, "in /proc/PID/maps after the last swap"),
     ]
