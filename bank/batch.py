@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bank.errors import PublishError
 from bank.keys import FIELD_BYTES, MAX_BUCKETS, Layout
 from bank.record import MAX_SLOTS, encode_many, record_bytes
+from bank.user_key import user_key
 
 Users = slice | NDArray[np.int64]  # positions in a batch
 
@@ -115,8 +116,9 @@ def _lay_out(
     user_ids: Sequence[str], buckets: int
 ) -> tuple[Layout, NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
     """The first salt's layout that gives every user a place of their own; places sorted, tags, order of the places."""
+    key = user_key()
     for salt in range(_SALTS):
-        layout = Layout(salt, buckets)
+        layout = Layout(salt, buckets, key)
         places, tags = layout.places(user_ids)
         order = np.argsort(places)
         places.sort()  # rather than places[order]: in place

@@ -2,6 +2,7 @@
 
 BankError
 ├── BankUrlError          the URL names no backend, or a setting in it is wrong
+├── BankKeyError          the secret that hides user ids is missing, wrong or unusable
 ├── BankUnavailableError  the store did not answer, or refused the connection
 ├── BankFullError         the store has no room for what was to be written
 ├── UnknownReleaseError   the bank holds no release of that name, or none is active
@@ -24,6 +25,12 @@ class BankError(Exception):
 
 class BankUrlError(BankError):
     """The bank URL is not usable."""
+
+    exit_code = 2
+
+
+class BankKeyError(BankError):
+    """The secret under which a release hashes its user ids is not at hand. The message names the variable to set."""
 
     exit_code = 2
 

@@ -1,6 +1,7 @@
 """The key layout: from a user id to the place of the record.
 
-A salted hash of the user id (BLAKE2b, 16 bytes) gives three independent parts:
+A salted hash of the user id (BLAKE2b, 16 bytes, keyed where a secret is set: `bank.user_key`) gives three parts that
+do not depend on each other:
 
     bytes 0..4    field   the user's key inside a bucket
     bytes 5..8    bucket  scaled to the release's number of buckets
@@ -17,7 +18,7 @@ Key names carry the layout version. Control keys share a hash tag: a cluster can
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -67,17 +68,18 @@ def check_release_name(release: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where one release keeps its users."""
+    """Where one release keeps its users. `key` (`bank.user_key`) keeps others from finding a place for an id."""
 
     salt: int
     buckets: int
+    key: bytes = field(default=b"", repr=False)
 
     def place(self, user_id: str) -> tuple[int, bytes, int]:
         """(bucket, field, tag) of one user."""
-        hashed = _salted(self.salt).copy()
+        hashed = _salted(self.salt, self.key).copy()
         hashed.update(user_id.encode(*_ENCODING))
-        field, scaled, tag = _PARTS.unpack_from(hashed.digest())
-        return scaled * self.buckets >> 32, field, tag
+        place, scaled, tag = _PARTS.unpack_from(hashed.digest())
+        return scaled * self.buckets >> 32, place, tag
 
     def places(self, user_ids: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """The same for n users: bucket * 2^40 + field (big-endian) as uint64 [n], and tags uint32 [n]."""
@@ -88,7 +90,7 @@ class Layout:
         return places, tags
 
     def _places(self, user_ids: Iterable[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        salted, joined = _salted(self.salt), bytearray()
+        salted, joined = _salted(self.salt, self.key), bytearray()
         for user_id in user_ids:  # written out: a call per user, or a list of digests, costs half as much again
             hashed = salted.copy()
             hashed.update(user_id.encode(*_ENCODING))
@@ -101,9 +103,9 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def _salted(salt: int) -> blake2b:
+def _salted(salt: int, key: bytes) -> blake2b:
     """The hash of nothing yet: copied for each user, which takes half the time of a new one."""
-    return blake2b(digest_size=16, salt=salt.to_bytes(16, "little"))
+    return blake2b(digest_size=16, salt=salt.to_bytes(16, "little"), key=key)
 
 
 def _uint32(columns: NDArray[np.uint8]) -> NDArray[np.uint32]:

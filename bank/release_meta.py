@@ -10,12 +10,17 @@ from bank.batch import Batch
 from bank.errors import RecordError
 from bank.keys import Layout
 from bank.record import Record
+from bank.user_key import key_check, user_key_of
 
 HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
 
 
 class ReleaseMeta(BaseModel):
-    """Metadata of a complete release. `attempt` names its records, `vector` counts the floats of each."""
+    """Metadata of a complete release.
+
+    attempt    names its records; vector counts the floats of each
+    key_check  tells which secret hides the user ids (`bank.user_key`); empty for none
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +32,7 @@ class ReleaseMeta(BaseModel):
     created: str
     updated: str
     vector: int = 0
+    key_check: str = ""
 
     @classmethod
     def of_batch(cls, attempt: str, batch: Batch) -> "ReleaseMeta":
@@ -41,12 +47,13 @@ class ReleaseMeta(BaseModel):
             salt=layout.salt,
             created=time,
             updated=time,
+            key_check=key_check(layout.key),
         )
 
     @property
     def layout(self) -> Layout:
-        """Where the release keeps its users."""
-        return Layout(self.salt, self.buckets)
+        """Where the release keeps its users. Raises BankKeyError without the key that it wants."""
+        return Layout(self.salt, self.buckets, user_key_of(self.key_check))
 
     @property
     def updated_at(self) -> float:

@@ -1,6 +1,6 @@
 """Whether this worker should get traffic: it is alive in any case, or it would not be asked."""
 
-from bank.errors import BankError
+from bank.errors import BankError, BankKeyError
 from bank.protocol import AsyncReader
 from service.errors import FieldProblem
 
@@ -14,6 +14,8 @@ async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool 
     try:
         active = await reader.active()
         held = await reader.has_release(release)
+    except BankKeyError:
+        return [FieldProblem("bank", f"hides the users of {release} with a key that this service does not have")]
     except BankError:
         return [FieldProblem("bank", "does not answer; scores are served with the default profile")]
     if not held:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bank.errors import BankError, ReleaseError
+from bank.errors import BankError, BankKeyError, ReleaseError
 from bank.protocol import AsyncReader
 from service.directories import find_release
 from service.errors import ReloadError, ScoringError
@@ -96,6 +96,8 @@ async def _free_when_unused(holder: list[Release]) -> None:
 
 
 def _without_paths(error: Exception, directory: Path) -> str:
+    if isinstance(error, BankKeyError):
+        return "the bank hides the users of the release with a key that this service does not have"
     if isinstance(error, BankError):
         return "the bank did not say whether it holds the release"
     if isinstance(error, OSError):
