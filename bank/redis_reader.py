@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bank.deadline import Deadline
 from bank.errors import BankUnavailableError, UnknownReleaseError
 from bank.keys import HISTORY_KEY, bucket_prefix, release_key
 from bank.protocol import Lookup
@@ -46,15 +47,13 @@ class RedisReader:
     async def active(self) -> str | None:
         """The name of the active release."""
         with self._bounded():
-            async with asyncio.timeout(self._deadline_s):
-                (name,) = await self._send([(b"LINDEX", HISTORY_KEY.encode(), b"0")])
+            (name,) = await self._send([(b"LINDEX", HISTORY_KEY.encode(), b"0")])
         return None if name is None else str(name.decode())
 
     async def has_release(self, release: str) -> bool:
         """Whether the bank holds the complete release. Raises BankKeyError for one whose key is not ours."""
         with self._bounded():
-            async with asyncio.timeout(self._deadline_s):
-                known = await self._learn(release)
+            known = await self._learn(release)
         return known is not None and known.meta.layout is not None  # asking for the layout asks for its key
 
     def updated(self, release: str) -> float | None:
@@ -65,16 +64,14 @@ class RedisReader:
     async def meta(self, release: str) -> ReleaseMeta | None:
         """The release's metadata as it is now; None if the bank does not hold it."""
         with self._bounded():
-            async with asyncio.timeout(self._deadline_s):
-                known = await self._learn(release)
+            known = await self._learn(release)
         return None if known is None else known.meta
 
     async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
         """Everything that `buckets` hold, in their order and within each by field: for a replica of the release."""
         numbers, prefix = list(buckets), bucket_prefix(release, meta.attempt)
         with self._bounded():
-            async with asyncio.timeout(self._deadline_s):
-                replies = await self._send([(b"HGETALL", prefix + b"%x" % number) for number in numbers])
+            replies = await self._send([(b"HGETALL", prefix + b"%x" % number) for number in numbers])
         return [
             (number, field, value)
             for number, reply in zip(numbers, replies, strict=True)
@@ -93,8 +90,7 @@ class RedisReader:
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order, in one round trip (two for a release that is new here)."""
         with self._bounded():
-            async with asyncio.timeout(self._deadline_s):
-                return await self._get_many(release, user_ids)
+            return await self._get_many(release, user_ids)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -106,7 +102,8 @@ class RedisReader:
     def _bounded(self) -> Iterator[None]:
         with named_errors(self._url.where):
             try:
-                yield
+                with Deadline(self._deadline_s):
+                    yield
             except TimeoutError:
                 raise BankUnavailableError(
                     f"{self._url.where}: no answer within {self._deadline_s * 1000:g} ms"
