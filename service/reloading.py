@@ -15,15 +15,16 @@ from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from bank.errors import BankError
+from bank.errors import BankError, ReleaseError
 from bank.protocol import AsyncReader
-from service.errors import AbsentReleaseError, ReloadError
+from service.errors import AbsentReleaseError, ReloadError, ScoringError
 from service.metrics import Metrics
 from service.orders import Order, Orders
 from service.release import Release
 from service.serving import Serving
 
 _LONGEST_WAIT_S = 60.0
+_EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message
 
 
 @dataclass(slots=True)
@@ -79,7 +80,11 @@ class Reloader:
         """Look again and again; runs until cancelled."""
         while True:
             await asyncio.sleep(self._every_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # the next look may go well; a worker that stopped looking would never tell
+                self._log.exception("could not see which release to serve")
+                await asyncio.sleep(_LONGEST_WAIT_S)
 
     async def look(self) -> None:
         """See which release ought to be served, and load it if it is another one."""
@@ -132,7 +137,8 @@ class Reloader:
             again = (name, str(error)) == self._said
             if not again:
                 self._said = (name, str(error))
-                self._log.error("reload failed", release=name, served=before, problem=str(error))
+                fault = None if isinstance(error.__cause__, _EXPECTED) else error.__cause__
+                self._log.error("reload failed", release=name, served=before, problem=str(error), exc_info=fault)
             if not (again and isinstance(error, AbsentReleaseError)):
                 self._metrics.reloaded(ok=False)
             raise

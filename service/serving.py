@@ -57,7 +57,7 @@ class Serving:
                 release = await asyncio.to_thread(load_and_warm_up, directory, self._largest)
                 name = release.name
                 await self._check_bank(release)
-            except (ReleaseError, ScoringError, ReloadError, BankError, OSError) as error:
+            except Exception as error:  # whatever is wrong with another release must not harm the one that is served
                 problem = _without_paths(error, directory)
                 self.last_reload = Reload(False, time.time(), name, problem)
                 if isinstance(error, ReloadError):
@@ -102,6 +102,8 @@ def _without_paths(error: Exception, directory: Path) -> str:
         return "the bank did not say whether it holds the release"
     if isinstance(error, OSError):
         return f"a file of the release cannot be read ({error.strerror})"
+    if not isinstance(error, (ReleaseError, ScoringError, ReloadError)):
+        return f"loading it failed with {type(error).__name__}; the log has the rest"
     return str(error).replace(f"{directory}/", "").replace(str(directory), "the release directory")
 
 

@@ -165,6 +165,26 @@ def test_a_bank_with_records_of_another_shape_is_refused(
     assert served(client) == tiny.name
 
 
+def test_a_bug_in_loading_is_survived(
+    serve: Serve, lmdb_url: str, tiny: TinyRelease, releases: Path, log: BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw is logged with its traceback, told without it, and tried again."""
+    client = serve(lmdb_url, releases_dir=releases, **QUICK)
+    other = write_release(releases / "other", seed=1)
+
+    def unforeseen(*_: object) -> None:
+        raise IndexError("some bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.serving.load_and_warm_up", unforeseen)
+        publish(lmdb_url, other.name)
+        until(lambda: "IndexError" in problem(client))
+        assert served(client) == tiny.name
+        assert client.post("/admin/reload", headers=KEY).status_code == 409
+    until(lambda: served(client) == other.name)
+    assert "Traceback" in log.getvalue().decode()
+
+
 def test_an_order_holds_until_the_pointer_moves(serve: Serve, lmdb_url: str, tiny: TinyRelease, releases: Path) -> None:
     """An operator may serve another release than the active one; the next activation takes over."""
     second, third = (write_release(releases / f"{seed}", seed=seed) for seed in (1, 2))
