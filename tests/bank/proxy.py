@@ -1,6 +1,7 @@
-"""A TCP proxy before a redis-server that delays, slices, cuts and damages what passes."""
+"""A TCP proxy before a redis-server that delays, slices, swallows, cuts and damages what passes."""
 
 import contextlib
+import random
 import socket
 import threading
 import time
@@ -17,6 +18,8 @@ class Proxy:
         self.delay_s = 0.0  # before each piece of a reply
         self.slice_bytes = 1 << 16  # replies pass in pieces of at most this size
         self.reset_replies = 0  # how many more replies end in a reset after their first byte
+        self.drop_replies = False  # what the server says is swallowed
+        self.corrupt: random.Random | None = None  # one byte of each reply is replaced
         self._cut_after: int | None = None  # request bytes until all connections break, once
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -66,6 +69,10 @@ class Proxy:
                     self.reset_replies -= 1
                     client.sendall(reply[:1])
                     break
+                if self.drop_replies:
+                    continue
+                if self.corrupt is not None:
+                    reply = _damaged(reply, self.corrupt)
                 for start in range(0, len(reply), self.slice_bytes):
                     if self.delay_s:
                         time.sleep(self.delay_s)
@@ -87,3 +94,8 @@ class Proxy:
     ) -> None:
         self._listener.close()
         self.cut()
+
+
+def _damaged(reply: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(reply))
+    return reply[:at] + bytes([reply[at] ^ chance.randrange(1, 256)]) + reply[at + 1 :]
