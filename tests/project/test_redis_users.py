@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 
 from bank import Record, open_bank, open_reader
 from bank.errors import BankUnavailableError
+from bank.keys import lock_key
 from loadtests.redis_server import RedisServer
 
 ACL = Path(__file__).parents[2] / "deploy/users.acl"
@@ -23,6 +25,96 @@ def guarded() -> Iterator[RedisServer]:
 
 def _url(server: RedisServer, user: str) -> str:
     return server.url.replace("redis://", f"redis://{user}:change-me-{user}@")
+
+
+def _granted(user: str) -> set[str]:
+    """The commands that the file gives a user."""
+    (line,) = [line for line in ACL.read_text().splitlines() if line.startswith(f"user {user} ")]
+    words = line.split()
+    assert "-@all" in words
+    assert not [word for word in words if word.startswith("+@")]
+    return {word[1:] for word in words if word.startswith("+")}
+
+
+def _called(server: RedisServer) -> set[str]:
+    """The commands that a server has run, those inside scripts too."""
+    with server.client() as client:
+        stats = client.info("commandstats")
+        client.config_resetstat()
+    return {name.removeprefix("cmdstat_") for name in stats} - {"hello", "info", "config|resetstat"}
+
+
+def _publish_everything(url: str) -> None:
+    """All that a publisher ever does: also over a dead attempt, a failed one, and a release of that name."""
+    bank = open_bank(url)
+    users, rows, codes = ["a", "b"], np.array([1, 2], np.uint32), np.array([[3], [4]], np.uint16)
+    for release in ("first", "second", "third", "second"):
+        if bank.active() == release:
+            bank.rollback()
+        bank.publish(release, users, rows, codes)
+        bank.activate(release)
+    with pytest.raises(KeyboardInterrupt):
+        bank.publish("broken", users, rows, codes, progress=_interrupt)
+    bank.upsert("third", {"c": Record(0, (7,))})
+    bank.get_many("third", ["a", "c", "x"])
+    bank.releases()
+    bank.leftovers()
+    bank.rollback()
+    bank.prune(keep=0)
+    bank.close()
+
+
+def _interrupt(_: int, __: int) -> None:
+    raise KeyboardInterrupt
+
+
+async def _read_everything(url: str) -> None:
+    """All that the service ever asks for."""
+    reader = open_reader(url, deadline_s=5.0)
+    await reader.ping()
+    release = await reader.active()
+    assert release is not None
+    assert await reader.has_release(release)
+    assert await reader.get_many(release, ["a"])
+    await reader.close()
+
+
+def test_each_user_has_the_commands_that_it_needs_and_no_other() -> None:
+    """What a server without users counts of publisher and service is what the file grants; logging in is beside it."""
+    logging_in = {"auth", "ping", "select"}
+    with RedisServer() as server:
+        with server.client() as client:
+            client.set(lock_key("first"), "a publisher that was killed", px=400)
+        _called(server)
+        _publish_everything(server.url)
+        # CONFIG GET only serves warnings, and would show a server's secrets; MEMORY USAGE only a figure.
+        assert _called(server) - {"config|get"} | logging_in == _granted("publisher") | logging_in
+        asyncio.run(_read_everything(server.url))
+        assert _called(server) | logging_in == _granted("service") | logging_in
+
+
+def test_publisher_does_everything_under_the_file(guarded: RedisServer) -> None:
+    """The same work as its user."""
+    _publish_everything(_url(guarded, "publisher"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "SET userip:1:{bank}:history x", "DEL userip:1:{bank}:history", "HSET userip:1:x f v", "FLUSHALL", "KEYS *",
+        "CONFIG GET *", "CONFIG SET maxmemory 1", "EVAL return(1) 0", "ACL LIST", "SHUTDOWN", "SAVE",
+        "REPLICAOF 10.0.0.1 6379", "MODULE LIST", "MONITOR", "SUBSCRIBE x", "SCAN 0", "HGETALL other:key",
+    ],
+)  # fmt: skip
+def test_service_user_is_refused_everything_else(guarded: RedisServer, command: str) -> None:
+    """No writes, no scripts, nothing about the server, no key of anybody else; the publisher but the first four."""
+    for user in ("service", "publisher"):
+        if user == "publisher" and command.partition(" ")[0] in ("SET", "DEL", "HSET", "EVAL"):
+            continue
+        client = redis.Redis(port=guarded.port, username=user, password=f"change-me-{user}")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command.split(" "))  # type: ignore[no-untyped-call]
+        client.close()
 
 
 def test_publisher_can_do_all_that_publishing_needs(guarded: RedisServer) -> None:
