@@ -37,7 +37,7 @@ def admin_routes(
     @router.post(
         "/reload",
         response_model=Reloaded,
-        responses=problem_docs(422, *KEYED, 409, 503),
+        responses=problem_docs(400, 413, 415, 422, *KEYED, 409, 503),
         summary="Load a release",
     )
     async def reload_release(order: ReloadOrder | None = None) -> Reloaded:
