@@ -6,7 +6,8 @@
     redis+cluster://host[:port]                               rediss+cluster:// the same over TLS
 
 ?username= &password= &db= say the same as the parts above; ?password_env=NAME reads the password from the
-environment, so that it stays out of the URL. TLS: ?ca=FILE &cert=FILE &key=FILE &verify=full|ca|none.
+environment, ?password_file=FILE from a file (without its line end), so that it stays out of the URL.
+TLS: ?ca=FILE &cert=FILE &key=FILE &verify=full|ca|none.
 Special characters are percent-encoded.
 """
 
@@ -123,7 +124,7 @@ def _set_once(url: str, settings: dict[str, Any], name: str, value: str) -> None
     settings[name] = value
 
 
-_LOGIN = ("username", "password", "password_env")
+_LOGIN = ("username", "password", "password_env", "password_file")
 _TLS = ("ca", "cert", "key", "verify")
 
 
@@ -140,6 +141,12 @@ def _parse_redis(url: str, scheme: str) -> RedisUrl:
         if name not in os.environ:
             raise BankUrlError(f"bank {redact(url)!r}: password_env: the variable {name} is not set")
         _set_once(url, settings, "password", os.environ[name])
+    if (file := settings.pop("password_file", None)) is not None:
+        try:
+            password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise BankUrlError(f"bank {redact(url)!r}: password_file: {file}: {error.strerror}") from None
+        _set_once(url, settings, "password", password)
     path = unquote(parts.path)
     if scheme == "unix":
         if path in ("", "/"):

@@ -1,6 +1,7 @@
 """What can be set about the service: TOML file, then environment (`USERIP_...`), then flags."""
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import StartError
+from service.secret_files import SECRETS, file_variable, secrets_from_files
 
 PREFIX = "USERIP_"
 # Flags with a name of their own; every other setting has `--set name=value`.
@@ -106,8 +108,11 @@ class Settings(BaseSettings):
         return self.follow == "poll" or (self.follow is None and self.releases_dir is not None)
 
     def environment(self) -> dict[str, str]:
-        """Give the same settings as environment variables, for worker processes."""
-        values: dict[str, str] = {}
+        """Give the same settings as environment variables, for worker processes.
+
+        A variable that names a secret's file becomes empty: the secret itself is among the values.
+        """
+        values = {file_variable(name, PREFIX): "" for name in SECRETS}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
@@ -125,6 +130,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     file_values = _read_toml(config) if config is not None else {}
     _refuse_unknown(file_values, f"{config}")
     _refuse_unknown(flags, "--set")
+    secrets = secrets_from_files(os.environ, PREFIX)
 
     class Configured(Settings):
         @classmethod
@@ -136,7 +142,8 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, file_values)
+            sources = [InitSettingsSource(settings_cls, values) for values in (secrets, file_values)]
+            return init_settings, env_settings, *sources
 
     try:
         return Configured(**{name: value for name, value in flags.items() if value is not None})
@@ -150,6 +157,7 @@ def misspelt_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     They cannot be refused: the offline commands read USERIP_ variables of their own from the same shell.
     """
     known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known += [file_variable(name, PREFIX) for name in SECRETS]
     others = [name for name in environment if name.startswith(PREFIX) and name not in known]
     close = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in sorted(others)]
     return [(name, meant[0]) for name, meant in close if meant]

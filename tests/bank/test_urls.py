@@ -45,12 +45,14 @@ def test_redis_urls_name_a_server(url: str, expected: dict[str, object]) -> None
         "redis://h?username=ann&password=p%40ss%2F",
         "unix://ann:p%40ss%2F@/run/redis.sock",
         "redis://ann@h?password_env=BANK_PASSWORD",
+        "redis://ann@h?password_file=FILE",
     ],
 )
-def test_user_and_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A login may stand in the URL, in its query, or its password in the environment."""
+def test_user_and_password(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login may stand in the URL, in its query, or its password in the environment or a file."""
     monkeypatch.setenv("BANK_PASSWORD", "p@ss/")
-    parsed = parse_url(url)
+    (tmp_path / "password").write_text("p@ss/\n")
+    parsed = parse_url(url.replace("FILE", str(tmp_path / "password")))
     assert isinstance(parsed, RedisUrl)
     assert parsed.username == "ann"
     assert parsed.password is not None
@@ -76,6 +78,8 @@ def test_user_and_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"redis+cluster://:{SECRET}@h/2", "no numbered databases"),
         (f"unix://:{SECRET}@", "no socket"),
         (f"redis://h?password_env=NOT_SET_ANYWHERE&password={SECRET}", "NOT_SET_ANYWHERE is not set"),
+        (f"redis://h?password_file=/no/such&username={SECRET[:0]}", "password_file: /no/such: No such file"),
+        (f"redis://:{SECRET}@h?password_file=/dev/null", "password is given twice"),
         ("lmdb://", "no directory"),
         ("lmdb://host/path", "lmdb:///absolute/path"),
         ("lmdb:///x?map_mb=0", "map_mb"),

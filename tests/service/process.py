@@ -33,14 +33,15 @@ class ServeProcess:
     """A running service; `client` talks to it over a kept connection. Ends with SIGKILL if still there."""
 
     def __init__(
-        self, release: Path, bank: str, log: Path, *arguments: str, env: Mapping[str, str] | None = None
+        self, release: Path, bank: str | None, log: Path, *arguments: str, env: Mapping[str, str] | None = None
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        named = () if bank is None else ("--bank", bank)  # None: the environment says it
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                command("serve", "--release", release, "--bank", bank, "--port", str(self.port), *arguments),
+                command("serve", "--release", release, *named, "--port", str(self.port), *arguments),
                 stderr=stderr,
                 env=environment(env),
                 cwd=log.parent,

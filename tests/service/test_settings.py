@@ -15,6 +15,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the shell that runs the tests."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"USERIP_{name.upper()}", raising=False)
+        monkeypatch.delenv(f"USERIP_{name.upper()}_FILE", raising=False)
 
 
 def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +77,37 @@ def test_empty_admin_key_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """`USERIP_ADMIN_KEY=` as compose files write it leaves the admin routes off."""
     monkeypatch.setenv("USERIP_ADMIN_KEY", "")
     assert load_settings(NEEDED).admin_key is None
+
+
+def test_secrets_may_lie_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """USERIP_ADMIN_KEY_FILE and USERIP_BANK_URL_FILE name files, as Docker mounts secrets; a flag still wins."""
+    for name, content in (("BANK_URL", "redis://u:pass@h\n"), ("ADMIN_KEY", "hush hush")):
+        (tmp_path / name).write_text(content)
+        monkeypatch.setenv(f"USERIP_{name}_FILE", str(tmp_path / name))
+    settings = load_settings({"release_dir": "/r"})
+    assert settings.bank_url.get_secret_value() == "redis://u:pass@h"
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "hush hush"
+    assert load_settings(NEEDED).bank_url.get_secret_value() == NEEDED["bank_url"]
+    for name, value in settings.environment().items():  # a worker gets the secret, and no file to read it from again
+        monkeypatch.setenv(name, value)
+    assert load_settings({}).model_dump() == settings.model_dump()
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), (b"\n", "empty"), (b"\xff", "not UTF-8")])
+def test_file_of_a_secret_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, words: str
+) -> None:
+    """Missing, empty, no text, or given twice: an error with the variable, not a service without the secret."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("USERIP_ADMIN_KEY_FILE", str(file))
+    with pytest.raises(StartError, match=f"USERIP_ADMIN_KEY_FILE: .*{words}"):
+        load_settings(NEEDED)
+    monkeypatch.setenv("USERIP_ADMIN_KEY", "hush")
+    with pytest.raises(StartError, match="both set"):
+        load_settings(NEEDED)
 
 
 def test_secrets_do_not_show() -> None:
