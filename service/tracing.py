@@ -5,6 +5,7 @@ pays one comparison a request, and a traced one nothing before the answer is sen
 id or a path. The caller's `traceparent` is honoured: its trace is continued, and its word on sampling stands.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
@@ -30,11 +31,13 @@ _TRACES: Final = "/v1/traces"
 class Tracing:
     """The spans of one worker, sent in the background in batches; those that find the queue full are dropped."""
 
-    def __init__(self, provider: "TracerProvider") -> None:
-        from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+    def __init__(self, provider: "TracerProvider", share: float) -> None:
+        from opentelemetry.trace import SpanKind, StatusCode, get_current_span, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = provider
+        self._share = share
+        self._caller = get_current_span
         self._tracer: Tracer = provider.get_tracer("userip")
         self._extract = TraceContextTextMapPropagator().extract
         self._below = set_span_in_context
@@ -43,10 +46,15 @@ class Tracing:
     def trace(self, headers: Headers, exchange: Exchange, seconds: float) -> None:
         """Make the spans of a request that just ended."""
         end, ended = time.time_ns(), time.perf_counter()
-        carrier = {name.decode(): value.decode("latin-1") for name, value in headers if name in _CONTEXT}
+        parent = None
+        if carrier := {name.decode(): value.decode("latin-1") for name, value in headers if name in _CONTEXT}:
+            parent = self._extract(carrier)
+        # Before anything is built: most requests are not traced.
+        if not self._caller(parent).get_span_context().is_valid and random.random() >= self._share:  # noqa: S311
+            return
         span = self._tracer.start_span(
             f"{exchange.method} {exchange.route}",
-            context=self._extract(carrier),
+            context=parent,
             kind=self._server,
             attributes=_attributes(exchange),
             start_time=end - int(seconds * 1e9),
@@ -78,7 +86,7 @@ def make_tracing(settings: Settings) -> Tracing | None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
     except ModuleNotFoundError as error:
         raise StartError(
             f"setting tracing_endpoint needs {error.name}: pip install 'userip[tracing]', or leave it out"
@@ -87,12 +95,12 @@ def make_tracing(settings: Settings) -> Tracing | None:
     if endpoint.count("/") == 2:  # a host without a path
         endpoint += _TRACES
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.tracing_share)),
+        sampler=ParentBased(ALWAYS_ON),
         resource=Resource.create({"service.name": "userip"}),
         shutdown_on_exit=False,  # the application ends it, after the last request
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_TIMEOUT_S)))
-    return Tracing(provider)
+    return Tracing(provider, settings.tracing_share)
 
 
 def _attributes(exchange: Exchange) -> "dict[str, AttributeValue]":

@@ -168,3 +168,13 @@ def test_endpoint_is_an_http_url_without_a_password(tiny: TinyRelease, lmdb_url:
     with pytest.raises(Exception, match="setting tracing_endpoint") as refused:
         load_settings(flags)
     assert "secret" not in str(refused.value)
+
+
+def test_share_is_of_the_requests_that_nobody_asked_to_trace(serve: Serve, lmdb_url: str, collector: Collector) -> None:
+    """With a share of 0 only those are traced whose caller says so."""
+    client = serve(lmdb_url, tracing_endpoint=collector.url, tracing_share=0)
+    for parent in ({}, {"traceparent": SAMPLED}, {"traceparent": NOT_SAMPLED}, {"traceparent": "nonsense"}):
+        client.post("/score", json={"user_id": "u1", "item_ids": []}, headers=parent)
+    client.__exit__()
+    requests = [span for span in collector.spans() if span.kind == Span.SPAN_KIND_SERVER]
+    assert [span.trace_id.hex() for span in requests] == [SAMPLED[3:35]]
