@@ -4,7 +4,6 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
@@ -21,6 +20,7 @@ misspelt one is a warning in the log. This page is made from the code: `python -
 |---|---|---|---|
 """
 _KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path", SecretStr: "text, never shown"}
+_WORDS = {"ge": "from", "gt": "above", "le": "to"}
 
 
 def page() -> str:
@@ -51,21 +51,14 @@ def _values(field: FieldInfo) -> str:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if kind is bool:
         return "`true`, `false`"
-    limits = [text for rule in field.metadata if (text := _limit(rule))]
-    return " ".join([_KINDS[kind], *limits])
+    return " ".join([_KINDS[kind], *(text for rule in field.metadata for text in _limits(rule))])
 
 
-def _limit(rule: object) -> str:
-    match rule:
-        case Ge(ge=value):
-            return f"from {value}"
-        case Gt(gt=value):
-            return f"above {value}"
-        case Le(le=value):
-            return f"to {value}"
-        case MinLen():
-            return "not empty"
-    return ""
+def _limits(rule: object) -> list[str]:
+    """What a rule of pydantic's says in words; one without words, as a pattern, is in the meaning."""
+    if hasattr(rule, "min_length"):
+        return ["not empty"]
+    return [f"{word} {getattr(rule, name)}" for name, word in _WORDS.items() if hasattr(rule, name)]
 
 
 if __name__ == "__main__":

@@ -79,6 +79,23 @@ def test_every_block_is_read_by_the_shell() -> None:
         assert (done.returncode, done.stderr) == (0, ""), block
 
 
+def test_shown_sessions_are_read_by_the_shell() -> None:
+    """What stands after a `$` in a session shown with its output is a command that the shell understands.
+
+    Its words are held against the program by tests/project/test_documents.py.
+    """
+    typed = [
+        line
+        for text in PAGES.values()
+        for session in re.findall(r"^```console\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+        for line in re.findall(r"^\s*\$ (.+)$", session.replace("\\\n", " "), flags=re.MULTILINE)
+    ]
+    assert len(typed) > 10
+    for line in typed:
+        done = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), line
+
+
 def test_every_page_with_commands_is_run() -> None:
     """A page whose blocks are run has a test of this file."""
     tested = {"getting-started.md", "bring-your-own-data.md", "operations.md", "runbook.md"}
