@@ -14,7 +14,7 @@ BANK ?= lmdb://$(CURDIR)/demo/bank
 # Where `bench` writes.
 REPORT ?= report
 
-.PHONY: help setup demo test lint check serve bench lock
+.PHONY: help setup demo test lint check audit sbom serve bench lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
@@ -37,9 +37,16 @@ lint: setup ## Lint and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-check: lint ## Lint, types and import contracts
+check: lint ## Lint, types, import contracts and known vulnerabilities
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@tools/audit.sh
+
+audit: setup ## Look the pinned requirements up among known vulnerabilities, where a registry answers
+	@tools/audit.sh
+
+sbom: ## Write build/sbom.json: what is pinned, as CycloneDX
+	@python3 tools/sbom.py build/sbom.json
 
 serve: setup ## Serve RELEASE from BANK
 	@$(BIN)/userip serve --release "$(RELEASE)" --bank "$(BANK)"

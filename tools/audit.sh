@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Look the pinned requirements up among published vulnerabilities, where a registry answers; else say so in one line.
+# pip-audit lives in an environment of its own: it is a tool, and brings forty libraries that nothing here needs.
+# AUDIT_URL: the registry whose answer decides; AUDIT_SECONDS: the most that the look-up may take.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+url=${AUDIT_URL:-https://pypi.org/pypi/pip/json}
+seconds=${AUDIT_SECONDS:-120}
+home=build/audit
+python=${PYTHON:-.venv/bin/python}
+
+if ! "$python" -c 'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=3).read(1)' "$url" 2>/dev/null; then
+    echo "audit: skipped, no registry answers"
+    exit 0
+fi
+if [ ! -x "$home/bin/pip-audit" ]; then
+    if ! { "$python" -m venv "$home" && "$home/bin/pip" --quiet install pip-audit==2.10.1; } >/dev/null 2>&1; then
+        echo "audit: skipped, pip-audit cannot be installed from here"
+        exit 0
+    fi
+fi
+
+files=()
+for file in requirements/*.txt; do
+    files+=(--requirement "$file")
+done
+# The answer is a file: without one the look-up itself failed, which is no finding.
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+if timeout "$seconds" "$home/bin/pip-audit" --no-deps --disable-pip --progress-spinner off --timeout 10 \
+    --format json --output "$report" "${files[@]}" 2>/dev/null; then
+    echo "audit: no known vulnerability in the pinned requirements"
+elif [ -s "$report" ]; then
+    "$python" - "$report" <<'END'
+import json, sys
+
+for found in json.load(open(sys.argv[1], encoding="utf-8"))["dependencies"]:
+    for flaw in found.get("vulns", ()):
+        mended = ", ".join(flaw["fix_versions"]) or "no version"
+        print(f"audit: {found['name']} {found['version']}: {flaw['id']}, mended in {mended}")
+END
+    exit 1
+else
+    echo "audit: skipped, the registry did not answer within $seconds s"
+fi
