@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = {name: fault for name, fault in FAULTS.items() if name.startswith(options.only)}
     if not chosen:
         parser.error(f"--only {options.only}: there are {', '.join(FAULTS)}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     gates: list[Gate] = []
     try:
         with tempfile.TemporaryDirectory(prefix="userip-chaos-") as directory, Rig(Path(directory)) as rig:
@@ -104,7 +104,7 @@ def told(gate: Gate) -> str:
     return f"  {'ok    ' if gate.ok else 'MISSED'}  {gate.gate}: {value} ({gate.limit}); {gate.how}"
 
 
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+def interrupt(_: int, __: FrameType | None) -> NoReturn:
     """Being told to stop stops the servers, too."""
     raise KeyboardInterrupt
 
