@@ -25,8 +25,7 @@ def golden_requests(fitted: FittedRecommender, profiles: pl.DataFrame, item_ids:
     slots = [name for name in profiles.columns if name not in ("user_id", "row")]
     spaced = [item_ids[place * len(item_ids) // asked.height] for place in range(asked.height)]
     candidates = [
-        (*dict.fromkeys(spaced[place - step] for step in range(ITEMS)), NOTHING)
-        for place in range(asked.height)
+        (*dict.fromkeys(spaced[place - step] for step in range(ITEMS)), NOTHING) for place in range(asked.height)
     ]
     pairs = asked.with_columns(item_id=pl.Series(candidates, dtype=pl.List(pl.String))).explode("item_id")
     answers = iter(fitted.predict(pairs).tolist())
