@@ -10,11 +10,13 @@ REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.t
 # What `serve` serves: by default what the demo made.
 RELEASE ?= demo/run/release
 BANK ?= lmdb://$(CURDIR)/demo/bank
+# How long `soak` soaks.
+DURATION ?= 1h
 
 # Where `bench` writes.
 REPORT ?= report
 
-.PHONY: help setup demo test lint check audit sbom serve bench lock
+.PHONY: help setup demo test lint check audit sbom serve bench chaos soak lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
@@ -57,6 +59,14 @@ bench: setup ## Measure: the service under load (into REPORT), 1,000,000 users i
 	@$(BIN)/userip bench --out "$(REPORT)"
 	@$(BIN)/python -m loadtests.bank_scale --users 10000 --users 1000000
 	@$(BIN)/python -m loadtests.inference_benchmark
+
+chaos: setup ## Faults under load, each with its bound: Redis stands still, overload, lookups (minutes)
+	@tools/redis.sh
+	@$(BIN)/python -m loadtests.chaos
+
+soak: setup ## Steady load for DURATION (1h): does latency, memory or the number of open files grow?
+	@tools/redis.sh
+	@$(BIN)/python -m loadtests.soak --duration "$(DURATION)"
 
 lock: setup ## Pin from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
 	@tools/lock.sh $(UPGRADE)

@@ -43,14 +43,23 @@ class _Probe(threading.Thread):
         connection.close()
 
 
+def _capacity(rig: Rig, seconds: float) -> float:
+    """Answers per second to so few connections that nobody is refused for having waited behind the others."""
+    traffic = rig.traffic(CANDIDATES, connections=4)
+    try:
+        return sum(answer.status == 200 for answer in traffic.at_most(seconds)) / seconds
+    finally:
+        traffic.close()
+
+
 def overload(rig: Rig, seconds: float) -> list[Gate]:
     """Measure the capacity, then ask for TIMES as much, then for a tenth, and judge the answers."""
     server = rig.serve("access_log=0")
+    capacity = _capacity(rig, seconds)
     traffic = rig.traffic(CANDIDATES, connections=256)
     pin(0, rig.cores.load)
     try:
         traffic.ask_everything()
-        capacity = sum(answer.status == 200 for answer in traffic.at_most(seconds)) / seconds
         unloaded = p99_ms(traffic.at_rate(_UNLOADED * capacity, seconds))
         probe = _Probe(server.port)
         probe.start()
