@@ -123,7 +123,7 @@ class Dataplane:
         """
         release = self._serving.current
         facts.release = release.name
-        (profile,) = await self._read(release, [user_id], facts)
+        (profile,) = await self._read(release, [user_id], facts, cached=False)  # who looks wants to see what is there
         if profile.outcome == "unavailable":
             raise BankAwayError
         if profile.record is None:
@@ -142,8 +142,10 @@ class Dataplane:
             )
         return release.name, codes
 
-    async def _read(self, release: Release, user_ids: Sequence[str], facts: Facts) -> list[Profile]:
-        reading = await self._profiles.read(release.name, release.scorer.shape, user_ids)
+    async def _read(
+        self, release: Release, user_ids: Sequence[str], facts: Facts, *, cached: bool = True
+    ) -> list[Profile]:
+        reading = await self._profiles.read(release.name, release.scorer.shape, user_ids, cached=cached)
         facts.outcomes = [profile.outcome for profile in reading.profiles]
         facts.corrupt = reading.corrupt
         facts.cache_hits = reading.hits

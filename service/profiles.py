@@ -80,11 +80,14 @@ class Profiles:
         self._failing: Failure | None = None
         self._probes: set[asyncio.Task[None]] = set()
 
-    async def read(self, release: str, shape: Shape, user_ids: Sequence[str]) -> Reading:
-        """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so."""
+    async def read(self, release: str, shape: Shape, user_ids: Sequence[str], *, cached: bool = True) -> Reading:
+        """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so.
+
+        Without `cached` the bank is asked even for users of whom the cache has a fresh profile.
+        """
         now = time.monotonic()
         get = self._cache.get
-        found = [get(release, user_id, now) for user_id in user_ids]
+        found = [get(release, user_id, now) if cached else None for user_id in user_ids]
         if None not in found:
             return Reading(found, hits=len(found))  # type: ignore[arg-type]  # just seen
         missing = [user_id for user_id, profile in zip(user_ids, found, strict=True) if profile is None]
@@ -121,7 +124,7 @@ class Profiles:
             profile = profiles[user_id] = _judge(found[user_id], shape)
             if profile is CORRUPT:
                 reading.corrupt += 1
-            else:
+            elif profile.record is not None:  # a stranger is asked for again: a fold-in shows at once
                 self._cache.put(release, user_id, profile, done)
         return profiles
 

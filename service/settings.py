@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     )
     replica_seconds: float = Field(60.0, gt=0, description="how often the copy is brought up to date")
     cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
-    cache_seconds: float = Field(30.0, gt=0, description="how long a kept profile is believed; a fold-in shows by then")
+    cache_seconds: float = Field(
+        30.0, gt=0, description="how long a kept profile is believed; a changed one shows by then, a new one at once"
+    )
     keys_file: Path | None = Field(
         None, description="API keys, as `userip new-key` writes them; with it every route but the probes wants one"
     )

@@ -57,11 +57,12 @@ def test_documented_verbs_exist() -> None:
     assert named <= targets
 
 
-def test_settings_are_documented_and_none_is_invented() -> None:
-    """The README lists every setting of the service, and no other."""
+def test_no_setting_is_invented() -> None:
+    """What the README calls a variable of the service is one; docs/settings.md has them all (tests/docs)."""
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
     named = set(re.findall(rf"\b{PREFIX}(?!TRAIN_)[A-Z_]+[A-Z]\b", DOCUMENTS["README.md"]))
-    assert named == settings
+    assert named
+    assert named <= settings
 
 
 def test_documented_defaults_are_the_code_s() -> None:
@@ -81,7 +82,6 @@ def test_documented_defaults_are_the_code_s() -> None:
     facets = TrainConfig().facets
     training["facets"] = f"{', '.join(facet.name for facet in facets)}; {facets[0].size} codes each"
     assert len({facet.size for facet in facets}) == 1
-    assert {name for name in stated if name.startswith(PREFIX)} == set(service)
     assert {name: (service | training).get(name) for name in stated} == stated
 
 

@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from bank.record import Record
+from bank.urls import open_bank
 from service import scorer
 from tests.service.conftest import RECORDS, Serve
 from tests.service.tiny_release import ITEMS, TinyRelease
@@ -134,3 +136,19 @@ def test_a_long_run_leaves_the_event_loop_free_and_is_right(
         expected = tiny.expected(items, record.row, record.codes) if record else tiny.expected(items)
         np.testing.assert_allclose(answer["scores"], expected, atol=1e-6)
     assert loops == [long_s > 0]
+
+
+def test_new_and_changed_users_show_when_they_should(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
+    """A stranger who is folded in is known at once; /profile shows a change at once, /score when the cache forgets."""
+    client = serve(lmdb_url, cache_seconds=3600)
+    assert score(client, user_id="new", item_ids=["i5"])["profile"] == "default"
+    before = score(client, user_id="u1", item_ids=["i5"])
+    bank = open_bank(lmdb_url)
+    bank.upsert(tiny.name, {"new": Record(0, (1, 1, 1)), "u1": Record(1, (3, 0, 0))})
+    bank.close()
+    assert score(client, user_id="new", item_ids=["i5"])["profile"] == "known"
+    assert [code["code"] for code in client.get("/profile/u1").json()["codes"]] == [3, 0]
+    # The look at the profile refreshed what is kept of the user.
+    after = score(client, user_id="u1", item_ids=["i5"])
+    assert after["scores"] != before["scores"]
+    np.testing.assert_allclose(after["scores"], tiny.expected(["i5"], 1, (3, 0, 0)), atol=1e-6)
