@@ -1,5 +1,6 @@
 """Any order of operations: a bank and a model of it, step by step, over both backends."""
 
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from bank import Bank, Record, open_bank
+from bank import Bank, Record, open_bank, open_reader
 from bank.errors import PublishError, UnknownReleaseError
+from bank.protocol import Lookup
 from loadtests.redis_server import RedisServer
 
 RELEASES = st.sampled_from(["a", "b", "c"])
@@ -21,6 +23,7 @@ class BankHistory(RuleBasedStateMachine):
     """A bank beside plain dictionaries that say what it must hold."""
 
     bank: Bank
+    url: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,6 +98,17 @@ class BankHistory(RuleBasedStateMachine):
         assert self.bank.leftovers() == []
         for name, records in self.records.items():
             assert self.bank.get_many(name, USER_IDS) == [records.get(user_id) for user_id in USER_IDS]
+        assert asyncio.run(self.lookups()) == [
+            self.records[name].get(user_id) for name in sorted(self.records) for user_id in USER_IDS
+        ]
+
+    async def lookups(self) -> list[Lookup]:
+        """What a service that starts now would read of every release."""
+        reader = open_reader(self.url, deadline_s=10)
+        try:
+            return [found for name in sorted(self.records) for found in await reader.get_many(name, USER_IDS)]
+        finally:
+            await reader.close()
 
     def teardown(self) -> None:
         """Let go of the store."""
@@ -110,7 +124,8 @@ def test_any_history_on_lmdb(tmp_path: Path) -> None:
     class OnLmdb(BankHistory):
         def __init__(self) -> None:
             super().__init__()
-            self.bank = open_bank(f"lmdb://{tempfile.mkdtemp(dir=tmp_path)}/bank")
+            self.url = f"lmdb://{tempfile.mkdtemp(dir=tmp_path)}/bank"
+            self.bank = open_bank(self.url)
 
     run_state_machine_as_test(OnLmdb, settings=STEPS)
 
@@ -123,7 +138,8 @@ def test_any_history_on_redis(redis_server: RedisServer) -> None:
             super().__init__()
             with redis_server.client() as client:
                 client.flushall()
-            self.bank = open_bank(redis_server.url)
+            self.url = redis_server.url
+            self.bank = open_bank(self.url)
 
         def teardown(self) -> None:
             with redis_server.client() as client:
