@@ -3,7 +3,7 @@
 OUT/latency.json, report.md, report.html   what came out, after every scenario
 OUT/gates.json                             what had to be reached
 OUT/scenarios/                             finished scenarios; the same command goes on after them
-OUT/work/                                  releases, requests and logs of the servers
+OUT/variants/, OUT/servers/                releases; requests and logs of the servers
 """
 
 import hashlib
@@ -72,8 +72,8 @@ def run_bench(
     notes = [f"{name} is left out: {why}" for name, why in left_out.items()]
     if pending or process_pending:
         say("building and publishing the releases")
-        variants = build(config.dataset, config.out / "work" / "variants", OURS, config.seed)
-        with Stage(config.out / "work", variants, _population(config, variants), config.seed) as stage:
+        variants = build(config.dataset, config.out / "variants", OURS, config.seed)
+        with Stage(config.out / "servers", variants, _population(config, variants), config.seed) as stage:
             stage.publish()
             _measure_all(pending, stage, results, lambda: _write(config, results, notes), say)
             if process_pending:

@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: a private redis-server per session."""
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -8,6 +9,18 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports ONNX Runtime
 
 from loadtests.redis_server import MISSING, RedisServer
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """What a command of this test set up to log to its standard error, which is gone afterwards, is taken down."""
+    root = logging.getLogger()
+    before, level = set(root.handlers), root.level
+    yield
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler and handler not in before:
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
