@@ -48,13 +48,8 @@ def run(
 
 def judge(rows: Sequence[Row]) -> list[Gate]:
     """The bench's in-process gates, for every way of looking up that the rows have."""
-    found = []
-    for bound in RATIOS:
-        for scenario in dict.fromkeys(row["scenario"] for row in rows):
-            if bound.upper.scenario == IN_PROCESS:
-                upper, lower = (side._replace(scenario=scenario) for side in (bound.upper, bound.lower))
-                found.append(bound._replace(upper=upper, lower=lower).judge(rows))
-    return found
+    bounds = [bound for bound in RATIOS if bound.upper.scenario == IN_PROCESS]
+    return [way.judge(rows) for bound in bounds for way in bound.ways(rows)]
 
 
 def table(rows: Sequence[Row]) -> str:

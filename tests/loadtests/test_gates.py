@@ -52,7 +52,9 @@ def test_at_least_is_not_at_most() -> None:
         rows = [_row("in-process", "userip", 0, seconds_per_10k=1.0)]
         rows += [_row("in-process", "kar-online", 0, seconds_per_10k=seconds)]
         rows += [_row("in-process", "kar-online", 0, seconds_per_10k=99.0, candidates=10)]
-        assert _gate(rows, "seconds per 10,000 instances, kar-online / userip, 100 candidates").ok is ok
+        assert (
+            _gate(rows, "seconds per 10,000 instances, kar-online / userip, 100 candidates, Redis, cache off").ok is ok
+        )
 
 
 def test_failures_count_below_saturation_only() -> None:
