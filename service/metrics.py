@@ -158,6 +158,13 @@ class Metrics(Collector):
             if number:
                 count[name, ()] += number
 
+    def refused(self, route: str, method: str, reason: str, seconds: float) -> None:
+        """Count a request that was refused under load, as `observe` would."""
+        count = self._counters
+        count["http_requests", (route, method if method in _METHODS else "other", "503")] += 1
+        count["shed", (reason,)] += 1
+        self._record("http_request_seconds", (route, "shed"), seconds)
+
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
         self._counters["reloads", ("done" if ok else "failed",)] += 1

@@ -17,7 +17,15 @@ from structlog.typing import FilteringBoundLogger
 
 from service.deadlines import Deadlines
 from service.draining import Drain
-from service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError, ProblemError
+from service.errors import (
+    PROBLEM_JSON,
+    BodyTooLargeError,
+    DeadlineError,
+    EncodedBodyError,
+    OverloadedError,
+    ProblemError,
+    problem_body,
+)
 from service.exchange import Exchange, put_exchange
 from service.metrics import Metrics
 from service.problems import internal_problem, problem_response
@@ -31,7 +39,18 @@ CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # These answer however busy the worker is: who watches it must not be shed.
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
-_LASTING_S = 0.1  # a queue that stands for longer is no burst
+_LASTING_S = 0.02  # a queue that stands for longer is no burst
+_REFUSED = problem_body(
+    OverloadedError.status,
+    OverloadedError.kind,
+    OverloadedError.title,
+    detail=OverloadedError().detail,
+    request_id="REQUEST",
+).split(b"REQUEST")
+_REFUSED_HEADERS = (
+    (b"content-type", PROBLEM_JSON.encode()),
+    *((name.encode(), value.encode()) for name, value in OverloadedError.headers.items()),
+)
 _JSON = (b"content-type", b"application/json")
 # Nobody guesses another type, and no cache keeps what a model infers about a person.
 _HARDENED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
@@ -90,7 +109,8 @@ class Gate:
         self._in_flight = 0
         self._coming_bytes = 0
         self._turn_began = 0.0
-        self._last_calm = time.perf_counter()
+        self._turn_ended = 0.0
+        self._busy_since = 0.0
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -101,11 +121,14 @@ class Gate:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        if (reason := self._overload(scope["path"], started)) is not None:
+            await self._refuse(reason, started, scope, send)
+            return
         exchange = Exchange(self._name(scope["headers"]), started, scope["method"])
         put_exchange(scope, exchange)
         self._metrics.entered()
         try:
-            self._admit(scope, exchange)
+            self._admit(scope)
             answer = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
             if answer is not None:
                 exchange.route = scope["path"]
@@ -140,16 +163,28 @@ class Gate:
                 return value.decode()
         return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
 
-    def _admit(self, scope: Scope, exchange: Exchange) -> None:
-        """Refuse what the worker should not take on, before it costs anything."""
+    def _overload(self, path: str, now: float) -> str | None:
+        """Why the worker should not take a request on, if so."""
+        if path in _NEVER_SHED:
+            return None
+        if self._in_flight >= self._limits.in_flight:
+            return "in_flight"
+        return "queue" if self._waited_too_long(now) else None
+
+    async def _refuse(self, reason: str, started: float, scope: Scope, send: Send) -> None:
+        """Answer 503 with next to no work: how many can be refused in time decides how many are answered in time."""
+        name = self._name(scope["headers"]).encode()
+        body = _REFUSED[0] + name + _REFUSED[1]
+        headers = [*_REFUSED_HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        route = scope["path"] if scope["path"] in self._hot else "unmatched"
+        self._metrics.refused(route, scope["method"], reason, time.perf_counter() - started)
+
+    def _admit(self, scope: Scope) -> None:
+        """Refuse bodies that are too large or compressed before they are read."""
         if scope["path"] in _NEVER_SHED:
             return
-        if self._in_flight >= self._limits.in_flight:
-            exchange.shed = "in_flight"
-            raise OverloadedError
-        if self._waited_too_long(exchange.started):
-            exchange.shed = "queue"
-            raise OverloadedError
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value[:20]) > self._limits.body_bytes:
                 raise BodyTooLargeError(self._limits.body_bytes)
@@ -160,22 +195,26 @@ class Gate:
         """Whether this request stood behind others for too long.
 
         All requests that one turn of the event loop found waiting run one after the other: how late in the turn
-        one begins is how long it waited. A burst may wait for long; when no turn has been short for a while, the
-        queue will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail at
-        Scale", 2015). So those who are answered are answered soon, however many come.
+        one begins is how long it waited. A burst may wait for long; when one long turn follows another for a while,
+        the queue will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail
+        at Scale", 2015). So those who are answered are answered soon, however many come.
         """
         if not self._turn_began:
+            if now - self._turn_ended > self._limits.queue_s:
+                self._busy_since = 0.0  # between the turns there was nothing to do
             self._turn_began = now
             asyncio.get_running_loop().call_soon(self._end_turn)
             return False
-        lasting = now - self._last_calm > _LASTING_S
+        lasting = 0.0 < self._busy_since < now - _LASTING_S
         return now - self._turn_began > (self._limits.queue_s if lasting else _LASTING_S)
 
     def _end_turn(self) -> None:
         now = time.perf_counter()
         if now - self._turn_began < self._limits.queue_s:
-            self._last_calm = now
-        self._turn_began = 0.0
+            self._busy_since = 0.0
+        elif not self._busy_since:
+            self._busy_since = self._turn_began
+        self._turn_began, self._turn_ended = 0.0, now
 
     async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Read the body, have it answered, both within the deadline, and send what comes."""
