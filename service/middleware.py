@@ -110,6 +110,7 @@ class Gate:
         self._coming_bytes = 0
         self._turn_began = 0.0
         self._turn_ended = 0.0
+        self._waited = 0.0
         self._busy_since = 0.0
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
@@ -202,19 +203,19 @@ class Gate:
         if not self._turn_began:
             if now - self._turn_ended > self._limits.queue_s:
                 self._busy_since = 0.0  # between the turns there was nothing to do
-            self._turn_began = now
+            self._turn_began, self._waited = now, 0.0
             asyncio.get_running_loop().call_soon(self._end_turn)
             return False
+        self._waited = now - self._turn_began
         lasting = 0.0 < self._busy_since < now - _LASTING_S
-        return now - self._turn_began > (self._limits.queue_s if lasting else _LASTING_S)
+        return self._waited > (self._limits.queue_s if lasting else _LASTING_S)
 
     def _end_turn(self) -> None:
-        now = time.perf_counter()
-        if now - self._turn_began < self._limits.queue_s:
+        if self._waited < self._limits.queue_s:  # however long a request took, nobody stood behind it for long
             self._busy_since = 0.0
         elif not self._busy_since:
             self._busy_since = self._turn_began
-        self._turn_began, self._turn_ended = 0.0, now
+        self._turn_began, self._turn_ended = 0.0, time.perf_counter()
 
     async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Read the body, have it answered, both within the deadline, and send what comes."""

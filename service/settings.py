@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
     max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
-    max_queue_ms: float = Field(2.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503")
+    max_queue_ms: float = Field(1.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503")
     deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not read and answered by then gets 503")
     bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="a bank read takes no longer than this")
     bank_connections: Positive = Field(64, description="connections to the bank per worker")
