@@ -31,7 +31,8 @@ LATE_SHARE = 0.1  # of the 99th percentile: by more than this the generator must
 BUSY = 0.9  # of a core: above it, the generator and not the server may have been measured
 
 Builder = Callable[[Path | None, Path, Sequence[str], int], Mapping[str, Subject]]
-InProcess = Callable[[Mapping[str, Path], str, Preset], Sequence[Row]]
+# What is measured without HTTP: takes the releases, the URL of an empty Redis database and the preset.
+Extra = Callable[[Mapping[str, Path], str, Preset], Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,34 @@ class Slot(NamedTuple):
 
 
 def run_bench(
-    config: BenchConfig, build: Builder, in_process: InProcess, *, say: Callable[[str], None] = print
+    config: BenchConfig, build: Builder, extras: Mapping[str, Extra], *, say: Callable[[str], None] = print
 ) -> list[Gate]:
-    """Measure what is not finished yet, write the reports, and give the gates.
+    """Measure what is not finished yet, then the `extras` by name, write the reports, and give the gates.
 
     Raises BenchInputError for what a person can mend, LoadTestError for a server or generator that fails, and
     WrongAnswerError, with everything written, when answers were wrong.
     """
-    scenarios = choose(config.preset, config.only)
+    loads = tuple(name for name in config.only if name not in extras)
+    scenarios = choose(config.preset, loads) if loads or not config.only else ()
     results = _open_results(config)
     left_out = {scenario.name: why for scenario in scenarios if (why := missing(scenario.generator))}
     for name, why in left_out.items():
         say(f"{name}: left out: {why}")
     pending = [one for one in scenarios if one.name not in left_out and results.kept(one) is None]
-    process_pending = not config.only and results.kept(IN_PROCESS) is None
+    wanted = [name for name in extras if not config.only or name in config.only]
+    extra = [name for name in wanted if results.kept(name) is None]
     notes = [f"{name} is left out: {why}" for name, why in left_out.items()]
-    if pending or process_pending:
+    if pending or extra:
         say("building and publishing the releases")
         variants = build(config.dataset, config.out / "variants", OURS, config.seed)
         with Stage(config.out / "servers", variants, _population(config, variants), config.seed) as stage:
             stage.publish()
-            _measure_all(pending, stage, results, lambda: _write(config, results, notes), say)
-            if process_pending:
-                releases = {name: variant.release for name, variant in variants.items()}
-                url = f"{stage.fleet.redis.url}/{len(variants)}"
-                results.keep(IN_PROCESS, in_process(releases, url, config.preset))
-    rows, gates = _write(config, results, notes)
+            _measure_all(pending, stage, results, lambda: _write(config, results, notes, tuple(extras)), say)
+            releases = {name: variant.release for name, variant in variants.items()}
+            for name in extra:
+                say(f"{name}: no HTTP")
+                results.keep(name, extras[name](releases, f"{stage.fleet.redis.url}/{len(variants)}", config.preset))
+    rows, gates = _write(config, results, notes, tuple(extras))
     for gate in gates:
         say(_told(gate))
     wrong = sorted({f"{row['scenario']} {row['variant']}" for row in rows if row.get("wrong")})
@@ -132,11 +135,13 @@ def _population(config: BenchConfig, variants: Mapping[str, Subject]) -> Populat
     return population_of_release(next(iter(variants.values())).release, config.seed)
 
 
-def _write(config: BenchConfig, results: Results, notes: Sequence[str]) -> tuple[list[Row], list[Gate]]:
+def _write(
+    config: BenchConfig, results: Results, notes: Sequence[str], extras: Sequence[str]
+) -> tuple[list[Row], list[Gate]]:
     """Write rows, gates and report of everything that is finished."""
     from loadtests.report import write_report
 
-    names: list[Scenario | str] = [*PRESETS[config.preset], IN_PROCESS]
+    names: list[Scenario | str] = [*PRESETS[config.preset], *extras]
     rows = [row for name in names for row in results.kept(name) or ()]
     gates = judge(rows)
     plain = [gate._asdict() for gate in gates]
@@ -147,7 +152,7 @@ def _write(config: BenchConfig, results: Results, notes: Sequence[str]) -> tuple
 
 def distrust(rows: Sequence[Row]) -> list[str]:
     """What about the rows is to be read with care, in sentences."""
-    load = [row for row in rows if row["generator"] != IN_PROCESS]
+    load = [row for row in rows if row.get("generator", IN_PROCESS) != IN_PROCESS]
     notes = []
     for name in dict.fromkeys(row["scenario"] for row in load):
         own = [row for row in load if row["scenario"] == name]

@@ -9,26 +9,38 @@ import typer
 
 from loadtests.scenarios import Preset
 
+QUICK_BANKS = (10_000, 1_000_000)
+
 
 def bench(
     out: Annotated[Path, typer.Option(help="Report directory. Finished scenarios in it are kept.")],
-    preset: Annotated[Preset, typer.Option(help="quick: some minutes; full: about an hour.")] = "quick",
+    preset: Annotated[Preset, typer.Option(help="quick: some ten minutes; full: about an hour.")] = "quick",
     dataset: Annotated[
         Path | None, typer.Option(help="Take users and items from this data set directory; else they are made up.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this scenario, or in-process, bank-scale, release-scale; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed: same releases and same requests.")] = 0,
 ) -> None:
     """Put load on four variants of the service and an echo of it, in turns; write tables, curves and gates.
 
     It starts its own redis-server and services on free loopback ports.
     """
-    from loadtests.bench import BenchConfig, run_bench
+    from loadtests import bank_scale, release_scale
+    from loadtests.bench import IN_PROCESS, BenchConfig, Extra, run_bench
     from loadtests.in_process import measure
     from loadtests.variants import build_variants
 
+    extras: dict[str, Extra] = {
+        IN_PROCESS: measure,
+        "bank-scale": lambda _, __, preset: bank_scale.measure(bank_scale.SIZES if preset == "full" else QUICK_BANKS),
+        "release-scale": lambda _, __, ___: release_scale.measure(),
+    }
+
     signal.signal(signal.SIGTERM, _interrupt)
-    run_bench(BenchConfig(out, preset, dataset, tuple(only or ()), seed), build_variants, measure)
+    run_bench(BenchConfig(out, preset, dataset, tuple(only or ()), seed), build_variants, extras)
     typer.echo(f"report: {out / 'report.html'}")
 
 

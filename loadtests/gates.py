@@ -33,8 +33,8 @@ class Side(NamedTuple):
         return {
             row["repeat"]: row[self.figure]
             for row in rows
-            if row["variant"] == self.variant
-            and row["scenario"] == self.scenario
+            if row["scenario"] == self.scenario
+            and row["variant"] == self.variant
             and self.candidates in (None, row["candidates"])
             and row.get(self.figure)
         }
@@ -86,6 +86,34 @@ class Ratio(NamedTuple):
         return f"; by the processor time of a request {median(ratios):.2f}" if ratios else ""
 
 
+class Largest(NamedTuple):
+    """`figure` of the largest bank or release of a scale, which is to be at most, or at least, `limit`."""
+
+    gate: str
+    scenario: str
+    figure: str
+    at_most: bool
+    limit: float
+    bank: str | None = None
+
+    def judge(self, rows: Rows) -> Gate:
+        """Hold the rows against it."""
+        mine = [row for row in rows if row["scenario"] == self.scenario and row.get("bank") == self.bank]
+        limit = f"{'<=' if self.at_most else '>='} {self.limit:,g}"
+        if not mine:
+            return Gate(self.gate, None, limit, None, "not measured")
+        largest = max(mine, key=lambda row: row["users"])
+        value = largest[self.figure]
+        ok = value <= self.limit if self.at_most else value >= self.limit
+        return Gate(self.gate, value, limit, ok, f"{self.scenario}: {largest['users']:,} users")
+
+
+LARGEST: Final = (
+    Largest("bytes a user in Redis", "bank-scale", "bytes_per_user", True, 32, "redis"),
+    Largest("users published a second into Redis", "bank-scale", "publish_per_s", False, 200_000, "redis"),
+    Largest("lookup p50 to that of the smallest bank, Redis", "bank-scale", "p50_to_smallest", True, 1.2, "redis"),
+    Largest("seconds to load the largest release", "release-scale", "load_s", True, 5.0),
+)
 IN_PROCESS: Final = "in-process"
 WAYS: Final = {"in-process-warm": "warm cache", IN_PROCESS: "Redis, cache off", "in-process-lmdb": "LMDB, cache off"}
 
@@ -140,6 +168,7 @@ def judge(rows: Rows) -> list[Gate]:
     """All gates, in the order of the table above; then failures and wrong answers, of which none is allowed."""
     return [
         *(way.judge(rows) for ratio in RATIOS for way in ratio.ways(rows)),
+        *(bound.judge(rows) for bound in LARGEST),
         _none("failed requests below saturation", rows, "failed", lambda row: row.get("rate") is not None),
         _none("wrong answers under load", rows, "wrong", lambda row: bool(row.get("verified"))),
     ]

@@ -85,7 +85,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_FakeStage, 
 
 
 def _run(config: BenchConfig, said: list[str] | None = None) -> None:
-    run_bench(config, lambda *_: {}, _in_process, say=(said if said is not None else []).append)
+    run_bench(config, lambda *_: {}, {"in-process": _in_process}, say=(said if said is not None else []).append)
 
 
 def test_variants_take_turns(bench: tuple[_FakeStage, BenchConfig]) -> None:
@@ -202,7 +202,7 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Server, "__init__", noted)
     out = tmp_path / "out"
-    run_bench(BenchConfig(out), _build, _in_process, say=lambda _: None)
+    run_bench(BenchConfig(out), _build, {"in-process": _in_process}, say=lambda _: None)
     rows = {(row["scenario"], row["variant"]): row for row in json.loads((out / "latency.json").read_text())}
     for key in (("first", "userip"), ("profile", "userip")):
         row = rows[key]

@@ -81,3 +81,18 @@ def test_a_wrong_answer_anywhere_is_a_miss() -> None:
 def test_nothing_measured_is_neither_met_nor_missed() -> None:
     """Without rows every gate is open."""
     assert {(gate.value, gate.ok) for gate in judge([])} == {(None, None)}
+
+
+def test_the_largest_bank_and_release_are_judged() -> None:
+    """Ten million users count, not ten thousand; LMDB is shown and not judged."""
+    rows: list[dict[str, Any]] = [
+        {"scenario": "bank-scale", "bank": bank, "users": users, "bytes_per_user": size, "publish_per_s": 3e5}
+        | {"p50_to_smallest": 1.3 if bank == "lmdb" else 1.1}
+        for bank, users, size in (("redis", 10_000, 65.0), ("redis", 10_000_000, 25.0), ("lmdb", 10_000_000, 36.0))
+    ]
+    rows += [{"scenario": "release-scale", "users": users, "load_s": users / 1e5} for users in (10_000, 1_000_000)]
+    assert _gate(rows, "bytes a user in Redis")[1:4] == (25.0, "<= 32", True)
+    assert _gate(rows, "users published a second into Redis").ok
+    assert _gate(rows, "lookup p50 to that of the smallest bank, Redis").value == 1.1
+    assert _gate(rows, "seconds to load the largest release")[1:4] == (10.0, "<= 5", False)
+    assert _gate([], "bytes a user in Redis").ok is None
