@@ -39,7 +39,9 @@ CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # These answer however busy the worker is: who watches it must not be shed.
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
-_LASTING_S = 0.02  # a queue that stands for longer is no burst
+# A stall of the machine leaves a queue that shrinks from turn to turn; one that does not go away is no burst.
+_BURST_S = 0.05
+_LASTING_TURNS = 4
 _REFUSED = problem_body(
     OverloadedError.status,
     OverloadedError.kind,
@@ -111,7 +113,7 @@ class Gate:
         self._turn_began = 0.0
         self._turn_ended = 0.0
         self._waited = 0.0
-        self._busy_since = 0.0
+        self._long_turns = 0
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -196,25 +198,22 @@ class Gate:
         """Whether this request stood behind others for too long.
 
         All requests that one turn of the event loop found waiting run one after the other: how late in the turn
-        one begins is how long it waited. A burst may wait for long; when one long turn follows another for a while,
-        the queue will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail
-        at Scale", 2015). So those who are answered are answered soon, however many come.
+        one begins is how long it waited. A burst may wait for long; when one long turn follows another, the queue
+        will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail at Scale",
+        2015). So those who are answered are answered soon, however many come.
         """
         if not self._turn_began:
             if now - self._turn_ended > self._limits.queue_s:
-                self._busy_since = 0.0  # between the turns there was nothing to do
+                self._long_turns = 0  # between the turns there was nothing to do
             self._turn_began, self._waited = now, 0.0
             asyncio.get_running_loop().call_soon(self._end_turn)
             return False
         self._waited = now - self._turn_began
-        lasting = 0.0 < self._busy_since < now - _LASTING_S
-        return self._waited > (self._limits.queue_s if lasting else _LASTING_S)
+        return self._waited > (self._limits.queue_s if self._long_turns >= _LASTING_TURNS else _BURST_S)
 
     def _end_turn(self) -> None:
-        if self._waited < self._limits.queue_s:  # however long a request took, nobody stood behind it for long
-            self._busy_since = 0.0
-        elif not self._busy_since:
-            self._busy_since = self._turn_began
+        # However long a request took: what counts is whether somebody stood behind it.
+        self._long_turns = self._long_turns + 1 if self._waited >= self._limits.queue_s else 0
         self._turn_began, self._turn_ended = 0.0, time.perf_counter()
 
     async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
