@@ -66,7 +66,7 @@ def toy_dataset(
         counts={"users": users, "items": items},
         fields=tuple(fields),
         attributes=("kind", "shelf"),
-        split_hash=split_hash_of(rows, split, 7),
+        split_hash=split_hash_of(rows, split, 7, catalogue, tuple(fields), ("kind", "shelf")),
     )
     return write_dataset(out, info, rows, catalogue)
 

@@ -83,7 +83,7 @@ def build_dataset(
         counts=counts,
         fields=raw.fields,
         attributes=raw.attributes,
-        split_hash=split_hash_of(rows, config.split, config.seed),
+        split_hash=split_hash_of(rows, config.split, config.seed, items, raw.fields, raw.attributes),
     )
     if planted is not None:
         planted = planted.join(rows.select("user_id").unique(), on="user_id", how="semi").sort("user_id")

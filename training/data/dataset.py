@@ -10,6 +10,7 @@ planted.parquet       only from `simulate`: the truth, for tests; nothing in tra
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -105,7 +106,7 @@ class Dataset:
 
     @property
     def split_hash(self) -> str:
-        """What every later artifact records, so that two splits are never mixed."""
+        """What every later artifact records, so that two splits, or two catalogues, are never mixed."""
         return self.info.split_hash
 
     @cached_property
@@ -139,21 +140,38 @@ class Dataset:
         return self._interactions.filter(pl.col("split") == "test")
 
 
-def split_hash_of(interactions: pl.DataFrame, rule: Split, seed: int) -> str:
-    """sha256 over rule, seed and every (user_id, item_id, label, split), whatever the order of the rows.
+def split_hash_of(
+    interactions: pl.DataFrame,
+    rule: Split,
+    seed: int,
+    items: pl.DataFrame | None = None,
+    fields: tuple[FieldInfo, ...] = (),
+    attributes: tuple[str, ...] = (),
+) -> str:
+    """sha256 over rule, seed, all columns of the interactions and of the catalogue, and what the columns are for.
 
-    Ids are written with their length in front: no choice of ids makes two different tables look the same.
+    The order of rows and columns does not matter. Values are written with their length in front: no choice of ids
+    makes two different tables look the same.
     """
-    ordered = interactions.select("user_id", "item_id", "label", "split").sort("user_id", "item_id")
-    line = pl.concat_str(
-        pl.col("user_id").str.len_bytes(), pl.lit(":"), "user_id",
-        pl.col("item_id").str.len_bytes(), pl.lit(":"), "item_id",
-        pl.when("label").then(pl.lit("+")).otherwise(pl.lit("-")), "split", pl.lit("\n"),
-    )  # fmt: skip
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {rule} {seed}\n".encode())
-    for piece in ordered.select(line=line).iter_slices(1 << 18):
-        digest.update("".join(piece["line"].to_list()).encode())
+    uses = {"fields": [field.model_dump() for field in fields], "attributes": attributes}
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {rule} {seed} {json.dumps(uses)}\n".encode())
+    for table, keys in ((interactions, ("user_id", "item_id")), (items, ("item_id",))):
+        if table is not None:
+            _feed(digest.update, table.select(sorted(table.columns)).sort(keys))
     return digest.hexdigest()
+
+
+def _feed(update: Callable[[bytes], None], table: pl.DataFrame) -> None:
+    """Write the columns' names, then row by row what is in them, absent or with its length in front."""
+    update(f"{json.dumps(table.columns)}\n".encode())
+    texts = [pl.col(name).cast(pl.String) for name in table.columns]
+    cells = [
+        pl.when(text.is_null()).then(pl.lit("-")).otherwise(pl.concat_str(text.str.len_bytes(), pl.lit(":"), text))
+        for text in texts
+    ]
+    for piece in table.iter_slices(1 << 18):
+        lines = piece.select(line=pl.concat_str(*cells, pl.lit("\n")))
+        update("".join(lines["line"].to_list()).encode())
 
 
 def _read_info(path: Path) -> DatasetInfo:

@@ -37,6 +37,18 @@ def test_the_same_input_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     assert small_dataset(tmp_path / "c", split="users", seed=1).split_hash != first.split_hash
 
 
+def test_another_catalogue_is_another_data_set(tmp_path: Path) -> None:
+    """The same rows with another title, or another column that describes items: what is made of one fits no other."""
+    items = raw_of(random_rows()).items.with_columns(kind=pl.lit("k"))
+    renamed = items.with_columns(title=pl.col("title").replace("i3", "Another"))
+    given = ((items, ()), (renamed, ()), (items, ("kind",)))
+    sets = [
+        build(raw_of(random_rows(), sources=(), items=catalogue, attributes=attributes), tmp_path / str(number))
+        for number, (catalogue, attributes) in enumerate(given)
+    ]
+    assert len({one.split_hash for one in sets}) == 3
+
+
 def test_the_catalogue_holds_the_items_in_use_with_a_title_each(tmp_path: Path) -> None:
     """Unused items go, repeated ids keep the last, a blank title gives way to the id; cells are stripped."""
     items = pl.DataFrame(

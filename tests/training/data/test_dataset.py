@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.data.small_sets import small_dataset
-from training.data.dataset import INFO, INTERACTIONS, ITEMS, Dataset, split_hash_of
+from training.data.dataset import INFO, INTERACTIONS, ITEMS, Dataset, FieldInfo, split_hash_of
 from training.errors import DataError, TestSplitError
 
 
@@ -141,3 +141,32 @@ def test_ids_cannot_run_into_each_other_in_the_split_hash() -> None:
         for user, item in (("ab", "c"), ("a", "bc"))
     ]
     assert split_hash_of(frames[0], "random", 0) != split_hash_of(frames[1], "random", 0)
+
+
+def test_whatever_training_reads_is_in_the_split_hash() -> None:
+    """A rating, a time, a field of a row, a title, an attribute, and which columns are read as what: each counts."""
+    rows = pl.DataFrame(
+        {"user_id": ["a", "b"], "item_id": ["x", "y"], "label": [True, False], "rating": [5.0, None],
+         "timestamp": [1, 2], "split": ["train", "test"], "device": ["tv", None]}
+    )  # fmt: skip
+    items = pl.DataFrame({"item_id": ["x", "y"], "title": ["One", "Two"], "kind": [None, "k"]})
+    fields = (FieldInfo(name="kind", role="item"),)
+    given = (rows, "random", 0, items, fields, ("kind",))
+    found = [
+        split_hash_of(*given[:at], change, *given[at + 1 :])  # type: ignore[arg-type, call-arg]
+        for at, change in (
+            (0, rows.with_columns(rating=pl.Series([5.0, 1.0]))),
+            (0, rows.with_columns(timestamp=pl.Series([2, 1]))),
+            (0, rows.with_columns(device=pl.Series(["tv", ""]))),
+            (0, rows.rename({"device": "place"})),
+            (3, items.with_columns(title=pl.Series(["One", "2"]))),
+            (3, items.with_columns(kind=pl.Series(["k", None]))),
+            (3, items.drop("kind")),
+            (4, ()),
+            (4, (FieldInfo(name="device", role="context"),)),
+            (5, ()),
+        )
+    ]
+    assert len({split_hash_of(*given), *found}) == 1 + len(found)  # type: ignore[arg-type]
+    other_order = (rows.reverse().select(reversed(rows.columns)), "random", 0, items.reverse(), fields, ("kind",))
+    assert split_hash_of(*other_order) == split_hash_of(*given)  # type: ignore[arg-type]
