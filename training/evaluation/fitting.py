@@ -1,11 +1,15 @@
 """Fits of many cells: each once, over several processes, and never again once it is in the cache."""
 
 import logging
+import os
+import signal
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 
 from training.data.dataset import Dataset
 from training.evaluation import cache
@@ -64,8 +68,33 @@ class Fitting:
         if not spread:
             return
         # Forked processes would inherit the locks of torch's and polars' threads.
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+        context = get_context("spawn")
+        theirs, ours = context.Pipe(duplex=False)
+        with (
+            theirs,
+            ours,
+            ProcessPoolExecutor(self.workers, mp_context=context, initializer=end_with, initargs=(theirs,)) as pool,
+        ):
             waiting = {pool.submit(work, self.dataset.path, self.out, task): task for task in spread}
-            for future in as_completed(waiting):
-                died = future.exception()
-                yield waiting[future], future.result() if died is None else reason_of(died)
+            try:
+                for future in as_completed(waiting):
+                    died = future.exception()
+                    yield waiting[future], future.result() if died is None else reason_of(died)
+            except BaseException:  # Ctrl-C: the pool by itself would do all that waits before it lets go
+                ours.close()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def end_with(evaluation: Connection) -> None:
+    """End this process when the evaluation closes its end of the pipe, or dies.
+
+    By themselves, the processes of a pool wait for a killed parent for ever. Ctrl-C is the evaluation's to answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        evaluation.poll(None)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
