@@ -66,7 +66,7 @@ def run_step(
     Raises DataError when the step before is missing, ConfigError when it was made with other settings.
     """
     module, _, before = STEPS[step]
-    with _locked(run):
+    with locked(run):
         mark = fingerprint(step, dataset, config, seed, language_seed)
         done = read_step(run / step)
         if done is not None and done["fingerprint"] == mark:
@@ -172,12 +172,15 @@ def _finish(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """One command at a time in a run directory; the lock dies with its process."""
+def locked(run: Path, what: str = "run") -> Iterator[None]:
+    """One command at a time in a directory of a run, or of `what` else; the lock dies with its process.
+
+    Raises ConfigError where another command is at work, or nothing can be written.
+    """
     import fcntl
 
     if (run / INFO).is_file():
-        raise ConfigError(f"--out {run}: is a data set; a run needs a directory of its own")
+        raise ConfigError(f"--out {run}: is a data set; a {what} needs a directory of its own")
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = (run / ".lock").open("a")

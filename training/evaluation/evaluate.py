@@ -10,7 +10,6 @@ Everything is kept as it is made. A killed evaluation goes on where it was; a re
 
 import os
 import platform
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from training.config import load_config
-from training.data.dataset import INFO, Dataset
-from training.errors import ConfigError, EvaluationError
+from training.data.dataset import Dataset
+from training.errors import ConfigError, EmptyDataError, EvaluationError
 from training.evaluation.explain.run import RunExplanation
 from training.evaluation.fitting import Fitting
 from training.evaluation.plan import GRID, Preset
@@ -28,6 +27,8 @@ from training.evaluation.results import SECTIONS, LearningCurve, Results
 from training.evaluation.runs import codebooks_of, probe_of
 from training.evaluation.session import TRAINING_PRESET, Session
 from training.evaluation.writing import write_reports
+from training.recommender.fit import labelled_rows
+from training.run import locked
 
 
 def evaluate_dataset(
@@ -46,18 +47,16 @@ def evaluate_dataset(
 
     most_runs  seeds that profiles are inferred with, at most; only  sections of the plan, by default all of it.
 
-    Raises ConfigError for settings or a report directory that cannot be, and EvaluationError, after everything else
-    is written, where a part went wrong.
+    Raises ConfigError for settings or a report directory that cannot be, EmptyDataError for rows that no AUC can be
+    taken of, and EvaluationError, after everything else is written, where a part went wrong.
     """
     dataset = Dataset.open(path)
-    if (out / INFO).is_file():
-        raise ConfigError(f"--out {out}: is a data set; a report needs a directory of its own")
-    _check_writable(out)
     settings = tuple(settings)
     wanted = set(only)
     if unknown := sorted(wanted - set(SECTIONS)):
         raise ConfigError(f"--only {unknown[0]}: no such section; there are {', '.join(SECTIONS)}")
     base = load_config(TRAINING_PRESET[preset], config, settings)
+    _check_rows(dataset)
     fitting = Fitting(dataset, out, workers or os.cpu_count() or 1)
     session = Session(
         dataset,
@@ -71,13 +70,14 @@ def evaluate_dataset(
         most_runs,
         tuple(section for section in SECTIONS if section in wanted),
     )
-    session.make_profiles()
-    for section in SECTIONS:
-        session.do_section(section)
-    curve = session.attempt("learning curve", session.curve)
-    explanation = session.attempt("explanation", session.explain)
-    results = _results(session, curve, explanation)
-    write_reports(results, out)
+    with locked(out, "report"):
+        session.make_profiles()
+        for section in SECTIONS:
+            session.do_section(section)
+        curve = session.attempt("learning curve", session.curve)
+        explanation = session.attempt("explanation", session.explain)
+        results = _results(session, curve, explanation)
+        write_reports(results, out)
     if wrong := [failure for failure in results.failures if not failure.skipped]:
         raise EvaluationError(
             f"{len(wrong)} parts went wrong, the first: {wrong[0].what}: {wrong[0].reason} "
@@ -86,14 +86,12 @@ def evaluate_dataset(
     return results
 
 
-def _check_writable(out: Path) -> None:
-    """Raise ConfigError now and not after an hour of fitting."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ConfigError(f"--out {out}: cannot be written ({error.strerror or error})") from None
+def _check_rows(dataset: Dataset) -> None:
+    """Raise EmptyDataError now and not after the profiles. Of the test rows only the number is looked at."""
+    for part in ("train", "valid"):
+        labelled_rows(dataset, part)
+    if dataset.test_pairs().is_empty():
+        raise EmptyDataError(f"{dataset.path}: test rows: none; more data or another split is needed")
 
 
 def _results(session: Session, curve: LearningCurve | None, explanation: RunExplanation | None) -> Results:

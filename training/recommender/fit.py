@@ -113,7 +113,8 @@ def labelled_rows(dataset: Dataset, part: str) -> pl.DataFrame:
     """The rows of `part`. Raises EmptyDataError where they are all of one label: no AUC could be taken."""
     rows = dataset.rows(part)
     if rows.height < 2 or rows["label"].n_unique() < 2:
-        raise EmptyDataError(f"{part} rows: {rows.height}, all of one label; more data or another split is needed")
+        found = f"{rows.height:,}, all of one label" if rows.height else "none"
+        raise EmptyDataError(f"{dataset.path}: {part} rows: {found}; more data or another split is needed")
     return rows
 
 

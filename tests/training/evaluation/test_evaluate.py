@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tests.training.evaluation.toy_report import SEEDS, evaluate_quickly, small_set, with_other_test_labels
+from tests.training.evaluation.toy_report import SEEDS, evaluate_quickly, rewrite, small_set, with_other_test_labels
 from tests.training.tiny_run import contents, easy_set
 from training.data.dataset import Dataset
-from training.errors import ConfigError, EvaluationError
+from training.errors import ConfigError, EmptyDataError, EvaluationError
 from training.evaluation import cells
 from training.evaluation.controls import CONTROLS
 from training.evaluation.evaluate import evaluate_dataset
 from training.evaluation.results import Results
+from training.run import locked
 
 pytestmark = pytest.mark.slow
 PARTS = ("runs", "cells")
@@ -196,8 +198,20 @@ def test_a_report_does_not_go_into_the_data_set(tmp_path: Path) -> None:
     assert contents(dataset.path) == before
 
 
+def test_two_evaluations_do_not_write_one_report(tmp_path: Path, fits: Fits) -> None:
+    """The second is refused in one line: it would find the profiles half made, and report them as failures."""
+    dataset = easy_set(tmp_path / "data", users=60)
+    with (
+        locked(tmp_path / "report", "report"),
+        pytest.raises(ConfigError, match=r"--out .*report: another userip command is at work there"),
+    ):
+        evaluate_dataset(dataset.path, tmp_path / "report", "quick", 1, None, ())
+    assert fits.count == 0
+    assert [file.name for file in (tmp_path / "report").iterdir()] == [".lock"]
+
+
 def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, fits: Fits) -> None:
-    """A report that cannot be written and a section that there is not: one line each, and nothing was fitted."""
+    """A report that cannot be written and a section that there is not: one line each, and nothing is made."""
     dataset = easy_set(tmp_path / "data", users=60)
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ConfigError, match=r"--out .*file.*: cannot be written \(Not a directory\)"):
@@ -205,7 +219,29 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, fits: Fits) -
     with pytest.raises(ConfigError, match=r"--only control: no such section; there are controls, recommenders, llm"):
         evaluate_dataset(dataset.path, tmp_path / "report", "quick", 1, None, (), only=("control",))
     assert fits.count == 0
-    assert not (tmp_path / "report" / "runs").exists()
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("train", {"label": pl.lit(value=True)}, r"data: train rows: [\d,]+, all of one label; more data or another"),
+        ("valid", {"label": pl.lit(value=False)}, r"data: valid rows: \d+, all of one label; more data or another"),
+        ("valid", {"split": pl.lit("train")}, r"data: valid rows: none; more data or another"),
+        ("test", {"split": pl.lit("train")}, r"data: test rows: none; more data or another"),
+    ],
+)
+def test_rows_without_an_auc_are_refused_before_any_work(
+    tmp_path: Path, part: str, change: dict[str, pl.Expr], said: str
+) -> None:
+    """Without rows, or without both labels to train and choose by, the first line says so, and nothing is made."""
+    dataset = easy_set(tmp_path / "data", users=60)
+    name, value = next(iter(change.items()))
+    changed = {name: pl.when(pl.col("split") == part).then(value).otherwise(pl.col(name))}
+    rewrite(dataset.path, lambda rows: rows.with_columns(**changed))
+    with pytest.raises(EmptyDataError, match=said):
+        evaluate_dataset(dataset.path, tmp_path / "report", "quick", 1, None, ())
+    assert not (tmp_path / "report").exists()
 
 
 def _without_seconds(text: bytes) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A small evaluation that takes seconds: a simulated set, profiles in haste, fits of two epochs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -30,13 +31,20 @@ def evaluate_quickly(directory: Path, dataset: Path, out: Path, *settings: str) 
 
 def with_other_test_labels(dataset: Path) -> None:
     """Turn every test label round, and the ratings; the directory stays one that opens."""
-    file = dataset / INTERACTIONS
     test = pl.col("split") == "test"
-    turned = pl.read_parquet(file).with_columns(
-        label=pl.when(test).then(~pl.col("label")).otherwise(pl.col("label")),
-        rating=pl.when(test).then(-pl.col("rating")).otherwise(pl.col("rating")),
+    rewrite(
+        dataset,
+        lambda rows: rows.with_columns(
+            label=pl.when(test).then(~pl.col("label")).otherwise(pl.col("label")),
+            rating=pl.when(test).then(-pl.col("rating")).otherwise(pl.col("rating")),
+        ),
     )
-    turned.write_parquet(file)
+
+
+def rewrite(dataset: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Change the interactions behind the back of `prepare`; the directory stays one that opens."""
+    file = dataset / INTERACTIONS
+    change(pl.read_parquet(file)).write_parquet(file)
     info = json.loads((dataset / INFO).read_bytes())
     info["files"][INTERACTIONS] = sha256_of(file)
     (dataset / INFO).write_text(json.dumps(info))
