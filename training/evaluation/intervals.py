@@ -79,8 +79,8 @@ class Bootstrap:
         if len(self.user) != len(self.labels) or not len(self.labels):
             raise ValueError(f"{len(self.user)} users for {len(self.labels)} labels: one of each per row, and some")
         self.seed = seed
-        # uint16 [R, U]: how often each user was drawn
-        self.drawn = _draws(np.random.default_rng([seed, 0]), resamples, len(names))
+        # uint16 [R, U]: how often each user was drawn. One user drawn again is the same user: no draw, no interval.
+        self.drawn = _draws(np.random.default_rng([seed, 0]), resamples if len(names) > 1 else 0, len(names))
 
     def figures(self, predictions: ArrayLike, metric: Metric = "auc") -> Figures:
         """AUC or logloss of predictions [S, n]. Raises ValueError for another metric or number of rows."""

@@ -221,3 +221,16 @@ def test_more_users_make_the_interval_narrower() -> None:
         widths.append(found.high - found.low)
     for wide, narrow in pairwise(widths):
         assert 1.5 < wide / narrow < 2.7
+
+
+@pytest.mark.parametrize("metric", ["auc", "logloss"])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_user_has_no_interval(metric: str, seeds: int) -> None:
+    """Whoever has one user knows nothing of the next: the difference stands without bounds, and excludes nothing."""
+    users, labels, scores = _planted(users=1, per_user=30, seeds=seeds, tilt=1.0)
+    found = paired_interval(labels, users, scores, np.full_like(scores, 0.5), resamples=50, metric=metric)
+    assert found.mean != 0
+    assert len(found.per_seed) == seeds
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert not found.excludes_zero
