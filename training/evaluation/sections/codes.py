@@ -149,7 +149,7 @@ def _title(code: CodeExplanation) -> str:
 
 def _map(one: FacetMap, facets: tuple[FacetExplanation, ...]) -> CodeMap:
     codes = next((facet.codes for facet in facets if facet.facet == one.facet), ())
-    names = tuple(f"{code.code}{_title(code)}" for code in codes)
+    names = tuple(_title(code).removeprefix(", ") for code in codes)  # the map puts the number before it
     note = (
         f"The two axes hold {100 * one.explained[0]:.0f} % and {100 * one.explained[1]:.0f} % of the variance of "
         f"profiles; {100 * one.nearest:.0f} % of users have the code nearest to the profile shown."

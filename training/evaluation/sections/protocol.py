@@ -1,6 +1,7 @@
 """How all of it was measured: what was fitted on what, how the intervals are made, what was not done, the cost."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any, Final
 
 from training.evaluation.results import Results
@@ -99,7 +100,11 @@ def _sanity(judge: Judge) -> Table | None:
     worse = [full_name(line) for line in rest if judge.measures(line)["logloss"] > base["logloss"]]
     seeds = sum(len(line.seeds) < judge.results.seeds for line in rest)
     rows: list[tuple[Cell, ...]] = [
-        ("AUC of the constant rate is one half", f"{base['auc']:.4f}", _holds(abs(base["auc"] - 0.5) < 1e-9)),
+        (
+            "AUC of the constant rate is one half",
+            "no AUC: all test rows are of one label" if isnan(base["auc"]) else f"{base['auc']:.4f}",
+            _holds(abs(base["auc"] - 0.5) < 1e-9),
+        ),
         (
             "ECE of the constant rate: how far train and test rows differ in their share of likes",
             f"{base['ece']:.4f}",

@@ -1,6 +1,7 @@
 """Learning curve, codes, explanation, probe and protocol: verdicts and what the answers own up to."""
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -12,8 +13,9 @@ from training.evaluation.sections.judge import Judge
 from training.evaluation.sections.learning import learning_curve
 from training.evaluation.sections.profile import over_seeds, profile_worth
 from training.evaluation.sections.protocol import facts, protocol
-from training.report.blocks import Section, Table
+from training.report.blocks import CodeMap, Section, Table
 from training.report.numbers import write_cell
+from training.report.tables import as_table
 
 
 def _curve(first: float) -> Section:
@@ -111,3 +113,21 @@ def test_facts_say_what_was_measured() -> None:
     assert found["test rows"] == "800 of 80 users"
     assert found["test rows liked"] == "50.0 %"
     assert write_cell(found["split"], "text") == "users"
+
+
+def test_test_rows_of_one_label_are_named() -> None:
+    """Where no test row is disliked there is no AUC: the table of what must hold says why, and no NaN."""
+    cells = [*made_up.constant_rate(), *made_up.controls({"constant": 1.0, "userip": 2.0})]
+    liked = made_up.results([]).test.with_columns(label=pl.lit(value=True))
+    section = protocol(Judge(made_up.results(cells, test=liked), 20))[0]
+    sanity = next(block for block in section.blocks if isinstance(block, Table) and block.title == "Sanity")
+    assert sanity.rows[0] == ("AUC of the constant rate is one half", "no AUC: all test rows are of one label", "no")
+    assert not any("nan" in str(cell).lower() for row in sanity.rows for cell in row)
+
+
+def test_a_code_on_the_map_has_its_number_once() -> None:
+    """Beside the number stands the word that tells a code; where none does, the number alone."""
+    for stands_out, wanted in ((True, ["0 Noir <b>", "1 Noir <b>"]), (False, ["0", "1"])):
+        blocks = codes_explained(_explained(stands_out=stands_out))[0].blocks
+        block = next(block for block in blocks if isinstance(block, CodeMap))
+        assert [row[0] for row in as_table(block).rows] == wanted
