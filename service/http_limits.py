@@ -85,6 +85,11 @@ class LimitedHttp(HttpToolsProtocol):
         self._received = 0
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """What comes next is another header: the body before it does not count."""
+        self._received = 0
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         """An answer without a body is all head."""
         self._writes.flush()

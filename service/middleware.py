@@ -114,6 +114,7 @@ class Gate:
         self._turn_ended = 0.0
         self._waited = 0.0
         self._long_turns = 0
+        self._burst_s = max(_BURST_S, limits.queue_s)
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -209,7 +210,7 @@ class Gate:
             asyncio.get_running_loop().call_soon(self._end_turn)
             return False
         self._waited = now - self._turn_began
-        return self._waited > (self._limits.queue_s if self._long_turns >= _LASTING_TURNS else _BURST_S)
+        return self._waited > (self._limits.queue_s if self._long_turns >= _LASTING_TURNS else self._burst_s)
 
     def _end_turn(self) -> None:
         # However long a request took: what counts is whether somebody stood behind it.
