@@ -1,12 +1,16 @@
 """What an operator ordered to be served, told to all workers of one service through a file that they share."""
 
+import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 _FILE = "reload-order.json"
+_LOCK = "reload-order.lock"
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -41,14 +45,27 @@ class Orders:
         order = Order(time.time_ns(), release, pointer)
         if self._path is None:
             self._own = order
-        else:
-            beside = self._path.with_name(f"{_FILE}.{os.getpid()}.writing")
-            beside.write_bytes(msgspec.json.encode(order))
+            return order
+        beside = self._path.with_name(f"{_FILE}.{os.getpid()}.writing")
+        beside.write_bytes(msgspec.json.encode(order))
+        with _alone(self._path.with_name(_LOCK)):
             os.replace(beside, self._path)
         return order
 
-    def forget(self) -> None:
-        """Nothing is ordered any more."""
-        self._own = None
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+    def forget(self, order: Order) -> None:
+        """`order` holds no longer. One that any worker was given since then does."""
+        if self._path is None:
+            if self._own == order:
+                self._own = None
+            return
+        with _alone(self._path.with_name(_LOCK)):  # else a newer one could come between the look and the removal
+            if self.last() == order:
+                self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep the other workers from changing the order meanwhile; the system gives the lock back however we end."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -104,8 +104,8 @@ class Reloader:
     async def _order(self) -> Order | None:
         order = self._orders.last()  # before the bank is asked: so its pointer is no older than the order's
         if await self._ask_bank() and order is not None and order.pointer != self._pointer:
-            self._orders.forget()
-            return None
+            self._orders.forget(order)
+            return self._orders.last()  # one that another worker was given meanwhile
         return order
 
     async def _ask_bank(self) -> bool:

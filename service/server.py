@@ -72,7 +72,9 @@ def _run_workers(settings: Settings, common: dict[str, Any], log: FilteringBound
     shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
     shared.mkdir(parents=True, exist_ok=True)
     remove_old(shared)
-    Orders(shared).forget()
+    orders = Orders(shared)
+    if (old := orders.last()) is not None:
+        orders.forget(old)
     os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
     try:
         uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
