@@ -10,22 +10,23 @@ WORKDIR /src
 RUN python -m venv /opt/userip
 ENV PATH=/opt/userip/bin:$PATH
 # The requirements first: a change of the code does not install them again.
-COPY requirements/base.txt requirements/
-RUN pip install -r requirements/base.txt
+COPY requirements/base.txt requirements/build.txt requirements/
+RUN pip install --require-hashes -r requirements/base.txt -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE userip.py ./
 COPY bank bank
 COPY models models
 COPY training training
 COPY service service
 COPY loadtests loadtests
-RUN pip install --no-deps .
+# With the pinned setuptools: an isolated build would fetch one, unchecked.
+RUN pip install --no-deps --no-build-isolation .
 
 FROM build AS build-train
-COPY requirements/train.txt requirements/
+COPY requirements/train.txt requirements/torch.txt requirements/
+RUN pip install --require-hashes -r requirements/train.txt
 # The CPU build of torch, at the pinned version. For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --index-url "$TORCH_INDEX" --no-deps "$(grep '^torch==' requirements/train.txt)" \
-    && pip install -r requirements/train.txt
+RUN pip install --index-url "$TORCH_INDEX" -r requirements/torch.txt
 
 FROM python:${PYTHON}-slim-bookworm AS train
 RUN useradd --uid 10001 --create-home userip && install -d -o userip -g userip /runs
@@ -40,7 +41,7 @@ CMD ["--help"]
 
 FROM build-train AS build-bench
 COPY requirements/load.txt requirements/
-RUN pip install -r requirements/load.txt
+RUN pip install --require-hashes -r requirements/load.txt
 
 FROM train AS bench
 USER root

@@ -35,6 +35,14 @@ for file in "$@"; do
     requirements+=(--requirement "$file")
 done
 install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
-"${install[@]}" "${requirements[@]}"
+# The files are complete, so nothing beside them is looked for; what is already there in the pinned version stays.
+"${install[@]}" --require-hashes --no-deps "${requirements[@]}"
+# torch has no hash (see the file); what every build of it needs is installed by now.
+"${install[@]}" --requirement requirements/torch.txt
 # setuptools is pinned too, so nothing is fetched for the build. It warns about every editable installation.
 PYTHONWARNINGS=ignore "${install[@]}" --no-deps --no-build-isolation --editable .
+if ! lacking=$(.venv/bin/python -m pip check --disable-pip-version-check); then
+    echo "$lacking" >&2
+    echo "setup: the pinned requirements are not complete or do not agree on this machine" >&2
+    exit 1
+fi

@@ -51,15 +51,31 @@ def test_service_image_installs_the_base_requirements_only() -> None:
     """Nothing that the service image is made of installs the train extra, an unpinned library or torch."""
     runs = [run.text for stage in _with_bases(STAGES["service"]) for run in stage.all("RUN")]
     installs = [text for text in runs if "install" in text]
-    assert installs == ["pip install -r requirements/base.txt", "pip install --no-deps ."]
+    assert installs == [
+        "pip install --require-hashes -r requirements/base.txt -r requirements/build.txt",
+        "pip install --no-deps --no-build-isolation .",
+    ]
     pins = (ROOT / "requirements/base.txt").read_text(encoding="utf-8")
     assert not re.search(r"^(torch|transformers|polars.*|pandas|ray|pyarrow)==", pins, flags=re.MULTILINE)
+
+
+def test_images_install_hashed_files_only() -> None:
+    """Every pip line wants hashes, but torch's, which has none, and the project's own, which fetches nothing."""
+    runs = [command for stage in STAGES.values() for run in stage.all("RUN") for command in run.text.split("&&")]
+    pip = [command.strip() for command in runs if "pip install" in command]
+    own = "pip install --no-deps --no-build-isolation ."
+    torch = 'pip install --index-url "$TORCH_INDEX" -r requirements/torch.txt'
+    unchecked = [command for command in pip if not command.startswith("pip install --require-hashes -r ")]
+    assert unchecked == [own, torch]
+    before = pip[: pip.index(torch)]
+    assert any("-r requirements/train.txt" in command for command in before)  # what torch needs comes hashed
 
 
 def test_train_image_adds_the_train_requirements() -> None:
     """The training image has the pinned train layer on top of the same base."""
     installs = " ".join(run.text for stage in _with_bases(STAGES["train"]) for run in stage.all("RUN"))
     assert "-r requirements/train.txt" in installs
+    assert "-r requirements/torch.txt" in installs
     assert "-r requirements/base.txt" in installs
 
 

@@ -30,7 +30,7 @@ def test_bill_lists_every_pin_once_and_the_same_each_time(tmp_path: Path) -> Non
     found = bill(tmp_path / "new/sbom.json")
     pins, base = set(), set()
     for file in (ROOT / "requirements").glob("*.txt"):
-        lines = set(re.findall(r"^([a-z0-9-]+)==(\S+)$", file.read_text(), flags=re.MULTILINE))
+        lines = set(re.findall(r"^([a-z0-9-]+)==(\S+)(?: \\)?$", file.read_text(), flags=re.MULTILINE))
         pins |= lines
         base |= lines if file.stem == "base" else set()
     parts = found["components"]
@@ -41,6 +41,25 @@ def test_bill_lists_every_pin_once_and_the_same_each_time(tmp_path: Path) -> Non
     assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", found["serialNumber"])
     again = bill(tmp_path / "again.json")
     assert again == found
+
+
+def test_bill_has_the_hashes_of_the_files(tmp_path: Path) -> None:
+    """Each component's distribution lists the SHA-256 digests that the requirement files pin; torch's has none."""
+    pinned: dict[str, set[str]] = {}
+    for file in (ROOT / "requirements").glob("*.txt"):
+        for block in re.split(r"^(?=\S)", file.read_text(), flags=re.MULTILINE):
+            if block[:1].isalnum():
+                pinned.setdefault(block.split("==")[0], set()).update(re.findall(r"sha256:(\w+)", block))
+    found = {}
+    for part in bill(tmp_path / "sbom.json")["components"]:
+        places = part.get("externalReferences", [])
+        assert {place["type"] for place in places} <= {"distribution"}
+        hashes = [each for place in places for each in place["hashes"]]
+        assert {each["alg"] for each in hashes} <= {"SHA-256"}
+        found[part["name"]] = {each["content"] for each in hashes}
+        assert len(hashes) == len(found[part["name"]])
+    assert found == pinned
+    assert [name for name, hashes in found.items() if not hashes] == ["torch"]
 
 
 def test_bill_says_who_needs_whom(tmp_path: Path) -> None:
@@ -84,10 +103,11 @@ def audit(place: Path, url: str, pip_audit: str) -> tuple[int, str]:
     (place / "tools").mkdir()
     shutil.copy(ROOT / "tools/audit.sh", place / "tools/audit.sh")
     (place / "requirements").mkdir()
-    (place / "requirements/base.txt").write_text("thing==1.0\n")
+    (place / "requirements/base.txt").write_text(f"thing==1.0 \\\n    --hash=sha256:{'0' * 64}\n    # via other\n")
+    (place / "requirements/torch.txt").write_text("# alone\ntorch==2.0\n")
     program = place / "build/audit/bin/pip-audit"
     program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nwhile [ "$1" != --output ]; do shift; done\n{pip_audit}\n')
+    program.write_text(f'#!/bin/sh\nfor pins; do :; done\nwhile [ "$1" != --output ]; do shift; done\n{pip_audit}\n')
     program.chmod(0o755)
     env = os.environ | {"AUDIT_URL": url, "PYTHON": sys.executable, "AUDIT_SECONDS": "2", "no_proxy": "*"}
     done = subprocess.run([place / "tools/audit.sh"], env=env, capture_output=True, text=True, check=False)
@@ -115,6 +135,13 @@ def test_findings_fail_the_audit_and_a_silent_registry_does_not(
     found, said = audit(tmp_path, registry, pip_audit)
     assert found == code
     assert words in said
+
+
+def test_every_pin_is_looked_up_without_its_hashes(tmp_path: Path, registry: str) -> None:
+    """pip-audit refuses a mixture of hashed and unhashed pins: it is given names and versions, torch's as well."""
+    found, _ = audit(tmp_path, registry, f"cp \"$pins\" '{tmp_path}/asked'; echo '{{}}' > \"$2\"")
+    assert found == 0
+    assert (tmp_path / "asked").read_text() == "thing==1.0\ntorch==2.0\n"
 
 
 def test_audit_is_skipped_without_a_registry(tmp_path: Path) -> None:
