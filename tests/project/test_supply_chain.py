@@ -116,14 +116,24 @@ def audit(place: Path, url: str, pip_audit: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-FLAW = {"dependencies": [{"name": "thing", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}]}
+UNKNOWN = {"name": "other", "skip_reason": "not found"}
+SOUND = {"name": "thing", "version": "1.0", "vulns": []}
+FLAWED = {"name": "thing", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
+
+
+def report(*pins: dict[str, Any]) -> str:
+    """The command by which a pip-audit writes its report about these pins."""
+    return f"echo '{json.dumps({'dependencies': pins})}' > \"$2\""
 
 
 @pytest.mark.parametrize(
     ("pip_audit", "code", "words"),
     [
-        ("echo '{}' > \"$2\"", 0, "no known vulnerability"),
-        (f"echo '{json.dumps(FLAW)}' > \"$2\"; exit 1", 1, "thing 1.0: CVE-1, mended in 1.1"),
+        (report(SOUND), 0, "no known vulnerability in the pinned requirements"),
+        (report(FLAWED) + "; exit 1", 1, "thing 1.0: CVE-1, mended in 1.1"),
+        (report(FLAWED, UNKNOWN) + "; exit 1", 1, "thing 1.0: CVE-1, mended in 1.1"),
+        (report(SOUND, UNKNOWN), 0, "no known vulnerability; of other the registry has no record"),
+        (report(UNKNOWN), 0, "skipped, the registry has no record of any pinned requirement"),
         ("exit 1", 0, "skipped, the registry did not answer"),
         ("sleep 9", 0, "skipped, the registry did not answer"),
     ],
@@ -139,7 +149,7 @@ def test_findings_fail_the_audit_and_a_silent_registry_does_not(
 
 def test_every_pin_is_looked_up_without_its_hashes(tmp_path: Path, registry: str) -> None:
     """pip-audit refuses a mixture of hashed and unhashed pins: it is given names and versions, torch's as well."""
-    found, _ = audit(tmp_path, registry, f"cp \"$pins\" '{tmp_path}/asked'; echo '{{}}' > \"$2\"")
+    found, _ = audit(tmp_path, registry, f"cp \"$pins\" '{tmp_path}/asked'; {report(SOUND)}")
     assert found == 0
     assert (tmp_path / "asked").read_text() == "thing==1.0\ntorch==2.0\n"
 
