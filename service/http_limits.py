@@ -1,16 +1,21 @@
-"""What a connection may send before there is a request to refuse: bounds that uvicorn and httptools do not have.
+"""What is refused before there is a request: bounds that uvicorn and httptools do not have, and overload.
 
 A header block may come in pieces without end, or never end; the gate sees a request only when it is whole. The costs
 on the way of every request are a sum and a comparison.
+
+A request that an overloaded worker does not take on gets its 503 here, from the parser: as a task with a cycle of
+ASGI messages it would cost four times as much, and the time goes off those who are answered.
 """
 
 import asyncio
+import time
 from typing import Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import PROBLEM_JSON, problem_body
 from service.joined_writes import JoinedWrites
+from service.middleware import ADMITTED, REFUSED_HEADERS, Gate
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
@@ -37,6 +42,10 @@ _LARGE: Final = _Refusal(
     "Headers too large",
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
 )
+_OVERLOADED: Final = b"".join(
+    (b"HTTP/1.1 503 Service Unavailable\r\n", *(b"%b: %b\r\n" % header for header in REFUSED_HEADERS))
+)
+_CLOSE: Final = b"connection: close\r\n"
 
 
 class _RefusedError(Exception):
@@ -51,11 +60,15 @@ class LimitedHttp(HttpToolsProtocol):
     _state: tuple[object, float] = (None, _IDLE_S)
     _since = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _gate: Gate | None = None
+    _refused: str | None = None  # why the request whose body comes now is not taken on
+    _swallowed = 0  # bytes of that body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the state of the connection now and then."""
         self._writes = JoinedWrites(transport)
         super().connection_made(self._writes)  # type: ignore[arg-type]  # all of a transport that uvicorn uses
+        self._gate = getattr(self.app, "gate", None)
         self._since = self.loop.time()
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
 
@@ -83,12 +96,33 @@ class LimitedHttp(HttpToolsProtocol):
             self._refusal = _LARGE
             raise _RefusedError
         self._received = 0
+        if self._gate is not None and self._next_in_turn():
+            path = self.url.partition(b"?")[0].decode("ascii", "replace")
+            self._refused = self._gate.overload(path, time.perf_counter())
+            if self._refused is not None:
+                self.scope["method"] = self.parser.get_method().decode("ascii")
+                self.scope["path"], self._swallowed = path, 0
+                return
+            self.scope[ADMITTED] = True  # type: ignore[typeddict-unknown-key]  # a key of our own
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Of a refused request the body is read and forgotten: the answer comes where the client expects it."""
+        if self._refused is None:
+            super().on_body(body)
+            return
+        self._swallowed += len(body)
+        if self._gate is not None and self._swallowed > self._gate.body_bytes:
+            self._refuse(keep=False)
+            raise _RefusedError
 
     def on_message_complete(self) -> None:
         """What comes next is another header: the body before it does not count."""
         self._received = 0
-        super().on_message_complete()
+        if self._refused is None:
+            super().on_message_complete()
+        else:
+            self._refuse(keep=self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0")
 
     def on_response_complete(self) -> None:
         """An answer without a body is all head."""
@@ -97,11 +131,35 @@ class LimitedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls for a request that cannot be parsed: tell why, and close."""
+        if self.transport.is_closing():  # it was told already
+            return
         status, kind, title, detail = self._refusal
         body = problem_body(status, kind, title, detail=detail, request_id="")
         head = f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+    def _next_in_turn(self) -> bool:
+        """Whether the request that was read is answered next, and can be answered at once."""
+        before = self.cycle is None or self.cycle.response_complete
+        return before and not self.expect_100_continue and not self.parser.should_upgrade() and self.url[:1] == b"/"
+
+    def _refuse(self, *, keep: bool) -> None:
+        """Answer the request that was not taken on."""
+        if self._gate is None or self._refused is None or self.transport.is_closing():
+            return
+        reason, self._refused = self._refused, None
+        method = self.scope["method"]
+        name, body = self._gate.refusal(reason, self.scope["path"], method, self.headers)
+        keep = keep and not self._gate.leaves
+        self.transport.write(
+            b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
+            % (_OVERLOADED, len(body), name, b"" if keep else _CLOSE, b"" if method == "HEAD" else body)
+        )
+        self._writes.flush()
+        self._state = (None, _IDLE_S)  # this connection was not idle
+        if not keep:
+            self.transport.close()
 
     def _reads_headers(self) -> bool:
         return self.scope is not None and "method" not in self.scope and not self.transport.is_closing()

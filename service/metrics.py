@@ -158,12 +158,12 @@ class Metrics(Collector):
             if number:
                 count[name, ()] += number
 
-    def refused(self, route: str, method: str, reason: str, seconds: float) -> None:
-        """Count a request that was refused under load, as `observe` would."""
+    def refused(self, route: str, method: str, reason: str) -> None:
+        """Count a request that was refused under load as soon as it was read."""
         count = self._counters
         count["http_requests", (route, method if method in _METHODS else "other", "503")] += 1
         count["shed", (reason,)] += 1
-        self._record("http_request_seconds", (route, "shed"), seconds)
+        self._record("http_request_seconds", (route, "shed"), 0.0)
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""

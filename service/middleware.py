@@ -1,20 +1,22 @@
 """The one layer around everything, in plain ASGI: a `BaseHTTPMiddleware` would cost more than the scoring.
 
-It names, counts, times and logs every request, refuses what the worker should not take on, hands the bodies of the
-hot routes straight to those who answer them, and passes everything else on to FastAPI.
+It names, counts, times and logs every request, refuses what the worker should not take on (`service.admission`; most
+of that before there is a task, in `service.http_limits`), hands the bodies of the hot routes straight to those who
+answer them, and passes everything else on to FastAPI.
 """
 
-import asyncio
 import itertools
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from service.admission import Admission
 from service.deadlines import Deadlines
 from service.draining import Drain
 from service.errors import (
@@ -39,9 +41,9 @@ CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # These answer however busy the worker is: who watches it must not be shed.
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
-# A stall of the machine leaves a queue that shrinks from turn to turn; one that does not go away is no burst.
-_BURST_S = 0.05
-_LASTING_TURNS = 4
+ADMITTED: Final = "userip.admitted"  # in the scope of a request that was taken on when it was read
+# Nobody guesses another type, and no cache keeps what a model infers about a person.
+_HARDENED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 _REFUSED = problem_body(
     OverloadedError.status,
     OverloadedError.kind,
@@ -49,13 +51,12 @@ _REFUSED = problem_body(
     detail=OverloadedError().detail,
     request_id="REQUEST",
 ).split(b"REQUEST")
-_REFUSED_HEADERS = (
+REFUSED_HEADERS = (
     (b"content-type", PROBLEM_JSON.encode()),
     *((name.encode(), value.encode()) for name, value in OverloadedError.headers.items()),
+    *_HARDENED,
 )
 _JSON = (b"content-type", b"application/json")
-# Nobody guesses another type, and no cache keeps what a model infers about a person.
-_HARDENED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 _CLOSE = (b"connection", b"close")  # a client that keeps its connection would stay with a worker that leaves
 
 
@@ -99,6 +100,7 @@ class Gate:
     ) -> None:
         self.app = app
         self._hot = hot
+        self.body_bytes = limits.body_bytes
         self._limits = limits
         self._metrics = metrics
         self._log = log
@@ -108,13 +110,8 @@ class Gate:
         self._closed = guard if guard is not None and guard.closed else None
         self._trace = trace
         self._unlogged = 0.0
-        self._in_flight = 0
+        self._admission = Admission(limits.in_flight, limits.queue_s)
         self._coming_bytes = 0
-        self._turn_began = 0.0
-        self._turn_ended = 0.0
-        self._waited = 0.0
-        self._long_turns = 0
-        self._burst_s = max(_BURST_S, limits.queue_s)
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -125,8 +122,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        if (reason := self._overload(scope["path"], started)) is not None:
-            await self._refuse(reason, started, scope, send)
+        if ADMITTED not in scope and (reason := self.overload(scope["path"], started)) is not None:
+            await self._refuse(reason, scope, send)
             return
         exchange = Exchange(self._name(scope["headers"]), started, scope["method"])
         put_exchange(scope, exchange)
@@ -153,6 +150,9 @@ class Gate:
             exchange.route = _route(scope, exchange)
             seconds = time.perf_counter() - started
             self._metrics.observe(exchange, seconds)
+            if exchange.facts.encoded and exchange.status == 200:
+                stages = exchange.facts.stages
+                self._admission.learn(seconds, sum(stages.values()), stages.get("lookup", 0.0))
             if self._trace is not None:
                 self._trace(scope["headers"], exchange, seconds)
             self._unlogged += self._access_log
@@ -167,23 +167,31 @@ class Gate:
                 return value.decode()
         return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
 
-    def _overload(self, path: str, now: float) -> str | None:
-        """Why the worker should not take a request on, if so."""
-        if path in _NEVER_SHED:
-            return None
-        if self._in_flight >= self._limits.in_flight:
-            return "in_flight"
-        return "queue" if self._waited_too_long(now) else None
+    def overload(self, path: str, now: float) -> str | None:
+        """Why a request that was read at `now` cannot be taken on, if so. Ask once: who is not refused counts."""
+        return None if path in _NEVER_SHED else self._admission.refuses(now)
 
-    async def _refuse(self, reason: str, started: float, scope: Scope, send: Send) -> None:
-        """Answer 503 with next to no work: how many can be refused in time decides how many are answered in time."""
-        name = self._name(scope["headers"]).encode()
-        body = _REFUSED[0] + name + _REFUSED[1]
-        headers = [*_REFUSED_HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
+    @property
+    def leaves(self) -> bool:
+        """Whether this worker is about to end, so that connections should not be kept."""
+        return self._drain.begun
+
+    def refusal(
+        self, reason: str, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> tuple[bytes, bytes]:
+        """The request's id and the body of its 503; counts it. With next to no work: how many can be refused in time
+        decides how many are answered in time."""
+        self._metrics.refused(path if path in self._hot else "unmatched", method, reason)
+        name = self._name(headers).encode()
+        return name, _REFUSED[0] + name + _REFUSED[1]
+
+    async def _refuse(self, reason: str, scope: Scope, send: Send) -> None:
+        name, body = self.refusal(reason, scope["path"], scope["method"], scope["headers"])
+        headers = [*REFUSED_HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", name)]
+        if self.leaves:
+            headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        route = scope["path"] if scope["path"] in self._hot else "unmatched"
-        self._metrics.refused(route, scope["method"], reason, time.perf_counter() - started)
 
     def _admit(self, scope: Scope) -> None:
         """Refuse bodies that are too large or compressed before they are read."""
@@ -195,28 +203,6 @@ class Gate:
             if name == b"content-encoding" and value.lower() != b"identity":
                 raise EncodedBodyError
 
-    def _waited_too_long(self, now: float) -> bool:
-        """Whether this request stood behind others for too long.
-
-        All requests that one turn of the event loop found waiting run one after the other: how late in the turn
-        one begins is how long it waited. A burst may wait for long; when one long turn follows another, the queue
-        will not go away by itself, and only those are taken who waited for little (CoDel; Maurer, "Fail at Scale",
-        2015). So those who are answered are answered soon, however many come.
-        """
-        if not self._turn_began:
-            if now - self._turn_ended > self._limits.queue_s:
-                self._long_turns = 0  # between the turns there was nothing to do
-            self._turn_began, self._waited = now, 0.0
-            asyncio.get_running_loop().call_soon(self._end_turn)
-            return False
-        self._waited = now - self._turn_began
-        return self._waited > (self._limits.queue_s if self._long_turns >= _LASTING_TURNS else self._burst_s)
-
-    def _end_turn(self) -> None:
-        # However long a request took: what counts is whether somebody stood behind it.
-        self._long_turns = self._long_turns + 1 if self._waited >= self._limits.queue_s else 0
-        self._turn_began, self._turn_ended = 0.0, time.perf_counter()
-
     async def _answer(self, answer: Answer, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Read the body, have it answered, both within the deadline, and send what comes."""
         try:
@@ -224,21 +210,28 @@ class Gate:
                 body = await self._read_body(receive, exchange)
                 if body is None:
                     return
-                self._in_flight += 1
+                self._begin(exchange)
                 try:
                     content = await answer(body, exchange)
                 finally:
-                    self._in_flight -= 1
+                    self._admission.end()
         except TimeoutError:
             exchange.shed = "deadline"
             raise DeadlineError from None
         headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", exchange.request_id.encode())]
         headers += _HARDENED
-        if self._drain.begun:
+        if self.leaves:
             headers.append(_CLOSE)
         exchange.status = 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Take a place. Raises OverloadedError when those who were read at the same time have taken the last ones."""
+        if self._admission.is_full:
+            exchange.shed = "in_flight"
+            raise OverloadedError
+        self._admission.begin()
 
     async def _read_body(self, receive: Receive, exchange: Exchange) -> bytes | None:
         """The whole body, or None when the client left before it was sent. Raises BodyTooLargeError as it comes."""
@@ -272,25 +265,36 @@ class Gate:
             self._coming_bytes -= len(body)
 
     async def _pass_on(self, scope: Scope, exchange: Exchange, receive: Receive, send: Send) -> None:
-        left = self._limits.body_bytes
+        left, comes = self._limits.body_bytes, True
 
-        async def receive_counting() -> Message:
-            nonlocal left
-            message = await receive()
-            if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if left < 0:
-                    raise BodyTooLargeError(self._limits.body_bytes)
+        async def receive_bounded() -> Message:
+            """The body within its bytes and the deadline; how long it is worked on is the route's own affair."""
+            nonlocal left, comes
+            if not comes:
+                return await receive()
+            try:
+                with self._deadlines.guard(exchange.started):
+                    message = await receive()
+            except TimeoutError:
+                exchange.shed = "deadline"
+                raise DeadlineError from None
+            comes = message["type"] == "http.request" and message.get("more_body", False)
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise BodyTooLargeError(self._limits.body_bytes)
             return message
 
         watched = scope["path"] not in _NEVER_SHED
         if watched and self._keyed is not None:
             self._keyed.identify(scope["headers"], exchange)
-        self._in_flight += watched
+        if not watched:
+            await self.app(scope, receive_bounded, _noting(exchange, send))
+            return
+        self._begin(exchange)
         try:
-            await self.app(scope, receive_counting, _noting(exchange, send))
+            await self.app(scope, receive_bounded, _noting(exchange, send))
         finally:
-            self._in_flight -= watched
+            self._admission.end()
 
     def _write_line(self, exchange: Exchange, seconds: float) -> None:
         facts = exchange.facts

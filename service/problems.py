@@ -53,8 +53,10 @@ async def _of_problem(request: Request, error: Exception) -> Response:
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
-    """Routing's own answers: 404 for a path, 405 for a method."""
+    """Routing's own answers: 404 for a path, 405 for a method. What the gate raised in a body stays what it was."""
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ProblemError):
+        return problem_response(error.__cause__, request.scope)
     title = HTTPStatus(error.status_code).phrase
     details = {
         404: "There is nothing at this path.",

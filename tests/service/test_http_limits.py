@@ -7,14 +7,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
 
 import httpx2
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import http_limits
 from service.http_limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from service.log import make_logger
+from service.metrics import Metrics
+from service.middleware import Gate, Limits
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import write_release
@@ -153,17 +157,12 @@ def test_answers_carry_the_headers_that_harden(service: ServeProcess) -> None:
         assert not [name for name in headers if name.startswith("access-control-")]
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The protocol with short times before an application that answers at once; its port."""
-    for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_HEADERS_S", 0.3), ("_IDLE_S", 1.0)):
-        monkeypatch.setattr(http_limits, name, seconds)
-
-    async def app(scope: Mapping[str, Any], receive: object, send: Callable[[Mapping[str, Any]], Any]) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    config = uvicorn.Config(app, port=0, http=http_limits.LimitedHttp, lifespan="off", log_level="critical")
+@contextmanager
+def running(app: ASGIApp) -> Iterator[int]:
+    """An application behind the protocol, in a thread of its own; its port."""
+    config = uvicorn.Config(
+        app, port=0, http=http_limits.LimitedHttp, lifespan="off", log_level="critical", proxy_headers=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
@@ -172,6 +171,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The protocol with short times before an application that answers at once; its port."""
+    for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_HEADERS_S", 0.3), ("_IDLE_S", 1.0)):
+        monkeypatch.setattr(http_limits, name, seconds)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    with running(app) as port:
+        yield port
 
 
 def cut_off_after(port: int, first: bytes, drip: bytes) -> float:
@@ -216,3 +229,106 @@ def test_connection_that_asks_now_and_then_is_kept(impatient: int) -> None:
                 assert piece
                 answer += piece
             time.sleep(0.2)
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """The protocol before a gate all of whose places are taken, so that everything but a probe is refused; its port."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    class Guarded:
+        gate = Gate(
+            app,
+            hot={},
+            limits=Limits(in_flight=0, body_bytes=100_000, queue_s=0.001, deadline_s=1.0),
+            metrics=Metrics(),
+            log=make_logger("error"),
+            access_log=0,
+        )
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.gate(scope, receive, send)
+
+    with running(Guarded()) as port:
+        yield port
+
+
+def ask(connection: socket.socket, *pieces: bytes, bodiless: bool = False) -> tuple[int, Mapping[str, str], bytes]:
+    """Send a request in pieces, a moment apart, and read its answer, which leaves the connection at its end."""
+    for piece in pieces:
+        connection.sendall(piece)
+        time.sleep(0.02)
+    answer = b""
+    while True:
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if end and (bodiless or len(body) >= int(_headers(head)["content-length"])):
+            break
+        found = connection.recv(65536)
+        assert found, f"closed after {answer!r}"
+        answer += found
+    return int(head.split()[1]), _headers(head), body
+
+
+def test_overload_is_told_before_there_is_a_request(full: int) -> None:
+    """Whole, in pieces, chunked, by HEAD, with a body to wait for: 503, Retry-After and the caller's id, and the
+    connection goes on; a probe is answered."""
+    body = scoring(2000).ljust(13_000)
+    named = post(body, b"x-request-id: mine")
+    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+        for pieces in ([named], [named[:10], named[10:60], named[60:5000], named[5000:]]):
+            status, headers, answer = ask(connection, *pieces)
+            assert (status, headers["retry-after"], headers["x-request-id"]) == (503, "1", "mine")
+            assert headers["content-type"] == "application/problem+json"
+            assert headers["cache-control"] == "no-store"
+            problem = json.loads(answer)
+            assert (problem["type"], problem["request_id"]) == ("urn:userip:problem:overloaded", "mine")
+        assert ask(connection, *chunked(body))[0] == 503
+        assert ask(connection, b"HEAD /score HTTP/1.1\r\n" + HOST + b"\r\n", bodiless=True)[2] == b""
+        assert ask(connection, b"GET http://x/score HTTP/1.1\r\n" + HOST + b"\r\n")[0] == 503
+        assert ask(connection, POST + b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n")[0] == 503
+    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+        for query in (b"", b"?verbose"):
+            probe = b"GET /healthz" + query + b" HTTP/1.1\r\n" + HOST + b"\r\n"
+            assert ask(connection, probe)[::2] == (200, b"ok")
+
+
+def test_pipelined_requests_are_refused_in_their_order(full: int) -> None:
+    """A probe, a refused request and a probe sent in one piece are answered in this order."""
+    probe = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+        connection.sendall(probe + post(scoring(5)) + probe)
+        answer = b""
+        while answer.count(b"HTTP/1.1 ") < 3 or not answer.endswith(b"ok"):
+            piece = connection.recv(65536)
+            assert piece
+            answer += piece
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"503", b"200"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post(scoring(5)).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        post(scoring(5), b"connection: close"),
+        post(b" " * 5_000_000),
+        b"".join(chunked(b" " * 1_000_000)),
+    ],
+    ids=["old", "closing", "large", "large and chunked"],
+)
+def test_refused_connection_is_closed_where_it_must_be(full: int, request_: bytes) -> None:
+    """By the client's wish, or when the body of a refused request has more bytes than any may have."""
+    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+        connection.settimeout(5)
+        answer = b""
+        try:
+            connection.sendall(request_)
+            while piece := connection.recv(65536):
+                answer += piece
+        except ConnectionError:
+            answer = answer or b"HTTP/1.1 503 cut off while it was still sending\r\nconnection: close\r\n"
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1

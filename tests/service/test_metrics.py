@@ -1,9 +1,11 @@
 """What `/metrics` says after known requests."""
 
 import importlib.metadata
+import io
 import json
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,6 +159,26 @@ def test_workers_add_up(tmp_path: Path, seed: int) -> None:
     assert found["userip_profiles_total", (("outcome", "known"),)] == 60
     assert found["userip_in_flight", ()] == 1
     assert found["userip_workers", ()] == 3
+
+
+def test_a_worker_shares_again_after_it_could_not(serve: Serve, lmdb_url: str, tmp_path: Path, log: io.BytesIO) -> None:
+    """While the directory is away the log says so once; when it is back, the worker's counts are, too."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    serve(lmdb_url, runtime_dir=shared)
+
+    def until(holds: Callable[[], bool]) -> None:
+        begun = time.monotonic()
+        while not holds():
+            assert time.monotonic() - begun < 10
+            time.sleep(0.02)
+
+    until(lambda: any(shared.glob("metrics-*.json")))
+    shared.rename(tmp_path / "away")
+    until(lambda: b"could not share what was counted" in log.getvalue())
+    shared.mkdir()
+    until(lambda: any(shared.glob("metrics-*.json")))
+    assert log.getvalue().count(b"could not share what was counted") == 1
 
 
 def test_two_applications_keep_apart(serve: Serve, lmdb_url: str) -> None:

@@ -199,3 +199,30 @@ def test_bodies_that_come_slowly_are_bounded_together(serve: Serve, lmdb_url: st
             assert 'userip_shed_total{reason="bodies"} 1.0' in text
 
     asyncio.run(scenario())
+
+
+def test_body_of_any_route_has_to_come_in_time(serve: Serve, lmdb_url: str) -> None:
+    """An operator's order whose body does not end is given up at the deadline, one that is too large at once; neither
+    leaves a place taken."""
+    key, limits = "an-admin-key-of-the-test", {"deadline_ms": 200, "max_in_flight": 1, "max_body_bytes": 1000}
+    app = serve(lmdb_url, admin_key=key, **limits).app
+    headers = {"x-api-key": key, "content-type": "application/json"}
+
+    async def scenario() -> None:
+        async def never() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(60)
+
+        async def large() -> AsyncIterator[bytes]:
+            for _ in range(3):
+                yield b" " * 500
+
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+            late = await asyncio.wait_for(client.post("/admin/reload", content=never()), 10)
+            assert (late.status_code, late.headers["retry-after"]) == (503, "1")
+            assert late.json()["type"] == "urn:userip:problem:deadline"
+            assert (await client.post("/admin/reload", content=large())).status_code == 413
+            assert (await client.post("/admin/reload", content=b"{}")).status_code == 200
+
+    asyncio.run(scenario())
