@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
@@ -215,6 +215,29 @@ def test_connections_that_only_wait_are_closed(impatient: int) -> None:
     assert 0.3 < cut_off_after(impatient, whole + b"GET / HTTP/1.1\r\nx: ", b"v") < 14
     assert 1.0 < cut_off_after(impatient, b"", b"") < 14
     assert 1.0 < cut_off_after(impatient, b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 9999\r\n\r\n", b"v") < 14
+
+
+def test_answers_that_nobody_takes_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks on and on and reads nothing: cut off, whether the answer waits to be sent or to be taken."""
+    for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_IDLE_S", 0.5), ("_WORK_S", 0.5)):
+        monkeypatch.setattr(http_limits, name, seconds)
+    size = 20_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    whole = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    with running(app) as port:
+        for requests in (1, 3):  # with the second one the application waits until there is room for its answer
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                connection.sendall(whole * requests)
+                time.sleep(1.5)
+                taken = 0
+                with suppress(ConnectionError):
+                    while piece := connection.recv(1 << 20):
+                        taken += len(piece)
+                assert taken < size
 
 
 def test_connection_that_asks_now_and_then_is_kept(impatient: int) -> None:
