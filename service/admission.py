@@ -30,6 +30,7 @@ class Admission:
     """Counts who is at work, knows what one request costs, and refuses. Belongs to one event loop.
 
     `most` requests at work at once; behind a lasting queue, those that would wait for more than `queue_s` are refused.
+    `cost_s` is what a request takes of this worker's time.
     """
 
     def __init__(self, most: int, queue_s: float, soon: Soon | None = None) -> None:
@@ -38,7 +39,7 @@ class Admission:
         self._queue_s = queue_s
         self._soon = soon
         self._at_work = 0
-        self._cost_s = 2 * _READ_S  # of one request, without the bank's time
+        self.cost_s = 2 * _READ_S
         self._other_s = _READ_S  # of it what no stage measures
         self._lookup_s = 0.0
         self._looking = False
@@ -59,7 +60,7 @@ class Admission:
         """Why a request that was read at `now` (`time.perf_counter`) cannot be taken on; None takes it on."""
         if not self._looking:
             self._begin_look(now)
-        self._level_s += self._cost_s
+        self._level_s += self.cost_s
         if not self._lasts and self._level_s > self._lasting_s:
             self._lasts, self._places = True, self._room_for(self._queue_s)
         ahead = self._at_work + self._read
@@ -85,12 +86,12 @@ class Admission:
         if not lookup_s:  # nobody else was at work in between
             other = min(seconds - stages_s, _ODD * self._other_s)
             self._other_s += _WEIGHT * (other - self._other_s)
-        cost = min(stages_s - lookup_s + self._other_s + _READ_S, _ODD * self._cost_s)
-        self._cost_s += _WEIGHT * (cost - self._cost_s)
+        cost = min(stages_s - lookup_s + self._other_s + _READ_S, _ODD * self.cost_s)
+        self.cost_s += _WEIGHT * (cost - self.cost_s)
         self._lookup_s += _WEIGHT * (min(lookup_s, _LOOKUP_S) - self._lookup_s)
 
     def _begin_look(self, now: float) -> None:
-        self._lasting_s = min(_BURST_S, max(_LASTING_S, _LASTING * self._cost_s))
+        self._lasting_s = min(_BURST_S, max(_LASTING_S, _LASTING * self.cost_s))
         self._lasts = self._lasts and self._level_s > 0
         # What is read in this look came since the last one: so much has run out by the time it flows in.
         self._level_s = min(max(0.0, self._level_s), 2 * self._lasting_s) - (now - self._looked_at)
@@ -105,4 +106,4 @@ class Admission:
         self._looking, self._read = False, 0
 
     def _room_for(self, wait_s: float) -> float:
-        return (wait_s + self._lookup_s) / self._cost_s
+        return (wait_s + self._lookup_s) / self.cost_s

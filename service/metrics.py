@@ -64,6 +64,10 @@ DEFINITIONS: Final = (
     ),
     Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
     Definition("in_flight", "Requests at work.", (), "sum"),
+    Definition(
+        "asked_seconds",
+        "What requests cost of a worker's time, those too that were refused for want of it: its rate is load.",
+    ),
     Definition("shed", "Requests refused or given up under load: in_flight, queue, bodies, deadline.", ("reason",)),
     Definition(
         "key_requests",
@@ -157,6 +161,10 @@ class Metrics(Collector):
         ):
             if number:
                 count[name, ()] += number
+
+    def asked(self, seconds: float) -> None:
+        """Count what a request costs, before it is taken on or refused."""
+        self._counters["asked_seconds", ()] += seconds
 
     def refused(self, route: str, method: str, reason: str) -> None:
         """Count a request that was refused under load as soon as it was read."""

@@ -169,7 +169,10 @@ class Gate:
 
     def overload(self, path: str, now: float) -> str | None:
         """Why a request that was read at `now` cannot be taken on, if so. Ask once: who is not refused counts."""
-        return None if path in _NEVER_SHED else self._admission.refuses(now)
+        if path in _NEVER_SHED:
+            return None
+        self._metrics.asked(self._admission.cost_s)
+        return self._admission.refuses(now)
 
     @property
     def leaves(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.settings import PREFIX, Settings
-from tests.deploy.metric_names import SERIES
+from tests.deploy.metric_names import SERIES, wrong
 from tests.project.dockerfile import read_dockerfile
 
 ROOT = Path(__file__).parents[2]
@@ -97,16 +97,25 @@ def test_references_between_objects_hold() -> None:
     assert {image["name"] for image in KUSTOMIZATION["images"]} == {SERVICE["image"]}
 
 
-def test_autoscaler_reads_a_metric_that_is_there_and_that_the_adapter_gives() -> None:
-    """The custom metric is a gauge of the service, and the adapter's rule asks for it."""
-    (metric,) = OBJECTS["HorizontalPodAutoscaler"]["spec"]["metrics"]
-    name = metric["pods"]["metric"]["name"]
-    assert SERIES[name].kind == "sum"
-    (rule,) = _load("prometheus-adapter.yaml")["rules"]["custom"]
-    assert rule["seriesQuery"].startswith(f"{name}{{")
-    assert f"{name}{{" in rule["metricsQuery"]
-    # A pod must want more before it sheds.
-    assert int(metric["pods"]["target"]["averageValue"]) < Settings.model_fields["max_in_flight"].default
+def test_autoscaler_reads_metrics_that_are_there_and_that_the_adapter_gives() -> None:
+    """Each metric has its rule of the adapter, made of series of the service, and wants more pods before they shed."""
+    targets = {
+        metric["pods"]["metric"]["name"]: metric["pods"]["target"]["averageValue"]
+        for metric in OBJECTS["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    }
+    rules = {
+        rule.get("name", {}).get("as", rule["seriesQuery"].partition("{")[0]): rule
+        for rule in _load("prometheus-adapter.yaml")["rules"]["custom"]
+    }
+    assert targets.keys() == rules.keys()
+    for rule in rules.values():
+        series = rule["seriesQuery"].partition("{")[0]
+        assert series in SERIES
+        assert f"{series}{{" in rule["metricsQuery"]
+        query = rule["metricsQuery"].replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "instance")
+        assert wrong(query) == []
+    assert int(targets["userip_in_flight"]) < Settings.model_fields["max_in_flight"].default
+    assert 0 < int(targets["userip_load"].removesuffix("m")) < 1000  # thousandths of what a worker can do
     assert "replicas" not in OBJECTS["Deployment"]["spec"]
 
 

@@ -118,6 +118,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
     asyncio.run(scenario())
     text = metrics.render()
     assert b'userip_shed_total{reason="in_flight"} 1.0' in text
+    assert b"userip_asked_seconds_total 0.0004\n" in text  # four, the refused one too, at 100 us
     assert b"userip_in_flight 0.0" in text
 
 
