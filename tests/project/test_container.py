@@ -190,6 +190,21 @@ def test_service_container_is_confined() -> None:
     assert "ports" not in SERVICES["redis"]
 
 
+@pytest.mark.parametrize("name", ["trainer", "service", "bench"])
+def test_containers_of_ours_have_no_capabilities(name: str) -> None:
+    """Whatever runs our images has no capabilities and no way to get them."""
+    assert SERVICES[name]["cap_drop"] == ["ALL"]
+    assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_pods_get_no_variables_of_services() -> None:
+    """Kubernetes would set USERIP_PORT=tcp://... for the Service `userip`, which the service takes for its setting."""
+    folder = ROOT / "deploy/kubernetes"
+    for name in ("deployment.yaml", "publish-job.yaml"):
+        document = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        assert document["spec"]["template"]["spec"]["enableServiceLinks"] is False, name
+
+
 def test_stop_leaves_time_for_requests_in_flight() -> None:
     """The engine waits longer before SIGKILL than the service's own shutdown may take."""
     grace = int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
@@ -222,3 +237,17 @@ def test_redis_accepts_its_configuration() -> None:
         client.hset("bucket", mapping={f"field{number}": "v" * 16 for number in range(512)})
         encoding = client.object("encoding", "bucket")
     assert encoding == b"listpack"
+
+
+def test_redis_is_healthy_only_when_it_answers() -> None:
+    """The composition's health check fails on an error in answer, such as that of a server that is still loading."""
+    kind, program, *words = SERVICES["redis"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    with RedisServer() as server, server.client() as client:
+        command = [program, "-p", str(server.port), *words]
+        healthy = subprocess.run(command, capture_output=True, check=False)
+        client.config_set("requirepass", "secret")
+        refused = subprocess.run(command, capture_output=True, check=False)
+    assert healthy.stdout == b"PONG\n"
+    assert healthy.returncode == 0
+    assert refused.returncode != 0
