@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from bank.protocol import AsyncReader
 from bank.urls import open_reader
 from service import problems
 from service.admin import admin_routes
+from service.background import keep_doing
 from service.breaker import Breaker
 from service.dataplane import Dataplane, Facts
 from service.draining import Drain
@@ -85,7 +87,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        forever = [reloader.follow(), guard.follow(), _share(metrics, serving, reader, keeper)]
+        forever = [
+            reloader.follow(),
+            guard.follow(),
+            keep_doing(
+                partial(_share, metrics, serving, reader, keeper),
+                log,
+                "could not share what was counted",
+                _SHARE_EVERY_S,
+            ),
+        ]
         if keeper is not None:
             forever.append(keeper.run())
         background = [asyncio.create_task(work) for work in forever]
@@ -142,14 +153,12 @@ def create_app(
 
 
 async def _share(metrics: Metrics, serving: Serving, reader: AsyncReader, keeper: ReplicaKeeper | None) -> None:
-    """Note how fresh the records are, and tell the other workers what this one counted, until cancelled."""
-    while True:
-        release = serving.current.name
-        metrics.updated("records_updated_timestamp_seconds", release, reader.updated(release))
-        if keeper is not None:
-            metrics.updated("replica_updated_timestamp_seconds", release, keeper.updated(release))
-        metrics.share()
-        await asyncio.sleep(_SHARE_EVERY_S)
+    """Note how fresh the records are, and tell the other workers what this one counted."""
+    release = serving.current.name
+    metrics.updated("records_updated_timestamp_seconds", release, reader.updated(release))
+    if keeper is not None:
+        metrics.updated("replica_updated_timestamp_seconds", release, keeper.updated(release))
+    metrics.share()
 
 
 def _version() -> str:

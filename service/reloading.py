@@ -8,7 +8,6 @@ pointer moves.
 A release that cannot be loaded is tried again, ever more seldom; the one before is served meanwhile.
 """
 
-import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bank.errors import BankError, ReleaseError
 from bank.protocol import AsyncReader
+from service.background import keep_doing
 from service.errors import AbsentReleaseError, ReloadError, ScoringError
 from service.metrics import Metrics
 from service.orders import Order, Orders
@@ -78,13 +78,7 @@ class Reloader:
 
     async def follow(self) -> None:
         """Look again and again; runs until cancelled."""
-        while True:
-            await asyncio.sleep(self._every_s)
-            try:
-                await self.look()
-            except Exception:  # the next look may go well; a worker that stopped looking would never tell
-                self._log.exception("could not see which release to serve")
-                await asyncio.sleep(_LONGEST_WAIT_S)
+        await keep_doing(self.look, self._log, "could not see which release to serve", self._every_s)
 
     async def look(self) -> None:
         """See which release ought to be served, and load it if it is another one."""

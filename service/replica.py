@@ -20,6 +20,7 @@ from bank.lmdb_reader import LmdbReader
 from bank.redis_reader import RedisReader, StoredRecord
 from bank.replica import Replica, is_copy
 from bank.urls import LmdbUrl, open_reader
+from service.background import keep_doing
 from service.errors import StartError
 from service.serving import Serving
 from service.settings import Settings
@@ -65,21 +66,23 @@ class ReplicaKeeper:
 
     async def run(self) -> None:
         """Copy whenever there is something new, until cancelled; then let go of the files."""
-        loop = asyncio.get_running_loop()
         try:
-            while True:
-                release = self._serving.current.name
-                if self._leads():
-                    await self._try(release)
-                end = loop.time() + self._seconds
-                while loop.time() < end and self._serving.current.name == release:
-                    await asyncio.sleep(min(_LOOK_EVERY_S, self._seconds))
+            await keep_doing(self._keep_up, self._log, "replica cannot be kept")
         finally:
             self._replica.close()
             await self.reader.close()
             if self._lock is not None:
                 self._lock.close()
             await self._source.close()
+
+    async def _keep_up(self) -> None:
+        """Copy what is new, then wait until it is time again, or another release is served."""
+        release = self._serving.current.name
+        if self._leads():
+            await self._try(release)
+        end = time.monotonic() + self._seconds
+        while time.monotonic() < end and self._serving.current.name == release:
+            await asyncio.sleep(min(_LOOK_EVERY_S, self._seconds))
 
     def _leads(self) -> bool:
         if self._lock is None:

@@ -4,7 +4,6 @@ Without API keys (`keys_file`, `keys`) everybody may score and look at profiles,
 networks: see `refuse_open`. The admin routes want a key in any case.
 """
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 from structlog.typing import FilteringBoundLogger
 
+from service.background import keep_doing
 from service.errors import ForbiddenError, RateLimitedError, StartError, UnauthorizedError
 from service.exchange import Exchange, exchange_of
 from service.keys import Key, Keyring, Scope, admin_key, parse_keys, read_keys
@@ -81,20 +81,23 @@ class Guard:
 
     def refresh(self) -> None:
         """Read the key file again. One that cannot be read is logged, and the keys before stay."""
-        self._state = self._look()
+        state = self._look()  # before the keys are read, to see what changes meanwhile
         try:
             self._keyring = load_keys(self._settings)
         except StartError as error:
             self._log.error("keys not read again; those before are kept", problem=str(error))
         else:
             self._log.info("keys read again", keys=len(self._keyring))
+        self._state = state
 
     async def follow(self) -> None:
         """Read the key file again whenever it has changed; runs until cancelled."""
-        while self._settings.keys_file is not None:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            if self._look() != self._state:
-                self.refresh()
+        if self._settings.keys_file is not None:
+            await keep_doing(self._refresh_if_changed, self._log, "could not look at the key file", _LOOK_EVERY_S)
+
+    async def _refresh_if_changed(self) -> None:
+        if self._look() != self._state:
+            self.refresh()
 
     def _look(self) -> State:
         if self._settings.keys_file is None:

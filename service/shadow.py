@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bank.errors import ReleaseError
 from bank.urls import open_reader
+from service.background import keep_doing
 from service.breaker import Breaker
 from service.dataplane import Dataplane, Facts, Scored
 from service.errors import ScoringError
@@ -52,13 +53,20 @@ class Shadow:
     """The second release and the requests that wait for it."""
 
     def __init__(
-        self, serving: Serving, dataplane: Dataplane, metrics: Metrics, share: float, profiles: Profiles
+        self,
+        serving: Serving,
+        dataplane: Dataplane,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        share: float,
+        profiles: Profiles,
     ) -> None:
         self.seen = Differences()
         self.share = share
         self._serving = serving
         self._dataplane = dataplane
         self._metrics = metrics
+        self._log = log
         self._profiles = profiles
         self._waiting: deque[tuple[Sequence[ScoreRequest], Sequence[Scored]]] = deque()
         self._candidates = 0
@@ -84,17 +92,19 @@ class Shadow:
     async def run(self) -> None:
         """Compare what waits, until cancelled."""
         try:
-            while True:
-                await self._some.wait()
-                requests, answers = self._waiting.popleft()
-                self._candidates -= sum(len(request.item_ids) for request in requests)
-                if not self._waiting:
-                    self._some.clear()
-                started = time.perf_counter()
-                await self._compare(requests, answers)
-                await asyncio.sleep(_REST * (time.perf_counter() - started))
+            await keep_doing(self._compare_next, self._log, "could not compare with the shadow release")
         finally:
             await self._profiles.reader.close()
+
+    async def _compare_next(self) -> None:
+        await self._some.wait()
+        requests, answers = self._waiting.popleft()
+        self._candidates -= sum(len(request.item_ids) for request in requests)
+        if not self._waiting:
+            self._some.clear()
+        started = time.perf_counter()
+        await self._compare(requests, answers)
+        await asyncio.sleep(_REST * (time.perf_counter() - started))
 
     async def _compare(self, requests: Sequence[ScoreRequest], answers: Sequence[Scored]) -> None:
         fields = {name for name, _ in self.release.context_rows}
@@ -138,7 +148,7 @@ def make_shadow(settings: Settings, directory: Path, metrics: Metrics, log: Filt
         Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
     )
     serving = Serving(directory, release, reader, settings.max_candidates)
-    return Shadow(serving, Dataplane(serving, profiles), metrics, settings.shadow_share, profiles)
+    return Shadow(serving, Dataplane(serving, profiles), metrics, log, settings.shadow_share, profiles)
 
 
 def _with_fields(request: ScoreRequest, fields: set[str]) -> ScoreRequest:

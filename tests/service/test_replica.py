@@ -108,6 +108,19 @@ def test_freshness_is_the_bank_s_own_time(
     bank.close()
 
 
+def test_a_keeper_begins_once_it_can(
+    serve: Serve, tiny: TinyRelease, tmp_path: Path, redis_url: str, log: io.BytesIO
+) -> None:
+    """A lock file that cannot be opened is told once; when it can be, the records are copied."""
+    publish(redis_url, tiny.name)
+    (tmp_path / "replica" / "keeper.lock").mkdir(parents=True)
+    serve(redis_url, replica_dir=tmp_path / "replica", replica_seconds=0.05)
+    until(lambda: b"replica cannot be kept" in log.getvalue())
+    (tmp_path / "replica" / "keeper.lock").rmdir()
+    assert await_copies(log, 1)["users"] == len(RECORDS)
+    assert log.getvalue().count(b"replica cannot be kept") == 1
+
+
 def test_a_replica_of_a_directory_is_refused(serve: Serve, tmp_path: Path, lmdb_url: str) -> None:
     """An LMDB bank is on this machine already."""
     with pytest.raises(StartError, match="leave replica_dir out"):

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,38 @@ def test_changed_file_is_read_by_itself(tiny: TinyRelease, file: Path, monkeypat
     def known() -> list[str]:
         found = guard._keyring
         return [name for name, (key, _) in KEYS.items() if found.find(key.encode()) is not None]
+
+    asyncio.run(scenario())
+
+
+def test_a_bug_in_reading_keys_is_survived(
+    tiny: TinyRelease, file: Path, log: io.BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw keeps the keys before and is logged; the same file is then read again."""
+    for place in ("service.security._LOOK_EVERY_S", "service.background._SHORTEST_WAIT_S"):
+        monkeypatch.setattr(place, 0.01)
+    settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///none"), keys_file=file)
+    guard = Guard(settings, make_logger("error", log))
+
+    async def scenario() -> None:
+        following = asyncio.create_task(guard.follow())
+        with monkeypatch.context() as patch:
+            patch.setattr("service.security.load_keys", unforeseen)
+            write(file, "board")
+            await until(lambda: b"IndexError" in log.getvalue())
+        assert len(guard._keyring) == len(KEYS)
+        await until(lambda: len(guard._keyring) == 1)
+        following.cancel()
+
+    def unforeseen(_: Settings) -> None:
+        raise IndexError("some bug")
+
+    async def until(holds: Callable[[], bool]) -> None:
+        for _ in range(500):
+            if holds():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError
 
     asyncio.run(scenario())
 

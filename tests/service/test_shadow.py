@@ -119,6 +119,29 @@ def test_what_would_pile_up_is_dropped(
     assert (shadow["dropped"], shadow["compared"]) == (5, 0)
 
 
+def test_a_bug_in_comparing_is_survived(
+    serve: Serve, lmdb_url: str, other: TinyRelease, log: BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody foresaw is logged with its traceback; the requests after it are compared."""
+    publish(lmdb_url, other.name, OTHERS, activate=False)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    request = {"user_id": "u1", "item_ids": ["i5"]}
+
+    def unforeseen(*_: object) -> None:
+        raise IndexError("some bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.shadow._with_fields", unforeseen)
+        client.post("/score", json=request)
+        begun = time.monotonic()
+        while b"IndexError" not in log.getvalue():
+            assert time.monotonic() - begun < 10
+            time.sleep(0.01)
+    client.post("/score", json=request)
+    assert shadow_of(client, 1)["compared"] == 1
+    assert b"Traceback" in log.getvalue()
+
+
 def test_a_shadow_that_cannot_be_loaded_stops_nothing(
     serve: Serve, lmdb_url: str, other: TinyRelease, log: BytesIO, tiny: TinyRelease
 ) -> None:

@@ -1,0 +1,33 @@
+"""Work that goes on beside the requests for as long as a worker runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+_SHORTEST_WAIT_S: Final = 1.0  # after a failure
+_LONGEST_WAIT_S: Final = 60.0
+
+
+async def keep_doing(
+    work: Callable[[], Awaitable[object]], log: FilteringBoundLogger, problem: str, every_s: float = 0.0
+) -> None:
+    """Do `work`, wait `every_s` seconds, and again, until cancelled.
+
+    `work` handles what it foresees. What nobody foresaw is logged as `problem` with its traceback, once until the work
+    succeeds or fails with something else, and the work is tried again, ever more seldom: what ended here would never
+    tell, and be missed much later.
+    """
+    said, wait_s = "", every_s
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            cause = repr(error)
+            if cause != said:
+                log.exception(problem)
+            said, wait_s = cause, min(max(2 * wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)
+        else:
+            said, wait_s = "", every_s
+        await asyncio.sleep(wait_s)
