@@ -53,12 +53,15 @@ class MetricsFiles:
         os.replace(beside, self._path)
 
     def others(self) -> list[Counts]:
-        """What the other workers wrote last, without the gauges of those that are gone."""
+        """What the other workers wrote last, without the gauges of those that are gone, and files not to be read."""
         found = []
         for path in sorted(self._directory.glob("metrics-*.json")):
             if path == self._path:
                 continue
-            file = msgspec.json.decode(path.read_bytes(), type=_File)
+            try:
+                file = msgspec.json.decode(path.read_bytes(), type=_File)
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+                continue  # removed since it was found, or written by something else
             alive = _born(file.pid) == file.born
             found.append(
                 Counts(
@@ -73,7 +76,7 @@ class MetricsFiles:
 def remove_old(directory: Path) -> None:
     """Forget what the workers of an earlier service in this directory counted."""
     for old in directory.glob("metrics-*.*"):
-        old.unlink()
+        old.unlink(missing_ok=True)
 
 
 def _born(pid: int) -> str:

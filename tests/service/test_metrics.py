@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from service.exchange import Exchange
 from service.metrics import Metrics
+from service.metrics_files import remove_old
 from tests.service.conftest import Serve
 from tests.service.tiny_release import TinyRelease
 
@@ -159,6 +160,44 @@ def test_workers_add_up(tmp_path: Path, seed: int) -> None:
     assert found["userip_profiles_total", (("outcome", "known"),)] == 60
     assert found["userip_in_flight", ()] == 1
     assert found["userip_workers", ()] == 3
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"pid": 1, "bo', b'{"pid": "\xff"}', b"{}"])
+def test_a_file_that_cannot_be_read_fails_no_scrape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    """Gone since it was found (None), or no whole file: the other workers are answered for all the same."""
+    there, harmed = Metrics(tmp_path), tmp_path / "metrics-0.json"
+    assert there._files is not None
+    there._files._path = tmp_path / "metrics-1.json"
+    there.reloaded(ok=True)
+    there.share()
+    harmed.write_bytes(content or b"")
+    read = Path.read_bytes
+
+    def away(path: Path) -> bytes:
+        if content is None:
+            harmed.unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", away)
+    assert 'userip_reloads_total{outcome="done"} 1.0' in Metrics(tmp_path).render().decode()
+
+
+def test_old_files_may_go_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two services that start in one directory remove what lies there together; neither fails."""
+    for number in range(3):
+        (tmp_path / f"metrics-{number}.json").write_bytes(b"")
+    find = Path.glob
+
+    def found_then_gone(directory: Path, pattern: str) -> list[Path]:
+        found = list(find(directory, pattern))
+        found[0].unlink()
+        return found
+
+    monkeypatch.setattr(Path, "glob", found_then_gone)
+    remove_old(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_worker_shares_again_after_it_could_not(serve: Serve, lmdb_url: str, tmp_path: Path, log: io.BytesIO) -> None:
