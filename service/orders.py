@@ -37,7 +37,7 @@ class Orders:
             return self._own
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Order)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def give(self, release: str, pointer: str | None) -> Order:

@@ -30,6 +30,15 @@ def test_a_past_order_is_forgotten_and_a_newer_one_is_not(tmp_path: Path, worker
     assert orders.last() == second
 
 
+@pytest.mark.parametrize("content", [b"", b'{"number": 1', b'{"release": "\xff"}', b"{}"])
+def test_a_file_that_is_no_order_orders_nothing(tmp_path: Path, content: bytes) -> None:
+    """What a machine that lost its power may leave behind is no order, and the next one replaces it."""
+    (tmp_path / "reload-order.json").write_bytes(content)
+    orders = Orders(tmp_path)
+    assert orders.last() is None
+    assert orders.give("r", None) == orders.last()
+
+
 def test_no_order_is_lost_between_the_look_and_the_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is given an order while another removes the one before waits, so that its own stays."""
     remove = Path.unlink
