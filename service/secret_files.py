@@ -14,9 +14,9 @@ SECRETS: Final = ("bank_url", "admin_key")  # the settings that may be given so
 
 
 def secrets_from_files(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """The secrets whose variable ends in _FILE, by setting; a line end behind one is none of it.
+    """The secrets whose variable ends in _FILE, by setting.
 
-    Raises StartError, naming the variable, for a file that cannot be read or is empty, and for a secret given twice.
+    Raises StartError, naming the variable, for a file that cannot be read or is blank, and for a secret given twice.
     """
     found = {}
     for name in SECRETS:
@@ -27,12 +27,12 @@ def secrets_from_files(environment: Mapping[str, str], prefix: str) -> dict[str,
         if environment.get(prefix + name.upper()):
             raise StartError(f"{variable} and {prefix}{name.upper()} are both set; leave one out")
         try:
-            found[name] = Path(file).read_text(encoding="utf-8").strip()
+            found[name] = Path(file).read_text(encoding="utf-8")
         except OSError as error:
             raise StartError(f"{variable}: {file}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise StartError(f"{variable}: {file}: not UTF-8") from None
-        if not found[name]:
+        if not found[name].strip():
             raise StartError(f"{variable}: {file}: empty")
     return found
 

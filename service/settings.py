@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import StartError
@@ -98,6 +98,16 @@ class Settings(BaseSettings):
         description="shared by the workers of one service; made by `userip serve` when there are several",
     )
 
+    @field_validator("bank_url", "keys", "admin_key")
+    @classmethod
+    def _strip(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        text = secret.get_secret_value().strip()  # a file ends in a line break, and so does what is pasted from one
+        if not text:
+            raise ValueError("blank")
+        return SecretStr(text)
+
     @model_validator(mode="after")
     def _check_deadlines(self) -> "Settings":
         if self.bank_deadline_ms >= self.deadline_ms:
@@ -181,10 +191,11 @@ def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
 
 
 def _explain(error: Mapping[str, Any]) -> str:
+    said = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:  # what two settings say of each other
-        return f"settings: {error['msg'].removeprefix('Value error, ')}"
+        return f"settings: {said}"
     name = str(error["loc"][0])
     ways = f"{FLAGS.get(name, f'--set {name}=VALUE')} or {PREFIX}{name.upper()}"
     if error["type"] == "missing":
         return f"setting {name} is missing ({Settings.model_fields[name].description}); give {ways}"
-    return f"setting {name}: {error['msg'].lower()}; give {ways}"
+    return f"setting {name}: {said.lower()}; give {ways}"

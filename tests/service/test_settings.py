@@ -1,5 +1,6 @@
 """Where settings come from, which wins, and what is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,25 @@ def test_file_of_a_secret_that_cannot_be_used_is_named(
     monkeypatch.setenv("USERIP_ADMIN_KEY", "hush")
     with pytest.raises(StartError, match="both set"):
         load_settings(NEEDED)
+
+
+@pytest.mark.parametrize("name", ["bank_url", "admin_key", "keys"])
+def test_blanks_around_a_secret_are_none_of_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break from a file or a paste goes, wherever the secret came from; nothing but blanks is an error."""
+    flags: dict[str, object] = {key: value for key, value in NEEDED.items() if key != name}
+    config = tmp_path / "service.toml"
+
+    def resolved(**sources: str) -> object:
+        config.write_text(f"{name} = {json.dumps(sources['file'])}\n" if "file" in sources else "")
+        monkeypatch.setenv(f"USERIP_{name.upper()}", sources.get("environment", ""))
+        return getattr(load_settings(flags | {name: sources.get("flag")}, config), name).get_secret_value()
+
+    for source in ("flag", "environment", "file"):
+        assert resolved(**{source: " \thush hush\r\n"}) == "hush hush"
+        with pytest.raises(StartError, match=rf"setting {name}: blank; give .* or USERIP_{name.upper()}"):
+            resolved(**{source: " \n"})
+    with pytest.raises(StartError, match=rf"setting {name}: blank"):  # else the empty key would open every route
+        resolved(flag="")
 
 
 def test_secrets_do_not_show() -> None:
