@@ -51,14 +51,15 @@ def _derive(value: str, file: str) -> bytes:
         raise BankKeyError(f"{VARIABLE} and {VARIABLE}_FILE are both set; leave one out")
     if file:
         try:
-            value = Path(file).read_text(encoding="utf-8").strip()
+            value = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise BankKeyError(f"{VARIABLE}_FILE: {file}: {reason}") from None
-        if not value:
+        if not value.strip():
             raise BankKeyError(f"{VARIABLE}_FILE: {file}: empty; {_MEND}")
     if not value:
         return b""
+    value = value.strip()  # the line break of a file, or of what was pasted from one, must make no other key
     if len(value) < _SHORTEST:
         raise BankKeyError(f"{VARIABLE}: shorter than {_SHORTEST} characters, which can be guessed; {_MEND}")
     return blake2b(value.encode(), digest_size=32, person=b"userip user key").digest()

@@ -118,23 +118,28 @@ def test_place_cannot_be_computed_without_the_secret(use: Use) -> None:
 
 
 def test_secret_may_lie_in_a_file(tmp_path: Path, use: Use) -> None:
-    """As Docker and Kubernetes mount secrets; a line end behind it is none of it."""
+    """As Docker and Kubernetes mount secrets; a line end behind it is none of it, in the variable as in the file."""
     file = tmp_path / "secret"
     file.write_text(SECRET + "\n")
     use(SECRET)
     expected = user_key()
     use(file=file)
     assert user_key() == expected
+    use(SECRET + "\n")
+    assert user_key() == expected
     assert len(expected) == 32
 
 
 @pytest.mark.parametrize("content", ["", "short", None])
 def test_unusable_secret_is_named(tmp_path: Path, use: Use, content: str | None) -> None:
-    """Missing file, empty, or short enough to be guessed: an error, not a bank without a key."""
+    """Missing file, empty, blank, or short enough to be guessed: an error, not a bank without a key."""
     file = tmp_path / "secret"
     if content is not None:
         file.write_text(content)
     use(file=file)
+    with pytest.raises(BankKeyError, match=VARIABLE):
+        user_key()
+    use(20 * " ")
     with pytest.raises(BankKeyError, match=VARIABLE):
         user_key()
 
