@@ -88,7 +88,7 @@ class LoadGenerator:
                     following = None
                     break
                 connection = idle.popleft()
-                connection.index, connection.due = index, following or now
+                connection.busy, connection.index, connection.due = True, index, following or now
                 if due and following >= measure_from:
                     self.lateness.append(now - max(following, connection.free))
                 try:
@@ -111,6 +111,7 @@ class LoadGenerator:
                     continue
                 if answer is not None:
                     self._take(connection, answer, measure_from)
+                    connection.busy = False
                     idle.append(connection)
         for connection in {*self._connections} - {*idle}:
             self._fail(connection, measure_from, "no answer")
@@ -137,6 +138,10 @@ class LoadGenerator:
     def _fail(self, connection: Connection, measure_from: float, why: object) -> None:
         """Count, and connect again. Raises OSError when the server is gone."""
         self.failures[str(why)] += connection.due >= measure_from
+        connection.busy = False
+        self._reopen(connection)
+
+    def _reopen(self, connection: Connection) -> None:
         self._by_file.pop(connection.fileno(), None)
         connection.close()
         connection.open()
@@ -148,7 +153,7 @@ class LoadGenerator:
         self._epoll.register(connection.fileno(), select.EPOLLIN)
 
     def _ready(self, due: float | None) -> list[Connection]:
-        """Connections with something to read; back in time for `due`."""
+        """Connections with something of an answer to read; back in time for `due`."""
         if due is None:
             events = self._epoll.poll(_TICK)
         else:
@@ -158,7 +163,13 @@ class LoadGenerator:
                 # epoll's own timeout counts in milliseconds, that of select in microseconds.
                 select.select((self._epoll,), (), (), min(wait, _TICK))
                 events = self._epoll.poll(0)
-        return [self._by_file[file] for file, _ in events]
+        ready = []
+        for connection in [self._by_file[file] for file, _ in events]:
+            if connection.busy:
+                ready.append(connection)
+            else:  # closed by the server while nothing was under way: no request failed
+                self._reopen(connection)
+        return ready
 
 
 def generate(plan: Plan) -> Figures:

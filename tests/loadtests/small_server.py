@@ -9,15 +9,19 @@ Answer = Callable[[str, bytes], tuple[int, bytes]]
 
 
 class SmallServer:
-    """Answers `answer(path, body)` -> (status, body) on a free port; notes what it was asked."""
+    """Answers `answer(path, body)` -> (status, body) on a free port; notes what it was asked.
 
-    def __init__(self, answer: Answer) -> None:
+    Closes a connection that is idle for `idle_s` seconds.
+    """
+
+    def __init__(self, answer: Answer, idle_s: float | None = None) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
         small = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+            timeout = idle_s
 
             def respond(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))

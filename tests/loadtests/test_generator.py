@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.generator import Plan, generate
+from loadtests.answers import Verifier
+from loadtests.generator import LoadGenerator, Plan, generate
 from loadtests.redis_server import free_port
 from loadtests.wire import Connection, WireError
 from loadtests.workload import Population, make_workload
@@ -119,6 +120,20 @@ def test_other_statuses_and_broken_connections_are_failures(pool: str) -> None:
         asked = len(server.asked)
     assert seen.failures == {"status 503": asked // 4}
     assert seen.requests == asked - asked // 4
+
+
+def test_an_idle_connection_that_is_closed_takes_one_request_at_a_time(pool: str) -> None:
+    """The server closes what is idle for 0.2 s: no request has failed, and all that come after it are answered."""
+    messages = make_workload(PEOPLE, "/score", 2).messages("h")
+    with SmallServer(_echo, idle_s=0.2) as server:
+        generator = LoadGenerator(Plan(server.port, pool, connections=2, grace=1.0), messages, Verifier({}))
+        start = time.perf_counter()
+        due = [start, *[start + 0.3] * 4]
+        generator.run(iter(range(5)), start + 0.4, iter(due), start)
+        generator.close()
+        asked = [body for _, _, body in server.asked]
+    assert (len(generator.latencies), sum(generator.failures.values())) == (5, 0)
+    assert sorted(asked) == sorted(make_workload(PEOPLE, "/score", 2).body(i) for i in range(5))
 
 
 def test_answers_are_verified_under_load(tmp_path: Path, pool: str) -> None:
