@@ -36,7 +36,7 @@ class Side(NamedTuple):
             if row["scenario"] == self.scenario
             and row["variant"] == self.variant
             and self.candidates in (None, row["candidates"])
-            and row.get(self.figure)
+            and row.get(self.figure) is not None
         }
 
 
@@ -66,7 +66,7 @@ class Ratio(NamedTuple):
     def judge(self, rows: Rows) -> Gate:
         """Hold the rows against it."""
         over, under = self.upper.by_repeat(rows), self.lower.by_repeat(rows)
-        ratios = [over[repeat] / under[repeat] for repeat in sorted(over.keys() & under.keys())]
+        ratios = _ratios(over, under)
         limit = f"{'<=' if self.at_most else '>='} {self.limit:.2f}"
         if not ratios:
             return Gate(self.gate, None, limit, None, "not measured")
@@ -82,7 +82,7 @@ class Ratio(NamedTuple):
             return ""
         # More time for a request means fewer requests: the sides change places.
         over, under = (side._replace(figure="server_us").by_repeat(rows) for side in (self.lower, self.upper))
-        ratios = [over[repeat] / under[repeat] for repeat in over.keys() & under.keys()]
+        ratios = _ratios(over, under)
         return f"; by the processor time of a request {median(ratios):.2f}" if ratios else ""
 
 
@@ -162,6 +162,11 @@ RATIOS: Final = (
         2.0,
     ),
 )
+
+
+def _ratios(over: Mapping[int, float], under: Mapping[int, float]) -> list[float]:
+    """Of the repeats that both have; over 0 there is none, of 0 it is 0."""
+    return [over[repeat] / under[repeat] for repeat in over.keys() & under.keys() if under[repeat]]
 
 
 def judge(rows: Rows) -> list[Gate]:

@@ -37,6 +37,16 @@ def test_a_repeat_that_one_variant_lacks_is_left_out() -> None:
     assert (gate.value, gate.ok) == (0.7, True)
 
 
+def test_a_server_that_answered_nothing_misses_its_gate() -> None:
+    """No request per second is measured, and far below the limit; nothing can be held against an echo of none."""
+    name = "requests per second, userip / echo, warm cache"
+    dead = [_row(SATURATION, "userip", i, throughput=0.0, server_us=None) for i in range(3)]
+    echo = [_row(SATURATION, "echo", i, throughput=1000.0, server_us=9.0) for i in range(3)]
+    assert _gate(dead + echo, name)[1:4] == (0.0, ">= 0.60", False)
+    no_echo = [_row(SATURATION, "userip", 0, throughput=700.0), _row(SATURATION, "echo", 0, throughput=0.0)]
+    assert _gate(no_echo, name).ok is None
+
+
 def test_throughput_is_also_compared_by_processor_time() -> None:
     """A server that needs 250 us for what takes echo 100 us bears 0.4 of its requests."""
     rows = [_row(SATURATION, "userip", i, throughput=9.0, server_us=250.0) for i in range(3)]
