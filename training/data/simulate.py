@@ -98,10 +98,15 @@ def _refuse_impossible(config: SimulationConfig) -> None:
     for flag, asked, most in (
         ("hobbies", config.hobbies, len(HOBBIES)),
         ("backgrounds", config.backgrounds, len(BACKGROUNDS)),
-        ("interactions", config.interactions, config.items // 2),
     ):
         if asked > most:
             raise ConfigError(f"--{flag} {asked}: at most {most} here")
+    if config.interactions > config.items // 2:  # either may be a default: both are named
+        raise ConfigError(
+            f"--items {config.items} are too few for --interactions {config.interactions}, the mean of a user, who "
+            f"chooses among twice as many: give at least --items {2 * config.interactions}, or at most "
+            f"--interactions {config.items // 2}"
+        )
 
 
 def _catalogue(config: SimulationConfig, rng: np.random.Generator) -> pl.DataFrame:

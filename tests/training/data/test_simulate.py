@@ -99,8 +99,20 @@ def test_titles_are_different_and_tell_their_genre(hobby: str) -> None:
     assert all(words & set(title.replace(",", "").split()) for title in found)
 
 
-@pytest.mark.parametrize("setting", [{"hobbies": 9}, {"backgrounds": 7}, {"interactions": 200}])
-def test_more_than_there_are_words_or_items_for_is_refused(setting: dict[str, int]) -> None:
+@pytest.mark.parametrize("setting", [{"hobbies": 9}, {"backgrounds": 7}])
+def test_more_than_there_are_words_for_is_refused(setting: dict[str, int]) -> None:
     """The refusal names the flag and the most that is possible."""
     with pytest.raises(ConfigError, match=f"--{next(iter(setting))} .*: at most"):
         simulate_raw(SimulationConfig(**setting))
+
+
+def test_more_interactions_than_items_allow_are_refused() -> None:
+    """Either number may be the one that was given, so the message names both flags, and a value that each may have."""
+    for settings, mends in (
+        ({"items": 40}, "--items 40 .* --interactions 24.* at least --items 48, or at most --interactions 20"),
+        ({"interactions": 200}, "--items 300 .* --interactions 200.* --items 400, or at most --interactions 150"),
+    ):
+        with pytest.raises(ConfigError, match=mends):
+            simulate_raw(SimulationConfig(**settings))
+    for settings in ({"items": 48, "users": 10}, {"interactions": 150, "users": 10}):
+        simulate_raw(SimulationConfig(**settings))
