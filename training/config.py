@@ -6,12 +6,13 @@ Environment: USERIP_TRAIN_INFER__STEPS=6 sets infer.steps. Flags: --set infer.st
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from training.errors import ConfigError
 from training.export.config import ExportConfig
@@ -19,6 +20,8 @@ from training.files import write_text
 from training.language.config import FacetConfig, HistoryConfig, LanguageConfig
 from training.profiles.config import InferConfig, QuantizeConfig
 from training.recommender.config import RecommenderConfig
+
+Sources = list[tuple[str, dict[str, Any]]]  # what a message says of one, and what it gives; later ones win
 
 ENVIRONMENT: Final = "USERIP_TRAIN_"
 
@@ -105,22 +108,26 @@ def load_config(
     """Resolve a configuration. Raises ConfigError naming the setting, and where a value came from."""
     if preset not in PRESETS:
         raise ConfigError(f"--preset {preset}: no such preset; there are {', '.join(PRESETS)}")
-    merged: dict[str, Any] = {}
-    _merge(merged, PRESETS[preset])
+    sources: Sources = [("", PRESETS[preset])]
     if file is not None:
-        _merge(merged, _read_toml(file))
+        sources.append((f"--config {file}: ", _read_toml(file)))
     for name, text in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENVIRONMENT):
-            _merge(merged, _nested(name.removeprefix(ENVIRONMENT).lower().split("__"), _value(text)))
+            path = name.removeprefix(ENVIRONMENT).lower().split("__")
+            sources.append((f"{name}: ", _nested(path, _value(text))))
     for setting in settings:
         key, found, text = setting.partition("=")
         if not found:
             raise ConfigError(f"--set {setting}: give it as section.key=value")
-        _merge(merged, _nested(key.strip().split("."), _value(text.strip())))
+        sources.append(("", _nested(key.strip().split("."), _value(text.strip()))))
+    merged: dict[str, Any] = {}
+    for _, values in sources:
+        _merge(merged, values)
     try:
         return TrainConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        first = error.errors()[0]
+        raise ConfigError(_giver(sources, first["loc"]) + _explain(first)) from None
 
 
 def write_config(config: TrainConfig, file: Path) -> None:
@@ -148,6 +155,26 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
             into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+def _giver(sources: Sources, place: Sequence[int | str]) -> str:
+    """Which source gave what stands at `place`, or else what is around it."""
+    while place:
+        for said, values in reversed(sources):
+            if _holds(values, place):
+                return said
+        place = place[:-1]
+    return ""
+
+
+def _holds(values: Any, path: Sequence[int | str]) -> bool:  # noqa: ANN401  (any TOML value)
+    """Whether something stands at `path`: keys of tables, places in lists."""
+    try:
+        for part in path:
+            values = values[part]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
 def _nested(path: list[str], value: Any) -> dict[str, Any]:  # noqa: ANN401  (any TOML value)
     for key in reversed(path):
         value = {key: value}
@@ -161,8 +188,7 @@ def _value(text: str) -> Any:  # noqa: ANN401  (any TOML value)
         return text
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+def _explain(first: ErrorDetails) -> str:
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         section: Any = TrainConfig

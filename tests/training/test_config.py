@@ -92,9 +92,40 @@ def test_a_wrong_setting_is_named(settings: list[str], said: str) -> None:
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[infer]\nstep = 3\n", "infer.step: no such setting; there are: folds, "),
+        ("[inferr]\nsteps = 3\n", "inferr: no such setting"),
+        ("quantize = 3\n", "quantize: "),
+        ("[infer]\nsteps = 'many'\n", "infer.steps: "),
+        ("[language]\nwidth = 33\n", "language: width=33 has to be"),
+        ("[[facets]]\nname = 'a'\n", "facets.0.phrase: Field required"),
+        ("[[facets]]\nname = 'a'\nphrase = 'x'\nsizes = 3\n", "facets.0.sizes: no such setting"),
+    ],
+)
+def test_a_wrong_setting_of_a_file_is_named_with_the_file(tmp_path: Path, content: str, said: str) -> None:
+    """The message begins with --config and the file, then the key."""
+    file = tmp_path / "run.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_config("quick", file, ["fit.dropout=0.1"], {"USERIP_TRAIN_INFER__FOLDS": "4"})
+    assert str(error.value).startswith(f"--config {file}: {said}")
+
+
+def test_the_source_that_won_is_blamed(tmp_path: Path) -> None:
+    """A setting that is right in the file and wrong in a flag or variable is no fault of the file."""
+    file = tmp_path / "run.toml"
+    file.write_text("[infer]\nsteps = 3\n")
+    with pytest.raises(ConfigError, match=r"^infer\.steps: "):
+        load_config(file=file, settings=["infer.steps=many"], environment={})
+    with pytest.raises(ConfigError, match=r"^USERIP_TRAIN_INFER__STEPS: infer\.steps: "):
+        load_config(file=file, environment={"USERIP_TRAIN_INFER__STEPS": "many"})
+
+
 def test_a_wrong_setting_of_the_environment_is_named() -> None:
     """A misspelt variable is refused, not ignored."""
-    with pytest.raises(ConfigError, match=r"infer\.stepz: no such setting"):
+    with pytest.raises(ConfigError, match=r"^USERIP_TRAIN_INFER__STEPZ: infer\.stepz: no such setting"):
         load_config(environment={"USERIP_TRAIN_INFER__STEPZ": "1"})
 
 
