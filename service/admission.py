@@ -7,19 +7,31 @@ Scale", 2015), and the rest is refused before any work is done for it.
 
 What tells the two apart is a bucket into which the work that is asked for flows, refused or not, and out of which runs
 one second a second: its level is the queue of a worker that never stalls and never refuses. It stays low through
-every stall, and rises at once when more is asked for than can be done.
+every stall, and rises when more is asked for than can be done. A second one, that runs out faster and holds less, sees
+at once when it is far more.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 Soon = Callable[..., object]  # as `loop.call_soon`: a function and its arguments
 
 _BURST_S: Final = 0.05  # of work may wait while no queue lasts
-# The level at which a queue lasts: so many requests, and no fewer seconds. By chance it is so high for 4 thousandths
-# of the time at nine tenths of what can be borne, and never at eight (M/D/1).
-_LASTING, _LASTING_S = 25, 0.01
+
+
+class _Bucket(NamedTuple):
+    """Seconds that run out of it in a second, and the level at which a queue lasts: requests, and no fewer seconds."""
+
+    runs_out: float
+    requests: int
+    seconds: float
+
+
+# For arrivals by chance (Poisson) at nine tenths of what can be borne, either is so full for less than 4 thousandths of
+# the time; at eight tenths never.
+_QUEUE: Final = _Bucket(1.0, 25, 0.01)
+_RUSH: Final = _Bucket(1.5, 8, 0.005)
 _READ_S: Final = 50e-6  # what reading and parsing a request costs (measured); the rest is learned
 _LOOKUP_S: Final = 0.002  # for which a place may be held while the bank answers: others are at work meanwhile
 _WEIGHT: Final = 1 / 16  # of a new measurement
@@ -47,8 +59,8 @@ class Admission:
         self._read = 0  # in this look, and taken on
         self._refused = 0  # in this look
         self._places = 0.0  # how many may be at work at its end
-        self._level_s = 0.0  # of the bucket
-        self._lasting_s = _LASTING_S  # the level at which a queue lasts; until the bucket is empty
+        self._queue, self._rush = 0.0, 0.0  # levels of the buckets, seconds
+        self._queue_lasts, self._rush_lasts = _QUEUE.seconds, _RUSH.seconds
         self._lasts = False
 
     @property
@@ -60,8 +72,9 @@ class Admission:
         """Why a request that was read at `now` (`time.perf_counter`) cannot be taken on; None takes it on."""
         if not self._looking:
             self._begin_look(now)
-        self._level_s += self.cost_s
-        if not self._lasts and self._level_s > self._lasting_s:
+        self._queue += self.cost_s
+        self._rush += self.cost_s
+        if not self._lasts and (self._queue > self._queue_lasts or self._rush > self._rush_lasts):
             self._lasts, self._places = True, self._room_for(self._queue_s)
         ahead = self._at_work + self._read
         if self.is_full:
@@ -91,19 +104,25 @@ class Admission:
         self._lookup_s += _WEIGHT * (min(lookup_s, _LOOKUP_S) - self._lookup_s)
 
     def _begin_look(self, now: float) -> None:
-        self._lasting_s = min(_BURST_S, max(_LASTING_S, _LASTING * self.cost_s))
-        self._lasts = self._lasts and self._level_s > 0
-        # What is read in this look came since the last one: so much has run out by the time it flows in.
-        self._level_s = min(max(0.0, self._level_s), 2 * self._lasting_s) - (now - self._looked_at)
+        since, self._looked_at = now - self._looked_at, now
+        self._lasts = self._lasts and self._queue > 0
+        self._queue_lasts, self._queue = self._run_out(_QUEUE, self._queue, since)
+        self._rush_lasts, self._rush = self._run_out(_RUSH, self._rush, since)
         # Where refusing takes nearly all of the time, a fifth of it is kept for answers.
         wait_s = max(self._queue_s, self._refused * _READ_S / 4) if self._lasts else max(self._queue_s, _BURST_S)
         self._places, self._refused = self._room_for(wait_s), 0
-        self._looking, self._looked_at = True, now
+        self._looking = True
         (self._soon or asyncio.get_running_loop().call_soon)(self._end_look)
 
     def _end_look(self) -> None:
         """Everything has been read; now it is worked on, and counts as such."""
         self._looking, self._read = False, 0
+
+    def _run_out(self, bucket: _Bucket, level_s: float, since: float) -> tuple[float, float]:
+        """At which level a queue lasts, and the level: what is read in this look came since the last one, so that much
+        has run out by the time it flows in."""
+        lasts = min(_BURST_S, max(bucket.seconds, bucket.requests * self.cost_s))
+        return lasts, min(max(0.0, level_s), 2 * lasts) - bucket.runs_out * since
 
     def _room_for(self, wait_s: float) -> float:
         return (wait_s + self._lookup_s) / self.cost_s
