@@ -20,10 +20,16 @@ COPY service service
 COPY loadtests loadtests
 # With the pinned setuptools: an isolated build would fetch one, unchecked.
 RUN pip install --no-deps --no-build-isolation .
+RUN pip wheel --no-deps --no-build-isolation .
 
-FROM build AS build-train
-COPY requirements/train.txt requirements/torch.txt requirements/
-RUN pip install --require-hashes -r requirements/train.txt
+# Not on top of the code, and a layer of its own: a change of the code neither installs nor moves torch again.
+FROM python:${PYTHON}-slim-bookworm AS build-train
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python -m venv /opt/userip
+ENV PATH=/opt/userip/bin:$PATH
+COPY requirements/base.txt requirements/train.txt requirements/torch.txt requirements/
+RUN pip install --require-hashes -r requirements/base.txt -r requirements/train.txt
 # The CPU build of torch, at the pinned version. For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --index-url "$TORCH_INDEX" -r requirements/torch.txt
@@ -31,25 +37,27 @@ RUN pip install --index-url "$TORCH_INDEX" -r requirements/torch.txt
 FROM python:${PYTHON}-slim-bookworm AS train
 RUN useradd --uid 10001 --create-home userip && install -d -o userip -g userip /runs
 COPY --from=build-train /opt/userip /opt/userip
+ENV PATH=/opt/userip/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
+COPY --from=build /src/*.whl /wheel/
+RUN pip install --no-deps --no-index /wheel/*.whl
 COPY deploy/train-and-publish.sh /usr/local/bin/train-and-publish
-ENV PATH=/opt/userip/bin:$PATH PYTHONUNBUFFERED=1
 USER userip
 WORKDIR /runs
 VOLUME /runs
 ENTRYPOINT ["userip"]
 CMD ["--help"]
 
-FROM build-train AS build-bench
-COPY requirements/load.txt requirements/
-RUN pip install --require-hashes -r requirements/load.txt
-
+# On top of the train image, not copied again: torch would be in it twice.
 FROM train AS bench
 USER root
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends redis-server wrk \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o userip -g userip /report
-COPY --from=build-bench /opt/userip /opt/userip
+WORKDIR /src
+COPY requirements/load.txt requirements/
+RUN pip install --require-hashes -r requirements/load.txt
+WORKDIR /runs
 USER userip
 VOLUME /report
 CMD ["bench", "--out", "/report"]

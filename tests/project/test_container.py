@@ -80,6 +80,14 @@ def test_train_image_adds_the_train_requirements() -> None:
     assert "-r requirements/base.txt" in installs
 
 
+def test_code_does_not_come_before_the_training_libraries() -> None:
+    """A change of the code neither installs torch again nor copies it: its layers hold requirements alone."""
+    copied = " ".join(copy.text for stage in _with_bases(STAGES["build-train"]) for copy in stage.all("COPY")).split()
+    assert all(name.startswith("requirements/") for name in copied)
+    layers = [copy.text for name in ("train", "bench") for copy in STAGES[name].all("COPY")]
+    assert [text for text in layers if "/opt/userip" in text] == ["--from=build-train /opt/userip /opt/userip"]
+
+
 def test_bench_image_adds_the_load_requirements_and_servers() -> None:
     """The load tests have Locust, wrk and a redis-server of their own; they run as the same user as training."""
     stage = STAGES["bench"]
