@@ -52,6 +52,21 @@ class Batch:
         layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
         return cls(layout, places, order, tags, rows, codes, vectors)
 
+    @classmethod
+    def in_layout(
+        cls,
+        layout: Layout,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        vectors: NDArray[np.float32] | None = None,
+    ) -> "Batch":
+        """The same, in the places that a release has given them already. Raises PublishError."""
+        check_input(user_ids, rows, codes, vectors)
+        places, tags = layout.places(user_ids)
+        order = np.argsort(places)
+        return cls(layout, places[order], order, tags, rows, codes, vectors)
+
     @property
     def slots(self) -> int:
         """Codes of a record."""

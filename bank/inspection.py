@@ -1,5 +1,6 @@
 """What is active, how old, how big, and what differs: bank, release directory and service side by side."""
 
+import contextlib
 import dataclasses
 import json
 import urllib.error
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bank.errors import ReleaseError
+from bank.errors import ReleaseError, UnknownReleaseError
 from bank.manifest import Manifest, read_manifest
 from bank.protocol import Bank, Leftover, ReleaseInfo
 
@@ -18,16 +19,26 @@ _PATIENCE_S = 5
 
 @dataclass(frozen=True, slots=True)
 class BankView:
-    """What the bank at `url` (without its password) holds."""
+    """What the bank at `url` (without its password) holds.
+
+    pointer  the name of the active release, which may be lost itself
+    lost     release -> how many of its records are not there any more
+    """
 
     url: str
+    pointer: str | None
     releases: list[ReleaseInfo]
     leftovers: list[Leftover]
+    lost: dict[str, int]
 
     @classmethod
     def of(cls, url: str, bank: Bank) -> "BankView":
-        """Ask the bank. Raises BankUnavailableError."""
-        return cls(url, bank.releases(), bank.leftovers())
+        """Ask the bank, and count every record of its releases. Raises BankUnavailableError."""
+        pointer, releases, lost = bank.active(), bank.releases(), {}
+        for info in releases:
+            with contextlib.suppress(UnknownReleaseError):  # pruned since the releases were listed
+                lost[info.name] = bank.lost(info.name)
+        return cls(url, pointer, releases, bank.leftovers(), lost)
 
     @property
     def active(self) -> ReleaseInfo | None:
@@ -86,7 +97,7 @@ class ServiceView:
 
 def differences(bank: BankView, directory: DirectoryView | None, service: ServiceView | None) -> list[str]:
     """Everything that does not agree, one line each with its mend; empty when all is as it should be."""
-    found = []
+    found = _of_bank(bank)
     active = None if bank.active is None else bank.active.name
     if directory is not None:
         found += _of_directory(bank, directory, active)
@@ -110,7 +121,10 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
         "bank": bank.url,
         "active": None if bank.active is None else bank.active.name,
         "previous": None if bank.previous is None else bank.previous.name,
-        "releases": [dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user} for info in bank.releases],
+        "releases": [
+            dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user, "lost": bank.lost.get(info.name, 0)}
+            for info in bank.releases
+        ],
         "leftovers": [dataclasses.asdict(left) for left in bank.leftovers],
         "differences": differences(bank, directory, service),
     }
@@ -144,6 +158,19 @@ def age(then: datetime) -> str:
             count = seconds // length
             return f"{count} {unit}{'' if count == 1 else 's'}"
     raise AssertionError("seconds fit always")
+
+
+def _of_bank(bank: BankView) -> list[str]:
+    found = []
+    if bank.pointer is not None and bank.pointer not in [info.name for info in bank.releases]:
+        found.append(f"{bank.pointer} is active, and the bank has lost it (evicted, or deleted by hand); publish it")
+    for info in bank.releases:
+        if lost := bank.lost.get(info.name, 0):
+            mend = "publish it again" if info.active else "publish it again with --no-activate"
+            found.append(
+                f"{info.name} has lost {lost:,} of its {info.users:,} records (evicted, or deleted by hand); {mend}"
+            )
+    return found
 
 
 def _of_directory(bank: BankView, directory: DirectoryView, active: str | None) -> list[str]:

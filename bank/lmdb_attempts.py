@@ -5,6 +5,7 @@ or the records of a release that was replaced or pruned; it is deleted piece by 
 """
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -73,13 +74,12 @@ class Attempts:
 
     def write(self, attempt: str, batch: Batch, progress: Progress | None) -> None:
         """Write all records of `batch`. Raises PublishError if another publisher took over."""
-        users = max(1, min(_CHUNK, _CHUNK_BYTES // batch.record_bytes))
-        for start in range(0, len(batch), users):
-            piece = slice(start, start + users)
-            keys = _keys(attempt, batch.places[piece])
-            self.put(attempt, list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True)))
+        written = 0
+        for items in items_of(attempt, batch):
+            self.put(attempt, items)
+            written += len(items)
             if progress is not None:
-                progress(min(start + users, len(batch)), len(batch))
+                progress(written, len(batch))
 
     def put(self, attempt: str, items: list[tuple[bytes, bytes]]) -> None:
         """Write some records, keys rising, in one step. Raises PublishError if another publisher took over."""
@@ -172,6 +172,26 @@ class Attempts:
         if found is None or not found.beat:
             raise PublishError(taken_over(self._env.where))
         _put(txn, attempt, found.model_copy(update={"beat": time.time()}))
+
+
+def items_of(attempt: str, batch: Batch) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Keys and records of `batch`, rising, as many at a time as one transaction takes."""
+    users = max(1, min(_CHUNK, _CHUNK_BYTES // batch.record_bytes))
+    for start in range(0, len(batch), users):
+        piece = slice(start, start + users)
+        keys = _keys(attempt, batch.places[piece])
+        yield list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True))
+
+
+def count_records(txn: "Transaction", attempt: str) -> int:
+    """How many records an attempt, or the release that it became, has."""
+    found, prefix = 0, record_prefix(attempt)
+    last = prefix
+    while True:
+        last, counted = _count(txn, prefix, last)
+        found += counted
+        if counted < _CHUNK:
+            return found
 
 
 def _put(txn: "Transaction", name: str, attempt: _Attempt) -> None:

@@ -7,6 +7,7 @@ about 100,000 users, under an attempt of their own that readers do not know unti
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from bank.batch import Batch
 from bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
 from bank.keys import check_release_name
-from bank.lmdb_attempts import Attempts
+from bank.lmdb_attempts import Attempts, count_records, items_of
 from bank.lmdb_env import LmdbEnvironment, get
 from bank.lmdb_reader import (
     HISTORY_KEY,
@@ -26,16 +27,18 @@ from bank.lmdb_reader import (
     read_names,
     record_prefix,
 )
-from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo
+from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
 from bank.record import Record, encode
 from bank.release_meta import (
     HISTORY_LENGTH,
     ReleaseMeta,
     active_already,
     check_record,
+    check_shape,
     no_earlier,
     now,
     place_taken,
+    replaced_meanwhile,
     unknown_release,
 )
 from bank.urls import LmdbUrl
@@ -136,10 +139,57 @@ class LmdbBank:
         self._attempts.finish(txn, meta.attempt)
         if read_history(txn)[:1] == [release]:
             raise PublishError(active_already(self._env.where, release))
-        key = RELEASE_PREFIX + release.encode()
-        if (old := get(txn, key)) is not None:
+        if (old := get(txn, RELEASE_PREFIX + release.encode())) is not None:
             self._attempts.retire(txn, release, ReleaseMeta.model_validate_json(old).attempt)
-        txn.put(key, meta.model_dump_json(exclude_defaults=True).encode())
+        self._put_meta(txn, release, meta)
+
+    def _put_meta(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
+        txn.put(RELEASE_PREFIX + release.encode(), meta.model_dump_json(exclude_defaults=True).encode())
+
+    def lost(self, release: str) -> int:
+        """How many records of a complete release are not there any more."""
+
+        def look(txn: "Transaction") -> int:
+            meta = read_meta(txn, release, self._env.where)
+            return max(0, meta.users - count_records(txn, meta.attempt))
+
+        self._require(release)
+        return self._env.read(look)
+
+    def restore(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        vectors: NDArray[np.float32] | None = None,
+    ) -> Restored:
+        """Write those records of a complete release that are lost, in place."""
+        self._require(release)
+        first = self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        batch = Batch.in_layout(first.layout, user_ids, rows, codes, vectors)
+        check_shape(self._env.where, release, batch, first)
+
+        def held(txn: "Transaction") -> ReleaseMeta:
+            meta = read_meta(txn, release, self._env.where)
+            if meta.attempt != first.attempt:
+                raise PublishError(replaced_meanwhile(self._env.where, release))
+            return meta
+
+        def fill(txn: "Transaction", items: list[tuple[bytes, bytes]]) -> int:
+            held(txn)
+            _, added = txn.cursor().putmulti(items, overwrite=False)
+            return int(added)
+
+        def settle(txn: "Transaction") -> int:
+            meta = held(txn)
+            found = count_records(txn, meta.attempt)
+            if found < meta.users:
+                self._put_meta(txn, release, meta.model_copy(update={"users": found, "updated": now()}))
+            return max(0, meta.users - found)
+
+        written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.attempt, batch))
+        return Restored(written, self._env.write(settle))
 
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""
@@ -208,8 +258,7 @@ class LmdbBank:
                     raise PublishError(place_taken(self._env.where, release, user_id))
                 fresh += old is None
                 txn.put(key, value)
-            changed = meta.model_copy(update={"users": meta.users + fresh, "updated": now()})
-            txn.put(RELEASE_PREFIX + release.encode(), changed.model_dump_json(exclude_defaults=True).encode())
+            self._put_meta(txn, release, meta.model_copy(update={"users": meta.users + fresh, "updated": now()}))
 
         self._require(release)
         self._env.write(step)

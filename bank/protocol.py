@@ -46,6 +46,14 @@ class Leftover:
     alive: bool  # a publisher is at work on it
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What `Bank.restore` did: records written again, and how many are gone for good."""
+
+    written: int
+    gone: int  # of users that were folded in: no release directory holds them
+
+
 class Bank(Protocol):
     """A store of releases, synchronous. Every method raises BankUnavailableError when there is no answer."""
 
@@ -73,6 +81,26 @@ class Bank(Protocol):
         serve one per user, in the order of `user_ids` [n].
         A complete release of that name is replaced, unless it is active; a killed attempt's leftovers go.
         Raises PublishError or BankFullError; the active release is then as it was.
+        """
+
+    def lost(self, release: str) -> int:
+        """How many records of a complete release are not there any more: evicted, or deleted by another hand.
+
+        Users that were folded in count too. Raises UnknownReleaseError.
+        """
+
+    def restore(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        vectors: NDArray[np.float32] | None = None,
+    ) -> Restored:
+        """Write those records of a complete release that are lost, in place; the arguments are those of `publish`.
+
+        A record that is there stays as it is: a fold-in may have changed it. What is lost and not given is not
+        counted as a user any more. Raises UnknownReleaseError, PublishError or BankFullError.
         """
 
     def activate(self, release: str) -> None:

@@ -27,10 +27,11 @@ from bank.keys import (
     lock_key,
     release_key,
 )
-from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo
+from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
 from bank.record import Record, encode, look_up, record_bytes
 from bank.redis_client import SyncClient, meta_of, named_errors, sync_client, text
-from bank.redis_publish import RedisPublication, delete_attempt, pieces, users_per_bucket
+from bank.redis_publish import RedisPublication, delete_attempt, pieces, record_counts, users_per_bucket
+from bank.redis_restore import restore
 from bank.redis_scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
 from bank.redis_write import run
 from bank.release_meta import (
@@ -38,9 +39,11 @@ from bank.release_meta import (
     ReleaseMeta,
     active_already,
     check_record,
+    check_shape,
     no_earlier,
     now,
     place_taken,
+    replaced_meanwhile,
     unknown_release,
 )
 from bank.urls import RedisUrl
@@ -164,7 +167,7 @@ class RedisBank:
         size = record_bytes(codes.shape[1], 0 if vectors is None else vectors.shape[1])
         per_bucket = self._run(lambda client: users_per_bucket(client, size))
         batch = Batch.of(user_ids, rows, codes, per_bucket, vectors)
-        if self.active() == release:
+        if self.active() == release and self._run(lambda client: client.exists(release_key(release))):
             raise PublishError(active_already(self._url.where, release))
         self._run(lambda client: self._publish(client, release, batch, progress))
         self._delete_dead(release)
@@ -182,6 +185,31 @@ class RedisBank:
             with contextlib.suppress(BankError), named_errors(self._url.where):
                 publication.abandon(batch.layout.buckets)
             raise
+
+    def lost(self, release: str) -> int:
+        """How many records of a complete release are not there any more."""
+        while True:
+            meta = self._meta(release)  # before the counting: users are only ever added
+            prefix, buckets = bucket_prefix(release, meta.attempt), range(meta.buckets)
+            found = self._run(lambda client: sum(record_counts(client, prefix, buckets)))  # noqa: B023  (called at once)
+            if found >= meta.users:
+                return 0
+            if self._meta(release).attempt == meta.attempt:  # else it was published again, and its old records went
+                return meta.users - found
+
+    def restore(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        vectors: NDArray[np.float32] | None = None,
+    ) -> Restored:
+        """Write those records of a complete release that are lost, in place."""
+        meta = self._meta(release)
+        batch = Batch.in_layout(meta.layout, user_ids, rows, codes, vectors)
+        check_shape(self._url.where, release, batch, meta)
+        return self._run(lambda client: restore(client, self._url.where, release, meta, batch))
 
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""
@@ -256,7 +284,7 @@ class RedisBank:
         arguments: list[bytes | str] = ["" if cluster else meta.attempt, now(), *pairs]
         fresh, problem = self._run(lambda client: client.eval(UPSERT, len(keys), *keys, *arguments))
         if problem == -1:
-            raise PublishError(f"{self._url.where}: release {release!r} was replaced meanwhile; run it again")
+            raise PublishError(replaced_meanwhile(self._url.where, release))
         if problem:
             raise PublishError(place_taken(self._url.where, release, users[problem - 1]))
         if cluster:

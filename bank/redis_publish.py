@@ -89,11 +89,8 @@ class RedisPublication:
         prefix = bucket_prefix(self._release, self.attempt)
         buckets, _ = batch.bucket_starts()
         found = 0
-        for some in pieces([prefix + b"%x" % number for number in buckets.tolist()]):
-            pipe = self._client.pipeline(transaction=False)
-            for key in some:
-                pipe.hlen(key)
-            found += sum(run(pipe))
+        for counted in record_counts(self._client, prefix, buckets.tolist()):
+            found += counted
             self._renew()
         if found != len(batch):
             raise PublishError(verification_failed(self._where, f"{len(batch)} written, {found} found"))
@@ -118,6 +115,15 @@ class RedisPublication:
     def _renew(self) -> None:
         if not self._client.eval(RENEW, 1, self._lock, self.attempt, self._lease_ms):
             raise PublishError(taken_over(self._where))
+
+
+def record_counts(client: SyncClient, prefix: bytes, buckets: Sequence[int]) -> Iterator[int]:
+    """How many records the buckets of these numbers hold, a few thousand buckets at a time."""
+    for numbers in pieces(buckets):
+        pipe = client.pipeline(transaction=False)
+        for number in numbers:
+            pipe.hlen(prefix + b"%x" % number)
+        yield sum(run(pipe))
 
 
 def delete_attempt(client: SyncClient, release: str, attempt: str, buckets: int) -> None:

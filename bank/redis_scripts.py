@@ -38,7 +38,7 @@ return 1
 # The records of a release of that name become a leftover. Answers 'done', 'lost' or 'active'.
 COMPLETE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'lost' end
-if redis.call('LINDEX', KEYS[5], 0) == ARGV[1] then return 'active' end
+if redis.call('LINDEX', KEYS[5], 0) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 1 then return 'active' end
 local old = redis.call('HMGET', KEYS[2], 'attempt', 'buckets')
 redis.call('HDEL', KEYS[4], ARGV[2])
 if old[1] then redis.call('HSET', KEYS[4], old[1], ARGV[1] .. ' ' .. old[2] .. ' ' .. ARGV[3]) end
@@ -67,6 +67,16 @@ return 1
 # KEYS attempts, lock; ARGV attempt. 1 = a leftover whose publisher can never finish it: it lost the lock.
 DEAD: Final = """
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 or redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+return 1
+"""
+
+# KEYS release; ARGV attempt, users as they were read, users that were found, time. What was counted becomes what the
+# release says. 1 = done, 0 = the number has changed since it was read, -1 = the release has been replaced.
+SETTLE: Final = """
+local held = redis.call('HMGET', KEYS[1], 'attempt', 'users')
+if held[1] ~= ARGV[1] then return -1 end
+if held[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'users', ARGV[3], 'updated', ARGV[4])
 return 1
 """
 

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from bank.batch import Batch
-from bank.errors import RecordError
+from bank.errors import PublishError, RecordError
 from bank.keys import Layout
 from bank.record import Record
 from bank.user_key import key_check, user_key_of
@@ -105,6 +105,20 @@ def taken_over(where: str) -> str:
 def verification_failed(where: str, what: str) -> str:
     """The message for records that read back wrong."""
     return f"{where}: verification failed: {what}; the active release is as it was"
+
+
+def replaced_meanwhile(where: str, release: str) -> str:
+    """The message for a release that was published again or pruned while its records were changed."""
+    return f"{where}: release {release!r} was replaced meanwhile; run it again"
+
+
+def check_shape(where: str, release: str, batch: Batch, meta: ReleaseMeta) -> None:
+    """Raise PublishError unless the records of `batch` are as long as those of the release."""
+    if (batch.slots, batch.vector) != (meta.slots, meta.vector):
+        raise PublishError(
+            f"{where}: release {release!r} has {meta.slots} codes and {meta.vector} floats a user, the records given "
+            f"have {batch.slots} and {batch.vector}; export under another name"
+        )
 
 
 def place_taken(where: str, release: str, user_id: str) -> str:

@@ -1,5 +1,6 @@
 """The commands `userip train`, its five steps, `publish`, `infer-new` and `evaluate`."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bank.commands import BankOption
+from bank.protocol import Bank
 from training.config import TrainConfig, load_config
 from training.data.dataset import Dataset
 from training.run import STEPS, read_step, run_step, set_up_logging
@@ -79,17 +81,18 @@ def publish(
     activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer."""
+    from bank.errors import UnknownReleaseError
     from bank.manifest import read_manifest
     from bank.urls import open_bank, redact
     from training.export.publish import publish_release
 
     opened = open_bank(bank)
     try:
-        # A release's name holds the hash of its content: the same name is the same records, and users may have
-        # been folded in since.
-        if opened.active() == read_manifest(release).release:
-            print(f"{opened.active()}: active already, nothing to do")
-            return
+        name = read_manifest(release).release
+        if opened.active() == name:
+            with contextlib.suppress(UnknownReleaseError):  # a pointer to a release that was lost: it is written anew
+                print(_complete(release, opened, name))
+                return
         manifest = publish_release(release, opened, activate)
     finally:
         opened.close()
@@ -97,6 +100,22 @@ def publish(
     print(f"{manifest.release}: {manifest.users:,} users {state}")
     serve = f"userip serve --release {release} --bank {redact(bank)}"
     print(f"next: {serve if activate else f'userip activate --bank {redact(bank)} {manifest.release}'}")
+
+
+def _complete(release: Path, bank: Bank, name: str) -> str:
+    """Write what the bank has lost of the active release `name`, and say so."""
+    from training.export.publish import restore_release
+
+    # A release's name holds the hash of its content: the same name is the same records, and users may have
+    # been folded in since.
+    lost = bank.lost(name)
+    if not lost:
+        return f"{name}: active already, nothing to do"
+    done = restore_release(release, bank)
+    said = f"{name}: active already; {lost:,} records were lost, {done.written:,} written again"
+    if done.gone:
+        said += f"; {done.gone:,} were of users folded in since: run `userip infer-new` for them again"
+    return said
 
 
 def infer_new(

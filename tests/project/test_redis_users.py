@@ -57,6 +57,7 @@ def _publish_everything(url: str) -> None:
         bank.publish("broken", users, rows, codes, progress=_interrupt)
     bank.upsert("third", {"c": Record(0, (7,))})
     bank.get_many("third", ["a", "c", "x"])
+    bank.restore("third", users, rows, codes)
     bank.releases()
     bank.leftovers()
     bank.rollback()

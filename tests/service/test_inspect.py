@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import userip
 from bank.urls import open_bank
 from loadtests.redis_server import free_port
-from tests.service.conftest import publish
+from tests.service.conftest import RECORDS, publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease, write_release
 
@@ -94,3 +95,22 @@ def test_service_that_does_not_answer_is_a_difference(
     assert away.startswith("service: does not answer: ")
     (wrong,) = differences(capsys, *at, "file:///etc")
     assert wrong.endswith("is no http:// or https:// URL")
+
+
+def test_lost_records_are_a_difference(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records evicted or deleted past the bank are counted, in every release, with the mend; so is a lost release."""
+    at = ("--bank", redis_url)
+    for release in ("a", "b"):
+        publish(redis_url, release)
+    assert differences(capsys, *at) == []
+    with closing(redis.Redis.from_url(redis_url)) as client:
+        for release in ("a", "b"):
+            client.delete(*client.scan_iter(f"userip:1:{release}:*"))
+        number = len(RECORDS)
+        lost = f"has lost {number} of its {number} records (evicted, or deleted by hand); publish it again"
+        assert differences(capsys, *at) == [f"a {lost} with --no-activate", f"b {lost}"]
+        client.delete("userip:1:{bank}:release:b")
+    assert differences(capsys, *at) == [
+        "b is active, and the bank has lost it (evicted, or deleted by hand); publish it",
+        f"a {lost} with --no-activate",
+    ]

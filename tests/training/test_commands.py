@@ -1,10 +1,13 @@
 """The training commands in process: what they print, and what they read of the environment."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import redis
 
+from bank import Record, open_bank
 from bank.manifest import read_manifest
 from tests.training.toy import toy_dataset
 from training.commands import publish
@@ -39,6 +42,31 @@ def test_publish_says_what_is_active_and_shows_no_password(
     assert "s3cr3t" not in said
     publish(release=release, bank=url)
     assert capsys.readouterr().out == f"{name}: active already, nothing to do\n"
+
+
+def test_publish_writes_what_the_bank_has_lost(
+    release: Path, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records of the active release that were evicted come back, and the line says so; what nobody holds is named."""
+    publish(release=release, bank=redis_url)
+    name = read_manifest(release).release
+    with closing(open_bank(redis_url)) as bank:
+        bank.upsert(name, {f"new-{i}": Record(0, ()) for i in range(3)})
+        with closing(redis.Redis.from_url(redis_url)) as client:
+            client.delete(*client.scan_iter(f"userip:1:{name}:*"))
+        assert bank.lost(name) == 33
+        capsys.readouterr()
+        publish(release=release, bank=redis_url)
+        assert capsys.readouterr().out == (
+            f"{name}: active already; 33 records were lost, 30 written again; "
+            "3 were of users folded in since: run `userip infer-new` for them again\n"
+        )
+        assert bank.lost(name) == 0
+        with closing(redis.Redis.from_url(redis_url)) as client:
+            client.delete(f"userip:1:{{bank}}:release:{name}")
+        publish(release=release, bank=redis_url)
+        assert capsys.readouterr().out.startswith(f"{name}: 30 users active\n")
+        assert bank.releases()[0].users == 30
 
 
 def test_publish_without_activation_advises_it(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bank.errors import ReleaseError
 from bank.manifest import Manifest, read_manifest
-from bank.protocol import Bank, Progress
+from bank.protocol import Bank, Progress, Restored
 from bank.record import UNKNOWN_CODE
 from training.export.verify import PROFILES
 
@@ -21,10 +21,29 @@ _LINES: Final = 1 << 16  # of vectors that are looked at at a time
 def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progress: Progress | None = None) -> Manifest:
     """Write the records of a release beside the others, verified; then, with `activate`, move the pointer.
 
-    Where the manifest has `vector` = V > 0, vectors.npy holds the users' vectors: float32 [users, V], in the order
-    of profiles.parquet.
     Raises ReleaseError for a directory that is unsound, and what the bank raises; the active release is
     then as it was.
+    """
+    manifest, user_ids, rows, codes, vectors = _read(release_dir)
+    bank.publish(manifest.release, user_ids, rows, codes, progress, vectors)
+    if activate:
+        bank.activate(manifest.release)
+    return manifest
+
+
+def restore_release(release_dir: Path, bank: Bank) -> Restored:
+    """Write those records of a published release that the bank has lost. Raises as `publish_release` does."""
+    manifest, user_ids, rows, codes, vectors = _read(release_dir)
+    return bank.restore(manifest.release, user_ids, rows, codes, vectors)
+
+
+def _read(
+    release_dir: Path,
+) -> tuple[Manifest, Sequence[str], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.float32] | None]:
+    """The manifest and what a bank is given: user ids, rows, codes and vectors.
+
+    Where the manifest has `vector` = V > 0, vectors.npy holds the users' vectors: float32 [users, V], in the order
+    of profiles.parquet.
     """
     manifest = read_manifest(release_dir)
     file = release_dir / PROFILES
@@ -48,10 +67,7 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
     vectors = _vectors(release_dir, manifest)
     # A column has the length, items and slices that publishing asks for, without a Python string for every user.
     user_ids = cast("Sequence[str]", profiles["user_id"])
-    bank.publish(manifest.release, user_ids, rows, codes, progress, vectors)
-    if activate:
-        bank.activate(manifest.release)
-    return manifest
+    return manifest, user_ids, rows, codes, vectors
 
 
 def _vectors(release_dir: Path, manifest: Manifest) -> NDArray[np.float32] | None:
