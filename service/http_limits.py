@@ -1,7 +1,7 @@
 """What is refused before there is a request: bounds that uvicorn and httptools do not have, and overload.
 
 A header block may come in pieces without end, or never end; the gate sees a request only when it is whole. The costs
-on the way of every request are a sum and a comparison.
+on the way of every request are a few sums and comparisons.
 
 A request that an overloaded worker does not take on gets its 503 here, from the parser: as a task with a cycle of
 ASGI messages it would cost four times as much, and the time goes off those who are answered.
@@ -11,6 +11,7 @@ import asyncio
 import time
 from typing import Final, NamedTuple
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import PROBLEM_JSON, problem_body
@@ -45,6 +46,7 @@ _LARGE: Final = _Refusal(
 _OVERLOADED: Final = b"".join(
     (b"HTTP/1.1 503 Service Unavailable\r\n", *(b"%b: %b\r\n" % header for header in REFUSED_HEADERS))
 )
+_OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
 _CLOSE: Final = b"connection: close\r\n"
 
 
@@ -55,7 +57,10 @@ class _RefusedError(Exception):
 class LimitedHttp(HttpToolsProtocol):
     """uvicorn's protocol with bounds on headers, URL and time."""
 
-    _received = 0  # bytes since the last header block ended: at least those of the one that comes
+    _received = 0  # bytes since the last header block or piece of a body: of what may have no end
+    _header_bytes = 0
+    _comes = False  # a message has begun and not ended
+    _upgrades = False  # it asks for another protocol than HTTP/1.1
     _refusal = _MALFORMED
     _state: tuple[object, float] = (None, _IDLE_S)
     _since = 0.0
@@ -79,22 +84,46 @@ class LimitedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and refuse a header block that has grown too large without its end."""
+        """Parse, and refuse a header block, trailers or the frame of a chunk that grow too large without their end."""
         self._received += len(data)
-        super().data_received(data)
-        if self._received > MAX_HEADER_BYTES + MAX_URL_BYTES and self._reads_headers():
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        if self._received > MAX_HEADER_BYTES + MAX_URL_BYTES and self._comes:
             self._refusal = _LARGE
             self.send_400_response("")
 
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._header_bytes, self._comes = 0, True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. What comes behind a body, a trailer, is none: whoever stands before this service has not seen
+        it among the headers, and the request may be at work already."""
+        if "method" in self.scope:
+            return
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) == MAX_HEADERS:
+            self._refusal = _LARGE
+            raise _RefusedError
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Refuse a header block that is too large, before it becomes a request."""
+        """Let a request through, or refuse it before there is a task."""
         if len(self.url) > MAX_URL_BYTES:
             self._refusal = _LONG_URL
             raise _RefusedError
-        large = self._received > MAX_HEADER_BYTES and _size(self.headers) > MAX_HEADER_BYTES
-        if large or len(self.headers) > MAX_HEADERS:
-            self._refusal = _LARGE
-            raise _RefusedError
+        self._upgrades = self.parser.should_upgrade()
+        if self._upgrades:
+            return
         self._received = 0
         if self._gate is not None and self._next_in_turn():
             path = self.url.partition(b"?")[0].decode("ascii", "replace")
@@ -108,6 +137,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Of a refused request the body is read and forgotten: the answer comes where the client expects it."""
+        self._received = 0
         if self._refused is None:
             super().on_body(body)
             return
@@ -117,8 +147,10 @@ class LimitedHttp(HttpToolsProtocol):
             raise _RefusedError
 
     def on_message_complete(self) -> None:
-        """What comes next is another header: the body before it does not count."""
-        self._received = 0
+        """What comes next is another request."""
+        if self._upgrades:
+            return
+        self._received, self._comes = 0, False
         if self._refused is None:
             super().on_message_complete()
         else:
@@ -130,19 +162,49 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls for a request that cannot be parsed: tell why, and close."""
+        """What cannot be parsed: tell why, and close. Answers to the requests before it go first."""
         if self.transport.is_closing():  # it was told already
             return
+        if self._refused is not None:
+            self._refuse(keep=False)
+            return
+        if self.cycle is not None:
+            own = self._comes and self.cycle.scope is self.scope
+            if own and self.cycle.response_complete:  # the answer was there before the rest of the body
+                self.transport.close()
+                return
+            if not own and not self.cycle.response_complete:
+                self.cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
         status, kind, title, detail = self._refusal
         body = problem_body(status, kind, title, detail=detail, request_id="")
         head = f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
+    def _stay(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1, as a server may, with a request that asks for another protocol: clients that try HTTP/2 by
+        default (Java's, `curl --http2`) send their body along. The parser has stopped at the end of the head, so
+        another one is given it without that wish, and then the rest."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("")
+            return
+        head = [b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                wishes = [wish for wish in value.split(b",") if wish.strip().lower() not in _OTHER_PROTOCOLS]
+                head.append(b"connection: %b\r\n" % b",".join(wishes))
+            elif name not in _OTHER_PROTOCOLS:
+                head.append(b"%b: %b\r\n" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"".join([*head, b"\r\n", rest]))
+
     def _next_in_turn(self) -> bool:
         """Whether the request that was read is answered next, and can be answered at once."""
         before = self.cycle is None or self.cycle.response_complete
-        return before and not self.expect_100_continue and not self.parser.should_upgrade() and self.url[:1] == b"/"
+        return before and not self.expect_100_continue and self.url[:1] == b"/"
 
     def _refuse(self, *, keep: bool) -> None:
         """Answer the request that was not taken on."""
@@ -180,7 +242,3 @@ class LimitedHttp(HttpToolsProtocol):
             self.transport.abort()
             return
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
-
-
-def _size(headers: list[tuple[bytes, bytes]]) -> int:
-    return sum(len(name) + len(value) for name, value in headers)

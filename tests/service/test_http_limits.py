@@ -90,6 +90,7 @@ def many_headers(count: int, size: int = 1) -> bytes:
 
 
 GET, POST = b"GET /healthz HTTP/1.1\r\n" + HOST, b"POST /score HTTP/1.1\r\n" + HOST
+CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 CASES: Mapping[str, tuple[list[bytes], int, str]] = {
     "a request like any other": ([post(scoring(50))], 200, ""),
     "a candidate too many": ([post(scoring(51))], 422, "invalid-request"),
@@ -113,6 +114,11 @@ CASES: Mapping[str, tuple[list[bytes], int, str]] = {
     "a URL too long": ([b"GET /" + b"u" * MAX_URL_BYTES + b" HTTP/1.1\r\n" + HOST + b"\r\n"], 414, "url-too-long"),
     "a URL without an end": ([b"GET /", *([b"u" * 65536] * 3_000)], 431, "headers-too-large"),
     "no HTTP": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 10], 400, "malformed-request"),
+    "trailers without an end": ([CHUNKED] + [b"X: a\r\n" * 2000] * 2_000, 431, ""),
+    "a trailer without an end": ([CHUNKED + b"X: "] + [b"v" * 65536] * 3_000, 431, ""),
+    "a chunk whose head has no end": (
+        [POST + b"transfer-encoding: chunked\r\n\r\n2;"] + [b"v" * 65536] * 3_000, 431, "headers-too-large"),
+    "a tunnel": ([b"CONNECT x:80 HTTP/1.1\r\n" + HOST + b"\r\n"], 400, "malformed-request"),
     "a NUL in a header": ([GET + b"x: a\x00b\r\n\r\n"], 400, "malformed-request"),
 }  # fmt: skip
 
@@ -355,3 +361,64 @@ def test_refused_connection_is_closed_where_it_must_be(full: int, request_: byte
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nconnection: close\r\n" in answer
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The protocol before an application that answers with the headers and the body that it was given; its port."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message["body"], message["more_body"]
+        seen = b"; ".join(b"%b=%b" % header for header in sorted(scope["headers"])) + b" | " + body
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(seen))]})
+        await send({"type": "http.response.body", "body": seen})
+
+    with running(app) as port:
+        yield port
+
+
+def test_trailers_are_no_headers(echo: int) -> None:
+    """A key or an encoding in a trailer is not among the headers, in whichever packet it comes."""
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    trailers = b"x-api-key: secret\r\ncontent-encoding: gzip\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", echo), timeout=5) as connection:
+        for pieces in ([head + trailers], [head, trailers], [head + trailers[:20], trailers[20:]]):
+            assert ask(connection, *pieces)[2] == b"host=x; transfer-encoding=chunked | {}"
+
+
+def test_wish_for_another_protocol_is_passed_over(echo: int) -> None:
+    """Clients that try HTTP/2 by default are answered in HTTP/1.1, with their body, and go on."""
+    wish = b"connection: keep-alive, Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    head = b"POST / HTTP/1.1\r\n" + HOST + wish + b"content-length: 4\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", echo), timeout=5) as connection:
+        for pieces in ([head + b"body"], [head, b"bo", b"dy"], [head[:50], head[50:] + b"body"]):
+            assert ask(connection, *pieces)[2] == b"connection=keep-alive; content-length=4; host=x | body"
+        plain = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 4\r\n\r\nmore"
+        assert ask(connection, plain)[2] == b"content-length=4; host=x | more"
+        connection.sendall(head + b"body" + plain)
+        answers = b""
+        while not answers.endswith(b"more"):
+            answers += connection.recv(65536) or pytest.fail(f"closed after {answers!r}")
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
+    "second", [b"GARBAGE\r\n\r\n", GET + many_headers(2000) + b"\r\n", GET + many_headers(9, 8000)]
+)
+def test_what_cannot_be_read_takes_no_answer_from_those_before(echo: int, second: bytes) -> None:
+    """A good request with a bad one behind it in the same packet: the answer to the first, whole, then the end."""
+    first = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 4\r\n\r\nbody"
+    with socket.create_connection(("127.0.0.1", echo), timeout=5) as connection:
+        connection.sendall(first + second)
+        answer = b""
+        with suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.endswith(b"content-length=4; host=x | body")
