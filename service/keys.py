@@ -13,7 +13,9 @@ from which no key follows.
 
 import hmac
 import json
+import os
 import secrets
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,12 +79,19 @@ class Keyring:
 def read_keys(file: Path) -> list[Key]:
     """The keys of a file. Raises StartError, naming the file, the key and the mend, and showing no value."""
     try:
-        text = file.read_text(encoding="utf-8")
+        with open(file, encoding="utf-8", opener=_without_waiting) as lines:
+            if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
+                raise StartError(f"{file}: no regular file; {_MEND}")
+            text = lines.read()
     except OSError as error:
         raise StartError(f"{file}: {error.strerror}; keys_file names a TOML file of API keys") from None
     except UnicodeDecodeError:
         raise StartError(f"{file}: not UTF-8; {_MEND}") from None
     return parse_keys(text, str(file))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # for a pipe's other end
 
 
 def parse_keys(text: str, where: str) -> list[Key]:
@@ -121,4 +130,4 @@ def new_key(name: str, scopes: Iterable[str]) -> tuple[str, str]:
 def _explain(error: Mapping[str, Any]) -> str:
     name, *rest = map(str, error["loc"])
     inside = ".".join(part for part in rest if part != "[key]")
-    return f"key {name!r}{f', {inside}' if inside else ''}: {error['msg'].lower()}"
+    return f"key {name!r}{f', {inside}' if inside else ''}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -1,6 +1,7 @@
 """The key file: what it may say, what a new key looks like, and that no value of it shows."""
 
 import hashlib
+import os
 import tomllib
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "k").write_bytes(b"\xff")
     with pytest.raises(StartError, match="not UTF-8"):
         read_keys(tmp_path / "k")
+
+
+def test_pipe_in_place_of_the_file_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into it, and a worker that waited would answer nobody."""
+    os.mkfifo(tmp_path / "keys.toml")
+    with pytest.raises(StartError, match=r"keys\.toml: no regular file"):
+        read_keys(tmp_path / "keys.toml")
 
 
 def test_keyring_finds_whole_keys_only() -> None:
