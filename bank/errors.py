@@ -4,6 +4,7 @@ BankError
 ├── BankUrlError          the URL names no backend, or a setting in it is wrong
 ├── BankKeyError          the secret that hides user ids is missing, wrong or unusable
 ├── BankUnavailableError  the store did not answer, or refused the connection
+│   └── BankRefusedError     it does not let this login do that
 ├── BankFullError         the store has no room for what was to be written
 ├── UnknownReleaseError   the bank holds no release of that name, or none is active
 ├── RecordError           a value that is not a record of this format
@@ -37,6 +38,10 @@ class BankKeyError(BankError):
 
 class BankUnavailableError(BankError):
     """The store did not answer within its time, or refused."""
+
+
+class BankRefusedError(BankUnavailableError):
+    """User, password or rights are not enough."""
 
 
 class BankFullError(BankError):

@@ -20,7 +20,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from bank.errors import BankFullError, BankUnavailableError
+from bank.errors import BankFullError, BankRefusedError, BankUnavailableError
 from bank.release_meta import ReleaseMeta
 from bank.urls import RedisUrl
 
@@ -102,7 +102,7 @@ def named_errors(where: str) -> Iterator[None]:
             f"{where}: maxmemory is reached; the active release is as it was. `userip prune` makes room"
         ) from None
     except (AuthenticationError, NoPermissionError) as error:
-        raise BankUnavailableError(f"{where}: access refused ({error}); check user, password and ACL") from None
+        raise BankRefusedError(f"{where}: access refused ({error}); check user, password and ACL") from None
     except ResponseError as error:
         raise BankUnavailableError(f"{where}: {error}") from None
     except (RedisError, RedisClusterException, OSError) as error:

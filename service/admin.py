@@ -1,12 +1,15 @@
 """The operator's routes: reload the release directory, roll the bank back."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import FilteringBoundLogger
 
-from bank.errors import BankError, BankUnavailableError, UnknownReleaseError
+from bank.errors import BankError, BankRefusedError, BankUnavailableError, UnknownReleaseError
 from bank.manifest import RELEASE_NAME
 from bank.urls import open_bank
 from service.answers import Reloaded, RolledBack
@@ -28,11 +31,25 @@ class ReloadOrder(BaseModel):
     )
 
 
+class _AnyType(APIRoute):
+    """A route that reads JSON whatever the client calls it, as the hot routes do: `curl -d` says that it is a form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_json(request: Request) -> Response:
+            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+            json = {"headers": [*headers, (b"content-type", b"application/json")]}
+            return await handle(Request({**request.scope, **json}, request.receive))
+
+        return handle_json
+
+
 def admin_routes(
     serving: Serving, reloader: Reloader, guard: Guard, settings: Settings, log: FilteringBoundLogger
 ) -> APIRouter:
     """Only made when there are keys: without any the routes are not there at all."""
-    router = APIRouter(prefix="/admin", dependencies=guard.needs("admin"))
+    router = APIRouter(prefix="/admin", route_class=_AnyType, dependencies=guard.needs("admin"))
 
     @router.post(
         "/reload",
@@ -75,6 +92,8 @@ def _roll_back(settings: Settings) -> str:
         return bank.rollback()
     except UnknownReleaseError:
         raise ConflictError("The bank has no release before the active one.") from None
+    except BankRefusedError:
+        raise ConflictError("The service's login may not write to the bank: roll back as the publisher.") from None
     except BankUnavailableError:
         raise BankAwayError from None
     except BankError:

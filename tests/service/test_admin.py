@@ -1,5 +1,6 @@
 """Reload and rollback, and who may ask for them."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bank.urls import open_bank
+from loadtests.redis_server import RedisServer
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import TinyRelease, change_manifest, write_release
 
@@ -138,6 +140,28 @@ def test_rollback_moves_the_banks_pointer_back(serve: Serve, bank_url: str, tiny
     bank = open_bank(bank_url)
     assert bank.active() == tiny.name
     bank.close()
+
+
+def test_rollback_with_a_login_that_only_reads_is_409(serve: Serve, tiny: TinyRelease) -> None:
+    """The service's own user of deploy/users.acl may not: that is told as what it is, and nothing moves."""
+    acl = Path(__file__).parents[2] / "deploy/users.acl"
+    with RedisServer("--aclfile", str(acl)) as server:
+        urls = {user: server.url.replace("://", f"://{user}:change-me-{user}@") for user in ("publisher", "service")}
+        for name in (tiny.name, "newer"):
+            publish(urls["publisher"], name)
+        response = serve(urls["service"], admin_key="key").post("/admin/rollback", headers={"X-API-Key": "key"})
+        assert response.status_code == 409
+        assert "may not write" in response.json()["detail"]
+        bank = open_bank(urls["publisher"])
+        assert bank.active() == "newer"
+        bank.close()
+
+
+def test_reload_takes_a_body_of_any_type(admin: TestClient, tiny: TinyRelease) -> None:
+    """As `curl -d` sends it, which calls every body a form."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    response = admin.post("/admin/reload", headers=utf8(KEY | form), content=json.dumps({"release": tiny.name}))
+    assert response.json() == {"release": tiny.name, "before": tiny.name}
 
 
 def test_rollback_without_a_bank_is_503(serve: Serve) -> None:
