@@ -106,6 +106,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     return message
 
 
+_LONGEST_NAME = 64  # of an unknown field in an answer: the client knows what it sent
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`(?: in `(?P<within>[^`]*)`)?)?$", re.DOTALL)
 _NAMED = re.compile(r"(?:required|unknown) field `(?P<name>.*)`$", re.DOTALL)
 
@@ -121,7 +122,8 @@ def _field_problem(text: str) -> FieldProblem:
     if match["within"]:
         what += " for a key"
     if named := _NAMED.search(what):
-        field = f"{field}.{named['name']}" if field else named["name"]
+        name = named["name"] if len(named["name"]) <= _LONGEST_NAME else f"{named['name'][:_LONGEST_NAME]}..."
+        field = f"{field}.{name}" if field else name
         what = "missing" if "missing" in what else "no such field"
     what = what.replace("`", "")
     return FieldProblem(field or "body", what[:1].lower() + what[1:])

@@ -38,10 +38,13 @@ def run(settings: Settings) -> None:
     for name, meant in misspelt_variables(os.environ):
         log.warning("environment variable is no setting", variable=name, meant=meant)
     refuse_open(settings)
+    if settings.releases_dir is not None and not settings.releases_dir.is_dir():
+        raise StartError(f"releases_dir {settings.releases_dir}: no such directory; make it, or leave releases_dir out")
     load_keys(settings)  # what is wrong with them is told here, once, in one line
     port = _free_port(settings.host, settings.port)
     directory = first_directory(settings, log)
     asyncio.run(_check_bank(settings, directory, read_manifest(directory).release, log))
+    shared = _runtime_directory(settings) if settings.workers > 1 else None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     log.info("listening", url=f"http://{host}:{port}", workers=settings.workers)
     common: dict[str, Any] = {
@@ -58,25 +61,36 @@ def run(settings: Settings) -> None:
         "timeout_keep_alive": _KEEP_ALIVE_S,
         "timeout_graceful_shutdown": settings.shutdown_seconds,
     }
-    if settings.workers == 1:
+    if shared is None:
+        # A terminal that is closed loses no request.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         from service.app import create_app
         from service.worker import settle_memory
 
         uvicorn.run(create_app(settings, log=log, settle=settle_memory), **common)
     else:
-        _run_workers(settings, common, log)
+        _run_workers(settings, shared, common, log)
 
 
-def _run_workers(settings: Settings, common: dict[str, Any], log: FilteringBoundLogger) -> None:
-    load_first(settings, log)  # a release that no worker could load is told here, once, in one line
+def _runtime_directory(settings: Settings) -> Path:
+    """Where workers tell each other what they count and are ordered, empty. Raises StartError."""
     shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
-    shared.mkdir(parents=True, exist_ok=True)
-    remove_old(shared)
-    orders = Orders(shared)
-    if (old := orders.last()) is not None:
-        orders.forget(old)
-    os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
     try:
+        shared.mkdir(parents=True, exist_ok=True)
+        remove_old(shared)
+        orders = Orders(shared)
+        if (old := orders.last()) is not None:
+            orders.forget(old)
+        tempfile.TemporaryFile(dir=shared).close()
+    except OSError as error:
+        raise StartError(f"runtime_dir {shared}: {error.strerror}; name a directory to write to") from None
+    return shared
+
+
+def _run_workers(settings: Settings, shared: Path, common: dict[str, Any], log: FilteringBoundLogger) -> None:
+    try:
+        load_first(settings, log)  # a release that no worker could load is told here, once, in one line
+        os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
         uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:
         if settings.runtime_dir is None:

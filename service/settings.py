@@ -198,4 +198,4 @@ def _explain(error: Mapping[str, Any]) -> str:
     ways = f"{FLAGS.get(name, f'--set {name}=VALUE')} or {PREFIX}{name.upper()}"
     if error["type"] == "missing":
         return f"setting {name} is missing ({Settings.model_fields[name].description}); give {ways}"
-    return f"setting {name}: {said.lower()}; give {ways}"
+    return f"setting {name}: {said[:1].lower()}{said[1:]}; give {ways}"

@@ -96,6 +96,13 @@ def test_malformed_body_gets_400(small: TestClient, path: str, body: bytes) -> N
     assert response.json()["errors"]
 
 
+def test_name_of_an_unknown_field_is_cut_short(client: TestClient) -> None:
+    """What was sent does not come back whole."""
+    response = client.post("/score", json={"user_id": "u1", "item_ids": [], "x" * 100_000: 1})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"field": "x" * 64 + "...", "problem": "no such field"}]
+
+
 def test_deeply_nested_body_is_refused(client: TestClient) -> None:
     """Nesting does not exhaust the stack."""
     for body in (b"[" * 100_000, b'{"context":' * 50_000, b'{"user_id":' + b"[" * 100_000):

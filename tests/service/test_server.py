@@ -50,6 +50,9 @@ def test_start_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, tiny: Ti
         assert f"cannot listen on 127.0.0.1:{port}" in line
     assert "allow_open=true" in start_fails(tmp_path, "--release", tiny.path, *bank, "--host", "0.0.0.0")
     assert "no_keys: No such file" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "keys_file=no_keys")
+    for setting in ("releases_dir=nowhere", "runtime_dir=/proc/nowhere"):
+        line = start_fails(tmp_path, "--release", tiny.path, *bank, "--workers", "2", "--set", setting)
+        assert f"{setting.replace('=', ' ')}: " in line
     assert "--set colour" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "colour")
     (tiny.path / "scorer.onnx").write_bytes(b"altered")
     assert "scorer.onnx: sha256 differs" in start_fails(tmp_path, "--release", tiny.path, *bank)
@@ -104,6 +107,14 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
         events = [line["event"] for line in service.lines()]
     assert events.count("bank reads fail; default profiles are served") == 1
     assert events.count("bank is back") == 1
+
+
+def test_closed_terminal_ends_the_service_in_order(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
+    """SIGHUP is taken as SIGTERM: what is in flight is finished, the end is logged, the exit code is 0."""
+    with ServeProcess(tiny.path, lmdb_url, tmp_path / "log") as service:
+        service.process.send_signal(signal.SIGHUP)
+        assert service.process.wait(20) == 0
+        assert [line for line in service.lines() if line["event"] == "stopped"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
