@@ -58,6 +58,7 @@ class Reading:
 DEFAULT = Profile("default")
 CORRUPT = Profile("default")  # told from the other by identity
 UNAVAILABLE = Profile("unavailable")
+_TELL_EVERY_S = 60.0
 
 
 class Profiles:
@@ -78,6 +79,7 @@ class Profiles:
         self._cache = cache
         self._breaker = breaker
         self._failing: Failure | None = None
+        self._damage_told = -_TELL_EVERY_S
         self._probes: set[asyncio.Task[None]] = set()
 
     async def read(self, release: str, shape: Shape, user_ids: Sequence[str], *, cached: bool = True) -> Reading:
@@ -126,6 +128,9 @@ class Profiles:
                 reading.corrupt += 1
             elif profile.record is not None:  # a stranger is asked for again: a fold-in shows at once
                 self._cache.put(release, user_id, profile, done)
+        if reading.corrupt and done >= self._damage_told + _TELL_EVERY_S:
+            self._damage_told = done
+            self._log.error("records in the bank are damaged; default profiles are served", release=release)
         return profiles
 
     async def _without_bank(

@@ -1,5 +1,6 @@
 """Profiles, probes and what is served."""
 
+import io
 from pathlib import Path
 from urllib.parse import quote
 
@@ -118,9 +119,9 @@ def test_bank_that_is_not_there_makes_profiles_unavailable(serve: Serve, tiny: T
 
 
 def test_damaged_value_is_counted_and_served_as_default(
-    serve: Serve, lmdb_url: str, tiny: TinyRelease, tmp_path: Path
+    serve: Serve, lmdb_url: str, tiny: TinyRelease, tmp_path: Path, log: io.BytesIO
 ) -> None:
-    """Bytes that are no record do not fail a request: the default profile is served and counted."""
+    """Bytes that are no record do not fail a request: the default profile is served and counted, and told once."""
     env = lmdb.open(str(tmp_path / "bank"), map_size=64 << 20)
     with env.begin(write=True) as txn:
         records = [key for key, _ in txn.cursor() if not bytes(key).startswith(b"m:")]
@@ -135,3 +136,4 @@ def test_damaged_value_is_counted_and_served_as_default(
     answers = client.post("/score/batch", json=batch).json()["responses"]
     assert [answer["profile"] for answer in answers] == ["default"] * 3
     assert "userip_corrupt_records_total 3.0" in client.get("/metrics").text
+    assert log.getvalue().count(b"records in the bank are damaged") == 1
