@@ -13,17 +13,18 @@ Special characters are percent-encoded.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, ValidationError
 
 from bank.errors import BankUrlError
+from bank.redaction import SCHEMES, redact, shown_setting
 
 if TYPE_CHECKING:
     from bank.protocol import AsyncReader, Bank
 
-SCHEMES: Final = ("lmdb", "redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
+__all__ = ["LmdbUrl", "RedisUrl", "open_bank", "open_reader", "parse_url", "redact"]
 
 
 class _Frozen(BaseModel):
@@ -62,18 +63,6 @@ class RedisUrl(_Frozen):
         return f"redis{' cluster' if self.cluster else ''} at {host}:{self.port}"
 
 
-def redact(url: str) -> str:
-    """`url` with its password replaced by ***, fit for logs."""
-    head, mark, query = url.partition("?")
-    scheme, colon, rest = head.partition("://")
-    if colon and "@" in rest:
-        user, _, place = rest.rpartition("@")
-        name, has_password, _ = user.partition(":")
-        rest = f"{name}{':***' if has_password else ''}@{place}"
-    parts = [p if p.partition("=")[0].lower() != "password" else "password=***" for p in query.split("&")]
-    return f"{scheme}{colon}{rest}{mark}{'&'.join(parts)}"
-
-
 def parse_url(url: str) -> LmdbUrl | RedisUrl:
     """Read a bank URL. Raises BankUrlError, with the password redacted, naming what is wrong."""
     scheme = url.partition("://")[0].lower()
@@ -86,19 +75,21 @@ def parse_url(url: str) -> LmdbUrl | RedisUrl:
         first = error.errors(include_input=False, include_url=False)[0]
         setting = ".".join(map(str, first["loc"]))
         raise BankUrlError(f"bank {redact(url)!r}: {setting}: {first['msg']}") from None
-    except ValueError as error:  # urlsplit's own: a port that is no number, a broken IPv6 address
-        raise BankUrlError(f"bank {redact(url)!r}: {_without_secret(url, error)}") from None
-
-
-def _without_secret(url: str, error: ValueError) -> str:
-    return "the host or port cannot be read" if "@" in url else str(error)
+    except ValueError:  # urlsplit's own, which may quote a password: a port that is no number, a broken IPv6 address
+        raise BankUrlError(f"bank {redact(url)!r}: the host or port cannot be read") from None
 
 
 def _query(url: str, allowed: tuple[str, ...]) -> dict[str, str]:
     settings: dict[str, str] = {}
-    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    query = urlsplit(url).query
+    for part in filter(None, query.split("&")):
+        ((name, value),) = parse_qsl(part, keep_blank_values=True)
         if name not in allowed:
-            raise BankUrlError(f"bank {redact(url)!r}: unknown setting {name!r}; known here: {', '.join(allowed)}")
+            shown = shown_setting(part, query)
+            raise BankUrlError(
+                f"bank {redact(url)!r}: unknown setting {shown!r}; known here: {', '.join(allowed)}. "
+                "Percent-encode special characters of a password"
+            )
         if name in settings:
             raise BankUrlError(f"bank {redact(url)!r}: {name} is given twice")
         settings[name] = value
@@ -149,18 +140,26 @@ def _parse_redis(url: str, scheme: str) -> RedisUrl:
         _set_once(url, settings, "password", password)
     path = unquote(parts.path)
     if scheme == "unix":
-        if path in ("", "/"):
-            raise BankUrlError(f"bank {redact(url)!r}: no socket is named; write unix:///path/to/redis.sock")
-        return RedisUrl(socket=path, **settings)
+        return RedisUrl(socket=_socket(url, parts.path), **settings)
     if not parts.hostname:
         raise BankUrlError(f"bank {redact(url)!r}: no host is named; write {scheme}://host:6379")
     if parts.port is not None:
         settings["port"] = parts.port
     if path.strip("/"):
         if cluster:
-            raise BankUrlError(f"bank {redact(url)!r}: a cluster has no numbered databases; remove {path!r}")
+            raise BankUrlError(f"bank {redact(url)!r}: a cluster has no numbered databases; remove the path")
         _set_once(url, settings, "db", path.strip("/"))
     return RedisUrl(host=parts.hostname, **settings)
+
+
+def _socket(url: str, path: str) -> str:
+    if path in ("", "/"):
+        raise BankUrlError(f"bank {redact(url)!r}: no socket is named; write unix:///path/to/redis.sock")
+    if "@" in path:  # one slash too many: the login would be shown as a part of the socket's path
+        raise BankUrlError(
+            f"bank {redact(url)!r}: an @ in the path; write unix://user:password@/path/to/redis.sock, or %40"
+        )
+    return unquote(path)
 
 
 def open_bank(url: str, *, create: bool = True, timeout_s: float = 10.0) -> "Bank":

@@ -11,6 +11,9 @@ import pytest
 from bank import open_bank
 from loadtests.redis_server import free_port
 from tests.bank.conftest import make_users
+from tests.bank.test_urls import MISTYPED, SECRET
+from tests.service.tiny_release import write_release
+from userip import main
 
 ROOT = Path(__file__).parents[2]
 USERS = make_users(300)
@@ -81,6 +84,19 @@ def test_errors_show_no_password() -> None:
     assert done.stderr.startswith("userip: redis at 127.0.0.1:")
     assert "s3cr3t" not in done.stderr
     assert userip("inspect", "--bank", "mysql://u:s3cr3t@h").stderr.count("s3cr3t") == 0
+
+
+@pytest.mark.parametrize("url", MISTYPED[:2] + MISTYPED[5:6] + MISTYPED[-6:-4])
+def test_a_mistyped_bank_is_refused_in_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inspecting, publishing and serving say what to mend, exit code 2, and show nothing of the password."""
+    release = ("--release", str(write_release(tmp_path / "release").path))
+    for command in (("inspect",), ("publish", *release), ("serve", *release)):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--bank", url])
+        said = capsys.readouterr()
+        assert (stop.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert said.err.startswith("userip: bank '")
+        assert SECRET not in said.err
 
 
 def test_inspect_shows_no_password(redis_url: str) -> None:

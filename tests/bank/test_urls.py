@@ -97,6 +97,41 @@ def test_what_is_wrong_is_said_in_one_line_without_the_password(url: str, words:
     assert caught.value.exit_code == 2
 
 
+MISTYPED = [
+    f"rediss:/:{SECRET}@127.0.0.1",
+    f"redis//:{SECRET}@h",
+    f"redis:{SECRET}@h",
+    f":{SECRET}@h",
+    f"ann:{SECRET}@h/://",
+    f"redis://u:top?{SECRET}@h",
+    f"redis://u:top?x={SECRET}@h",
+    f"redis://u:top?{SECRET}=@h",
+    f"redis://u:top#{SECRET}@h",
+    f"redis://u:top/{SECRET}@h",
+    f"redis://top@{SECRET}:x@h/x",
+    f"redis+cluster://u/{SECRET}@h",
+    f"redis://ann:{SECRET}",
+    f"unix:///ann:{SECRET}@/run/redis.sock",
+    f"lmdb://ann:{SECRET}@h/x",
+    f"redis://h?pasword={SECRET}",
+    f"redis://h?password=top&secret={SECRET}",
+    f"redis://h?password=top&{SECRET}",
+    f"redis://h?db=1;password={SECRET}",
+    f"redis://h?db=x#password={SECRET}",
+    f"redis://h?timeout=1#{SECRET}",
+]
+
+
+@pytest.mark.parametrize("url", MISTYPED)
+def test_a_mistyped_url_shows_no_password(url: str) -> None:
+    """Wherever a slip puts the password (scheme, path, port, query, setting), the error is one line without it."""
+    with pytest.raises(BankUrlError) as caught:
+        parse_url(url)
+    assert SECRET not in str(caught.value)
+    assert "***" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url", [f"redis://ann:{SECRET}@h:1", f"unix://ann:{SECRET}@/s", f"redis://h?password={SECRET}"]
 )
@@ -115,5 +150,14 @@ def test_passwords_show_nowhere(url: str) -> None:
 
 def test_redact_leaves_urls_without_a_secret_alone() -> None:
     """What is shown is what was given, but for the password."""
-    for url in ("lmdb:///x", "redis://h:1/2?verify=ca", "redis://ann@h", "nonsense"):
+    for url in (
+        *(
+            "lmdb:///x",
+            "lmdb:///home/ann@work/bank?map_mb=2",
+            "lmdb://./bank",
+            "unix:///run/redis.sock?db=2",
+            "nonsense",
+        ),
+        *("redis://h:1/2?verify=ca", "redis://ann@h", "redis://[::1]:7000", "rediss://h?password_env=PW&ca=/x/ca.pem"),
+    ):
         assert redact(url) == url
