@@ -118,8 +118,22 @@ def sha256_of(path: Path) -> str:
 def read_manifest(directory: Path, *, verify: bool = True) -> Manifest:
     """Read `directory/manifest.json` and, with `verify`, hash every file that it names.
 
-    Raises ReleaseError, naming the file, for a missing, additional or altered file, and for another format.
+    Raises ReleaseError, naming the file, for a missing, unreadable, additional or altered file, and for another format.
     """
+    try:
+        return _read_manifest(directory, verify=verify)
+    except NotADirectoryError:
+        raise ReleaseError(
+            f"{directory}: not a directory; name the one that {MANIFEST} lies in (RUN/release)"
+        ) from None
+    except OSError as error:
+        named = error.filename or directory
+        raise ReleaseError(
+            f"{named}: {error.strerror}; a release is read whole, so mend that or copy it again"
+        ) from None
+
+
+def _read_manifest(directory: Path, *, verify: bool) -> Manifest:
     path = directory / MANIFEST
     try:
         if path.is_symlink():

@@ -99,6 +99,17 @@ def test_a_mistyped_bank_is_refused_in_one_line(url: str, tmp_path: Path, capsys
         assert SECRET not in said.err
 
 
+def test_a_file_where_a_release_directory_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Publishing and serving RELEASE/manifest.json say that the directory is to be named; exit code 2, no traceback."""
+    file = write_release(tmp_path / "release").path / "manifest.json"
+    for command in ("publish", "serve"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--release", str(file), "--bank", f"lmdb://{tmp_path / 'bank'}"])
+        said = capsys.readouterr()
+        assert (stop.value.code, said.out) == (2, "")
+        assert said.err == (f"userip: {file}: not a directory; name the one that manifest.json lies in (RUN/release)\n")
+
+
 def test_inspect_shows_no_password(redis_url: str) -> None:
     """The bank is shown with its URL, redacted."""
     url = redis_url.replace("redis://", "redis://default:s3cr3t@")  # any password does: the server asks for none

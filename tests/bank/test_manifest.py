@@ -58,6 +58,23 @@ def test_links_are_refused(tmp_path: Path, name: str) -> None:
         read_manifest(directory)
 
 
+def test_what_the_system_refuses_is_told_in_one_line(tmp_path: Path) -> None:
+    """A file or a loop where the directory belongs, and a directory where a file belongs: named, with the mend."""
+    directory = write(tmp_path / "r")
+    with pytest.raises(ReleaseError, match=r"r/manifest\.json: not a directory; name the one that manifest\.json lies"):
+        read_manifest(directory / "manifest.json")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for there in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        with pytest.raises(ReleaseError, match=r": .+; a release is read whole") as caught:
+            read_manifest(there)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 2
+    (directory / "manifest.json").unlink()
+    (directory / "manifest.json").mkdir()
+    with pytest.raises(ReleaseError, match=r"r/manifest\.json: Is a directory"):
+        read_manifest(directory)
+
+
 def test_manifest_without_measure_is_refused_unread(tmp_path: Path) -> None:
     """A file beyond every export is not read; one nested without end is no JSON."""
     path = write(tmp_path / "r") / "manifest.json"
