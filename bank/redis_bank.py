@@ -128,8 +128,9 @@ class RedisBank:
         """Records that belong to no complete release."""
         found = []
         for attempt, release, _, started in self._attempts():
-            alive = not self._is_dead(release, attempt)
-            found.append(Leftover(release, attempt, started, alive))
+            holder, still = self._run(partial(_look_at_attempt, release=release, attempt=attempt))
+            if still is not None:
+                found.append(Leftover(release, attempt, started, alive=holder == attempt.encode()))
         return found
 
     def _attempts(self) -> list[tuple[str, str, int, str]]:
@@ -315,3 +316,12 @@ class RedisBank:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+
+def _look_at_attempt(client: SyncClient, release: str, attempt: str) -> tuple[bytes | None, bytes | None]:
+    """Who holds the release's lock, and then what is known of the attempt.
+
+    Reads alone, for users who may run no script. In this order: a lock that was lost is lost for good, and what is an
+    attempt still after losing it has not become a release in between.
+    """
+    return client.get(lock_key(release)), client.hget(ATTEMPTS_KEY, attempt)

@@ -1,6 +1,7 @@
 """deploy/users.acl on a real server: the publisher can publish and prune, the service can only read."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import redis
 
+import userip
 from bank import Record, open_bank, open_reader
 from bank.errors import BankUnavailableError
-from bank.keys import lock_key
+from bank.inspection import BankView
+from bank.keys import ATTEMPTS_KEY, lock_key
 from loadtests.redis_server import RedisServer
 
 ACL = Path(__file__).parents[2] / "deploy/users.acl"
@@ -70,7 +73,10 @@ def _interrupt(_: int, __: int) -> None:
 
 
 async def _read_everything(url: str) -> None:
-    """All that the service ever asks for."""
+    """All that the service ever asks for, and `userip inspect` as its user."""
+    bank = open_bank(url)
+    BankView.of(url, bank)
+    bank.close()
     reader = open_reader(url, deadline_s=5.0)
     await reader.ping()
     release = await reader.active()
@@ -90,6 +96,9 @@ def test_each_user_has_the_commands_that_it_needs_and_no_other() -> None:
         _publish_everything(server.url)
         # CONFIG GET only serves warnings, and would show a server's secrets; MEMORY USAGE only a figure.
         assert _called(server) - {"config|get"} | logging_in == _granted("publisher") | logging_in
+        with server.client() as client:
+            client.hset(ATTEMPTS_KEY, "0badbeef", "fourth 1 2025-01-01T00:00:00.000+00:00")  # of a publisher that died
+        _called(server)
         asyncio.run(_read_everything(server.url))
         assert _called(server) | logging_in == _granted("service") | logging_in
 
@@ -159,6 +168,25 @@ def test_service_can_read_and_nothing_else(guarded: RedisServer) -> None:
     with pytest.raises(BankUnavailableError, match="access refused"):
         bank.upsert("served", {"a": Record(0, (0,))})
     bank.close()
+
+
+def test_service_user_can_inspect(guarded: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is active, its size, what was lost and what was left behind: all of it by reads, so its user may see it."""
+    publisher = open_bank(_url(guarded, "publisher"))
+    publisher.publish("inspected", ["a", "b"], np.array([5, 6], np.uint32), np.array([[6], [7]], np.uint16))
+    publisher.activate("inspected")
+    publisher.close()
+    with redis.Redis(port=guarded.port, username="publisher", password="change-me-publisher") as client:
+        client.hset(ATTEMPTS_KEY, "0badbeef", "dead 1 2025-01-01T00:00:00.000+00:00")
+        client.hset(ATTEMPTS_KEY, "600dbeef", "alive 1 2025-01-01T00:00:00.000+00:00")
+        client.set(lock_key("alive"), "600dbeef", px=60_000)
+        userip.main(["inspect", "--json", "--bank", _url(guarded, "service")])
+        client.hdel(ATTEMPTS_KEY, "0badbeef", "600dbeef")
+        client.delete(lock_key("alive"))
+    found = json.loads(capsys.readouterr().out)
+    assert (found["active"], found["differences"]) == ("inspected", [])
+    assert [(left["release"], left["alive"]) for left in found["leftovers"]] == [("dead", False), ("alive", True)]
+    assert found["releases"][-1]["bytes_per_user"] > 15
 
 
 def test_nobody_else_gets_in(guarded: RedisServer) -> None:
