@@ -68,5 +68,5 @@ soak: setup ## Steady load for DURATION (1h): does latency, memory or the number
 	@tools/redis.sh
 	@$(BIN)/python -m loadtests.soak --duration "$(DURATION)"
 
-lock: setup ## Pin from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
+lock: setup ## Pin versions and hashes from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
 	@tools/lock.sh $(UPGRADE)

@@ -15,7 +15,7 @@ ServiceError
     ├── EncodedBodyError       415  the body is compressed
     ├── InvalidRequestError    422  a field is missing, of the wrong type or over a limit
     ├── RateLimitedError       429  more requests of one key than its rate
-    ├── OverloadedError        503  more requests in flight than `max_in_flight`, or too long in the queue
+    ├── OverloadedError        503  more requests at work than `max_in_flight`, or too long a queue
     ├── DeadlineError          503  no answer within `deadline_ms`
     ├── BankAwayError          503  the answer needs the bank, and it did not answer in time
     └── NotReadyError          503  what `/readyz` says while something is missing
@@ -178,7 +178,7 @@ class RateLimitedError(ProblemError):
 
 
 class OverloadedError(ProblemError):
-    """More requests are in flight than this worker takes on."""
+    """More is asked for than this worker can do in time, or more requests are at work than it takes on."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     kind = "overloaded"

@@ -80,7 +80,7 @@ def publish(
     bank: BankOption,
     activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
 ) -> None:
-    """Records beside the old ones, verified, then the pointer."""
+    """Records beside the old ones, verified, then the pointer; of the active release, records that were lost."""
     from bank.errors import UnknownReleaseError
     from bank.manifest import read_manifest
     from bank.urls import open_bank, redact

@@ -32,7 +32,10 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
 
 
 def restore_release(release_dir: Path, bank: Bank) -> Restored:
-    """Write those records of a published release that the bank has lost. Raises as `publish_release` does."""
+    """Write those records of a published release that the bank has lost.
+
+    Raises ReleaseError for a directory that is unsound, and what the bank raises; what is lost then still counts so.
+    """
     manifest, user_ids, rows, codes, vectors = _read(release_dir)
     return bank.restore(manifest.release, user_ids, rows, codes, vectors)
 
