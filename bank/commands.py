@@ -134,6 +134,7 @@ def _releases(bank: BankView) -> list[str]:
         lines.append(f"          active; published {_ago(active.created)}, records changed {_ago(active.updated)}")
     elif bank.releases:
         lines.append("no release is active; `userip activate RELEASE` makes one so")
+    lines += [f"warning   {line}" for line in bank.warnings]
     for left in bank.leftovers:
         state = "being written" if left.alive else "left behind; `userip prune` deletes it"
         lines.append(f"incomplete  {left.release} (attempt {left.attempt}, {left.started[:19]}): {state}")

@@ -23,6 +23,7 @@ class BankView:
 
     pointer  the name of the active release, which may be lost itself
     lost     release -> how many of its records are not there any more
+    warnings settings of the store that may cost records
     """
 
     url: str
@@ -30,6 +31,7 @@ class BankView:
     releases: list[ReleaseInfo]
     leftovers: list[Leftover]
     lost: dict[str, int]
+    warnings: list[str]
 
     @classmethod
     def of(cls, url: str, bank: Bank) -> "BankView":
@@ -38,7 +40,7 @@ class BankView:
         for info in releases:
             with contextlib.suppress(UnknownReleaseError):  # pruned since the releases were listed
                 lost[info.name] = bank.lost(info.name)
-        return cls(url, pointer, releases, bank.leftovers(), lost)
+        return cls(url, pointer, releases, bank.leftovers(), lost, bank.warnings())
 
     @property
     def active(self) -> ReleaseInfo | None:
@@ -125,6 +127,7 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
             dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user, "lost": bank.lost.get(info.name, 0)}
             for info in bank.releases
         ],
+        "warnings": bank.warnings,
         "leftovers": [dataclasses.asdict(left) for left in bank.leftovers],
         "differences": differences(bank, directory, service),
     }

@@ -146,6 +146,10 @@ class LmdbBank:
     def _put_meta(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
         txn.put(RELEASE_PREFIX + release.encode(), meta.model_dump_json(exclude_defaults=True).encode())
 
+    def warnings(self) -> list[str]:
+        """None: a directory drops nothing by itself."""
+        return []
+
     def lost(self, release: str) -> int:
         """How many records of a complete release are not there any more."""
 

@@ -83,6 +83,9 @@ class Bank(Protocol):
         Raises PublishError or BankFullError; the active release is then as it was.
         """
 
+    def warnings(self) -> list[str]:
+        """What in the store's settings may cost records, one line each with its mend."""
+
     def lost(self, release: str) -> int:
         """How many records of a complete release are not there any more: evicted, or deleted by another hand.
 

@@ -9,6 +9,7 @@ userip:1:NAME:ATTEMPT:BUCKET     hash: field of 5 bytes -> record
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -30,6 +31,7 @@ from bank.keys import (
 from bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
 from bank.record import Record, encode, look_up, record_bytes
 from bank.redis_client import SyncClient, meta_of, named_errors, sync_client, text
+from bank.redis_eviction import eviction_warnings
 from bank.redis_publish import RedisPublication, delete_attempt, pieces, record_counts, users_per_bucket
 from bank.redis_restore import restore
 from bank.redis_scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
@@ -51,6 +53,7 @@ from bank.urls import RedisUrl
 _SAMPLED_BUCKETS: Final = 64
 _UPSERT_USERS: Final = 1000  # per script: a server answers nobody else meanwhile
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class RedisBank:
@@ -165,6 +168,7 @@ class RedisBank:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
         check_input(user_ids, rows, codes, vectors)
+        self._warn()
         size = record_bytes(codes.shape[1], 0 if vectors is None else vectors.shape[1])
         per_bucket = self._run(lambda client: users_per_bucket(client, size))
         batch = Batch.of(user_ids, rows, codes, per_bucket, vectors)
@@ -186,6 +190,14 @@ class RedisBank:
             with contextlib.suppress(BankError), named_errors(self._url.where):
                 publication.abandon(batch.layout.buckets)
             raise
+
+    def warnings(self) -> list[str]:
+        """What in the server's settings may cost records, one line each with its mend."""
+        return self._run(eviction_warnings)
+
+    def _warn(self) -> None:
+        for line in self.warnings():
+            _log.warning("%s: %s", self._url.where, line)
 
     def lost(self, release: str) -> int:
         """How many records of a complete release are not there any more."""
@@ -210,6 +222,7 @@ class RedisBank:
         meta = self._meta(release)
         batch = Batch.in_layout(meta.layout, user_ids, rows, codes, vectors)
         check_shape(self._url.where, release, batch, meta)
+        self._warn()
         return self._run(lambda client: restore(client, self._url.where, release, meta, batch))
 
     def activate(self, release: str) -> None:
@@ -318,7 +331,7 @@ class RedisBank:
             self._opened = None
 
 
-def _look_at_attempt(client: SyncClient, release: str, attempt: str) -> tuple[bytes | None, bytes | None]:
+def _look_at_attempt(client: SyncClient, release: str, attempt: str) -> tuple[bytes | str | None, bytes | str | None]:
     """Who holds the release's lock, and then what is known of the attempt.
 
     Reads alone, for users who may run no script. In this order: a lock that was lost is lost for good, and what is an

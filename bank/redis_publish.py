@@ -158,11 +158,6 @@ def users_per_bucket(client: SyncClient, record_bytes: int) -> int:
             "hash-max-listpack-entries is %d: a user takes 30 to 60 bytes more than need be. Set it to 128 or more.",
             limit,
         )
-    if settings.get("maxmemory", "0") != "0" and settings.get("policy", "").startswith("allkeys"):
-        _log.warning(
-            "maxmemory-policy is %s: Redis drops profiles when memory is short. Set noeviction.",
-            settings["policy"],
-        )
     return max(16, min(80, limit * 5 // 8))
 
 
@@ -172,20 +167,13 @@ def _configuration(client: SyncClient) -> dict[str, str]:
         "hash-max-listpack-value": "value",
         "hash-max-ziplist-entries": "entries",  # the names before Redis 7
         "hash-max-ziplist-value": "value",
-        "maxmemory": "maxmemory",
-        "maxmemory-policy": "policy",
     }
-    found: dict[str, str] = {}
-    for pattern in ("hash-max-*", "maxmemory*"):
-        try:
-            answer: Any = client.config_get(pattern)
-        except ResponseError as error:  # hosted servers and ACLs refuse CONFIG
-            _log.info("CONFIG GET %s: %s", pattern, error)
-            continue
-        for name, value in answer.items():
-            if (ours := names.get(text(name))) is not None:
-                found[ours] = text(value)
-    return found
+    try:
+        answer: Any = client.config_get("hash-max-*")
+    except ResponseError as error:  # hosted servers and ACLs refuse CONFIG
+        _log.info("CONFIG GET: %s", error)
+        return {}
+    return {names[text(name)]: text(value) for name, value in answer.items() if text(name) in names}
 
 
 def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -11,7 +11,7 @@ import redis
 
 import userip
 from bank.urls import open_bank
-from loadtests.redis_server import free_port
+from loadtests.redis_server import RedisServer, free_port
 from tests.service.conftest import RECORDS, publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease, write_release
@@ -95,6 +95,38 @@ def test_service_that_does_not_answer_is_a_difference(
     assert away.startswith("service: does not answer: ")
     (wrong,) = differences(capsys, *at, "file:///etc")
     assert wrong.endswith("is no http:// or https:// URL")
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "words"),
+    [
+        ("allkeys-lru", "100mb", "drops profiles when memory is short. Set noeviction."),
+        ("volatile-ttl", "100mb", "drops locks of publications when memory is short. Set noeviction."),
+        ("allkeys-lru", "0", None),
+        ("noeviction", "100mb", None),
+    ],
+)
+def test_a_redis_that_evicts_is_warned_of(
+    policy: str, memory: str, words: str | None, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Publishing, writing again and inspecting say so in a line and go on; who may not ask (INFO) is told nothing."""
+    with RedisServer("--maxmemory-policy", policy, "--maxmemory", memory) as server, server.client() as client:
+        publish(server.url, "a")
+        expected = [] if words is None else [f"maxmemory-policy is {policy}: Redis {words}"]
+        where = f"redis at 127.0.0.1:{server.port}: "
+        assert [record.getMessage() for record in caplog.records] == [where + line for line in expected]
+        assert differences(capsys, "--bank", server.url) == []
+        code, text = inspect(capsys, "--bank", server.url)
+        assert (code, re.findall(r"^warning +(.+)$", text, flags=re.MULTILINE)) == (0, expected)
+        assert json.loads(inspect(capsys, "--bank", server.url, "--json")[1])["warnings"] == expected
+        caplog.clear()
+        client.acl_setuser(
+            "ann", enabled=True, nopass=True, categories=["+@all"], commands=["-info", "-config"], keys=["*"]
+        )
+        url = server.url.replace("redis://", "redis://ann:any@")
+        publish(url, "b")
+        assert caplog.records == []
+        assert json.loads(inspect(capsys, "--bank", url, "--json")[1])["warnings"] == []
 
 
 def test_lost_records_are_a_difference(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
