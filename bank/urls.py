@@ -106,6 +106,10 @@ def _parse_lmdb(url: str) -> LmdbUrl:
     if path in ("", "/"):
         raise BankUrlError(f"bank {redact(url)!r}: no directory is named; write lmdb:///path/to/bank")
     settings: dict[str, Any] = dict(_query(url, ("map_mb",)))
+    # Here, where everybody comes by: readers would ask for a publication, which could not make the directory.
+    nearest = next(place for place in (Path(path), *Path(path).parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise BankUrlError(f"bank {redact(url)!r}: {nearest} is no directory; name one, or one that is yet to be made")
     return LmdbUrl(path=Path(path), **settings)
 
 

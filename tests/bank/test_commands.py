@@ -110,6 +110,22 @@ def test_a_file_where_a_release_directory_belongs(tmp_path: Path, capsys: pytest
         assert said.err == (f"userip: {file}: not a directory; name the one that manifest.json lies in (RUN/release)\n")
 
 
+@pytest.mark.parametrize("below", ["", "/bank"])
+def test_a_file_where_a_bank_belongs(below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the command, one line says that the bank's place, or what it would lie in, is no directory."""
+    (tmp_path / "file").write_text("something else")
+    url = f"lmdb://{tmp_path / 'file'}{below}"
+    release = ("--release", str(write_release(tmp_path / "release").path))
+    for command in (("inspect",), ("rollback",), ("publish", *release), ("serve", *release)):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--bank", url])
+        said = capsys.readouterr()
+        assert (stop.value.code, said.out) == (2, "")
+        assert said.err == (
+            f"userip: bank {url!r}: {tmp_path / 'file'} is no directory; name one, or one that is yet to be made\n"
+        )
+
+
 def test_inspect_shows_no_password(redis_url: str) -> None:
     """The bank is shown with its URL, redacted."""
     url = redis_url.replace("redis://", "redis://default:s3cr3t@")  # any password does: the server asks for none
