@@ -1,4 +1,4 @@
-"""A publisher to be killed, in a process of its own: URL RELEASE USERS SECONDS_PER_STEP STEP_USERS."""
+"""A publisher to be killed, in a process of its own: URL RELEASE USERS SECONDS_PER_STEP STEP_USERS LEASE_S."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ import bank.redis_publish
 from tests.bank.conftest import make_users, open_with_lease
 
 if __name__ == "__main__":
-    url, release, count, seconds, step = sys.argv[1:]
+    url, release, count, seconds, step, lease = sys.argv[1:]
     bank.lmdb_attempts._CHUNK = bank.redis_publish._USERS_PER_FLUSH = int(step)  # type: ignore[misc]
 
     def report(done: int, total: int) -> None:
@@ -17,7 +17,7 @@ if __name__ == "__main__":
         time.sleep(float(seconds))
 
     users = make_users(int(count))
-    opened = open_with_lease(url, 0.5)
+    opened = open_with_lease(url, float(lease))
     opened.publish(release, users.ids, users.rows, users.codes, report)
     opened.activate(release)
     print("activated", flush=True)

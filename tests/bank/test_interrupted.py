@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import userip
 from bank import Bank, Record, open_bank
 from bank.errors import BankFullError, BankUnavailableError, PublishError
 from loadtests.redis_server import RedisServer
@@ -36,9 +37,12 @@ def assert_old_is_served(bank: Bank) -> None:
 
 
 @contextmanager
-def publisher(url: str, *, users: int = 300, seconds: float = 0.02, step: int = 20) -> Iterator[subprocess.Popen[str]]:
+def publisher(
+    url: str, *, users: int = 300, seconds: float = 0.02, step: int = 20, lease_s: float = 0.5
+) -> Iterator[subprocess.Popen[str]]:
     """A process that publishes and activates the release "new" in small, slow steps."""
-    command = [sys.executable, "-m", "tests.bank.publisher", url, "new", str(users), str(seconds), str(step)]
+    arguments = [url, "new", str(users), str(seconds), str(step), str(lease_s)]
+    command = [sys.executable, "-m", "tests.bank.publisher", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
         try:
@@ -73,6 +77,33 @@ def test_a_killed_publisher_leaves_the_active_release(bank_url: str, users: int)
     assert bank.leftovers() == []
     assert bank.get_many("new", USERS.ids) == bank.get_many("old", USERS.ids)
     bank.close()
+
+
+@pytest.mark.slow
+def test_what_a_killed_publisher_leaves_and_for_how_long(bank_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """SIGKILL: `inspect` says "being written" for the lease, then "left behind"; publishing again leaves nothing."""
+
+    def state() -> str:
+        userip.main(["inspect", "--bank", bank_url])
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("incomplete")]
+        return line.partition("): ")[2]
+
+    with closing(open_bank(bank_url)) as bank:  # the lease that everybody has: 15 seconds
+        serve_old(bank)
+        with publisher(bank_url, lease_s=15) as process:
+            wait_for(process, 160)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        killed = time.monotonic()
+        assert state() == "being written"
+        while state() == "being written":
+            assert time.monotonic() < killed + 20
+            time.sleep(0.2)
+        assert time.monotonic() > killed + 10
+        assert state() == "left behind; `userip prune` deletes it"
+        USERS.publish(bank, "new")
+        assert bank.leftovers() == []
+        assert [info.name for info in bank.releases()] == ["old", "new"]
 
 
 def test_prune_removes_what_a_killed_publisher_left(bank_url: str) -> None:
