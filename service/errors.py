@@ -186,7 +186,7 @@ class OverloadedError(ProblemError):
     headers: Mapping[str, str] = {"retry-after": "1"}
 
     def __init__(self) -> None:
-        super().__init__("Too many requests are in flight; try again in a second.")
+        super().__init__("More is asked for than this worker can do; try again in a second.")
 
 
 class DeadlineError(ProblemError):

@@ -111,7 +111,7 @@ def open_routes(
     @router.get(
         "/release",
         response_model=ReleaseAnswer,
-        responses=keyed,
+        responses=problem_docs(503) | keyed,
         dependencies=guard.needs(None),
         summary="What is served",
     )

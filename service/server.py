@@ -62,8 +62,9 @@ def run(settings: Settings) -> None:
         "timeout_graceful_shutdown": settings.shutdown_seconds,
     }
     if shared is None:
-        # A terminal that is closed loses no request.
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            # A terminal that is closed loses no request.
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         from service.app import create_app
         from service.worker import settle_memory
 
@@ -74,8 +75,8 @@ def run(settings: Settings) -> None:
 
 def _runtime_directory(settings: Settings) -> Path:
     """Where workers tell each other what they count and are ordered, empty. Raises StartError."""
-    shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
     try:
+        shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
         shared.mkdir(parents=True, exist_ok=True)
         remove_old(shared)
         orders = Orders(shared)
@@ -83,7 +84,9 @@ def _runtime_directory(settings: Settings) -> Path:
             orders.forget(old)
         tempfile.TemporaryFile(dir=shared).close()
     except OSError as error:
-        raise StartError(f"runtime_dir {shared}: {error.strerror}; name a directory to write to") from None
+        raise StartError(
+            f"runtime_dir {settings.runtime_dir}: {error.strerror}; name a directory to write to"
+        ) from None
     return shared
 
 

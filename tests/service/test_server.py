@@ -109,6 +109,19 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
     assert events.count("bank is back") == 1
 
 
+def test_service_that_is_to_outlive_its_terminal_does(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
+    """Started with SIGHUP ignored, as nohup does, it goes on answering."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        service = ServeProcess(tiny.path, lmdb_url, tmp_path / "log")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with service:
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert service.score().status_code == 200
+
+
 def test_closed_terminal_ends_the_service_in_order(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
     """SIGHUP is taken as SIGTERM: what is in flight is finished, the end is logged, the exit code is 0."""
     with ServeProcess(tiny.path, lmdb_url, tmp_path / "log") as service:
