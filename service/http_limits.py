@@ -9,10 +9,11 @@ ASGI messages it would cost four times as much, and the time goes off those who 
 
 import asyncio
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import PROBLEM_JSON, problem_body
 from service.joined_writes import JoinedWrites
@@ -33,6 +34,12 @@ class _Refusal(NamedTuple):
     kind: str
     title: str
     detail: str
+
+    def answer(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers and body of the answer, which is the last one."""
+        body = problem_body(self.status, self.kind, self.title, detail=self.detail, request_id="")
+        length = b"%d" % len(body)
+        return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", length), (b"connection", b"close")], body
 
 
 _MALFORMED: Final = _Refusal(400, "malformed-request", "Malformed request", "This is not HTTP/1.1.")
@@ -66,6 +73,7 @@ class LimitedHttp(HttpToolsProtocol):
     _since = 0.0
     _timer: asyncio.TimerHandle | None = None
     _gate: Gate | None = None
+    _at_work: RequestResponseCycle | None = None
     _refused: str | None = None  # why the request whose body comes now is not taken on
     _swallowed = 0  # bytes of that body
 
@@ -81,6 +89,9 @@ class LimitedHttp(HttpToolsProtocol):
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._at_work is not None:  # uvicorn tells only the last one that was read
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -93,10 +104,16 @@ class LimitedHttp(HttpToolsProtocol):
             self.send_400_response("")
 
     def _feed(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            while True:
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = memoryview(rest)[upgrade.args[0] :]
+                    self._stay()
+                else:
+                    return
         except httptools.HttpParserError:
             self.send_400_response("")
 
@@ -170,27 +187,36 @@ class LimitedHttp(HttpToolsProtocol):
             return
         if self.cycle is not None:
             own = self._comes and self.cycle.scope is self.scope
-            if own and self.cycle.response_complete:  # the answer was there before the rest of the body
+            if own and self.pipeline:  # it waits for its turn
+                self.pipeline[0] = (self.cycle, self._tell)  # type: ignore[assignment]  # an application by other names
+                self.flow.pause_reading()
+                return
+            if own and self.cycle.response_started:  # the answer came before the rest of the body
                 self.transport.close()
                 return
             if not own and not self.cycle.response_complete:
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()
                 return
-        status, kind, title, detail = self._refusal
-        body = problem_body(status, kind, title, detail=detail, request_id="")
-        head = f"HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        headers, body = self._refusal.answer()
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        status = f"HTTP/1.1 {self._refusal.status} {self._refusal.title}\r\n".encode()
+        self.transport.write(status + lines + b"\r\n" + body)
         self.transport.close()
 
-    def _stay(self, rest: bytes) -> None:
+    async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in its turn a request whose rest cannot be parsed."""
+        headers, body = self._refusal.answer()
+        await send({"type": "http.response.start", "status": self._refusal.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _stay(self) -> None:
         """Go on in HTTP/1.1, as a server may, with a request that asks for another protocol: clients that try HTTP/2 by
         default (Java's, `curl --http2`) send their body along. The parser has stopped at the end of the head, so
-        another one is given it without that wish, and then the rest."""
+        another one is given it without that wish; the rest is for that one."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self.send_400_response("")
-            return
+            raise httptools.HttpParserError
         head = [b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())]
         for name, value in self.headers:
             if name == b"connection":
@@ -199,12 +225,18 @@ class LimitedHttp(HttpToolsProtocol):
             elif name not in _OTHER_PROTOCOLS:
                 head.append(b"%b: %b\r\n" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
-        self._feed(b"".join([*head, b"\r\n", rest]))
+        self.parser.feed_data(b"".join([*head, b"\r\n"]))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401  # uvicorn's own type
+        """Know whose turn it is."""
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _next_in_turn(self) -> bool:
         """Whether the request that was read is answered next, and can be answered at once."""
         before = self.cycle is None or self.cycle.response_complete
-        return before and not self.expect_100_continue and self.url[:1] == b"/"
+        # Whoever does not take answers must not be asked on: a task waits until there is room, and nothing is read.
+        return before and not self.expect_100_continue and self.url[:1] == b"/" and not self.flow.write_paused
 
     def _refuse(self, *, keep: bool) -> None:
         """Answer the request that was not taken on."""
@@ -219,7 +251,7 @@ class LimitedHttp(HttpToolsProtocol):
             % (_OVERLOADED, len(body), name, b"" if keep else _CLOSE, b"" if method == "HEAD" else body)
         )
         self._writes.flush()
-        self._state = (None, _IDLE_S)  # this connection was not idle
+        self._state = (self.scope, _IDLE_S)  # this connection was not idle
         if not keep:
             self.transport.close()
 

@@ -167,16 +167,24 @@ def test_answers_carry_the_headers_that_harden(service: ServeProcess) -> None:
 def running(app: ASGIApp) -> Iterator[int]:
     """An application behind the protocol, in a thread of its own; its port."""
     config = uvicorn.Config(
-        app, port=0, http=http_limits.LimitedHttp, lifespan="off", log_level="critical", proxy_headers=False
+        app,
+        port=0,
+        http=http_limits.LimitedHttp,
+        lifespan="off",
+        log_level="critical",
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
@@ -185,11 +193,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_HEADERS_S", 0.3), ("_IDLE_S", 1.0)):
         monkeypatch.setattr(http_limits, name, seconds)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    with running(app) as port:
+    with running(ok) as port:
         yield port
 
 
@@ -260,13 +264,8 @@ def test_connection_that_asks_now_and_then_is_kept(impatient: int) -> None:
             time.sleep(0.2)
 
 
-@pytest.fixture
-def full() -> Iterator[int]:
-    """The protocol before a gate all of whose places are taken, so that everything but a probe is refused; its port."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+def guarded(app: ASGIApp) -> ASGIApp:
+    """`app` behind a gate all of whose places are taken, so that everything but a probe is refused."""
 
     class Guarded:
         gate = Gate(
@@ -281,7 +280,19 @@ def full() -> Iterator[int]:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.gate(scope, receive, send)
 
-    with running(Guarded()) as port:
+    return Guarded()
+
+
+async def ok(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers at once."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """The protocol before a worker that refuses everything but a probe; its port."""
+    with running(guarded(ok)) as port:
         yield port
 
 
@@ -363,6 +374,36 @@ def test_refused_connection_is_closed_where_it_must_be(full: int, request_: byte
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_connection_that_is_only_refused_is_no_idle_one(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests on one connection for longer than an idle one is kept, each of them refused: it is not cut off."""
+    for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_IDLE_S", 0.5)):
+        monkeypatch.setattr(http_limits, name, seconds)
+    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 1.2:
+            assert ask(connection, post(scoring(1)))[0] == 503
+
+
+def test_refusals_that_nobody_takes_are_not_piled_up(full: int) -> None:
+    """A client that asks on and on and reads no answer is soon read no more, and answered when it reads."""
+    whole = GET.replace(b"healthz", b"score") + b"\r\n"
+    with socket.socket() as connection:
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            connection.setsockopt(socket.SOL_SOCKET, buffer, 65536)
+        connection.settimeout(1)
+        connection.connect(("127.0.0.1", full))
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 8_000_000:
+                sent += connection.send(whole * 1000)
+        assert sent < 8_000_000
+        refused = 0
+        while refused < 10_000:
+            piece = connection.recv(65536)
+            assert piece
+            refused += piece.count(b"HTTP/1.1 503 ")
+
+
 @pytest.fixture
 def echo() -> Iterator[int]:
     """The protocol before an application that answers with the headers and the body that it was given; its port."""
@@ -407,6 +448,17 @@ def test_wish_for_another_protocol_is_passed_over(echo: int) -> None:
     assert answers.count(b"HTTP/1.1 200") == 2
 
 
+def test_many_wishes_for_another_protocol_in_one_packet_are_answered(echo: int) -> None:
+    """However many requests of that kind come at once, each has its answer."""
+    wish = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", echo), timeout=5) as connection:
+        connection.sendall(wish * 3000 + b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nlast")
+        answers = b""
+        while not answers.endswith(b"last"):
+            answers += connection.recv(65536) or pytest.fail(f"closed after {answers.count(b'HTTP/1.1 200')} answers")
+    assert answers.count(b"HTTP/1.1 200") == 3001
+
+
 @pytest.mark.parametrize(
     "second", [b"GARBAGE\r\n\r\n", GET + many_headers(2000) + b"\r\n", GET + many_headers(9, 8000)]
 )
@@ -422,3 +474,53 @@ def test_what_cannot_be_read_takes_no_answer_from_those_before(echo: int, second
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert answer.endswith(b"content-length=4; host=x | body")
+
+
+def test_body_that_cannot_be_read_takes_no_answer_from_the_request_before(echo: int) -> None:
+    """A good request, and in the same packet another one whose body goes wrong: each has its own answer, in order."""
+    first = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 4\r\n\r\nbody"
+    with socket.create_connection(("127.0.0.1", echo), timeout=5) as connection:
+        connection.sendall(first + POST + b"transfer-encoding: chunked\r\n\r\nZZ\r\n")
+        answer = b""
+        with suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                answer += piece
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"400"]
+    assert b"content-length=4; host=x | bodyHTTP/1.1 " in answer
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_answer_that_has_begun_is_cut_short_and_holds_no_other() -> None:
+    """A body that goes wrong while its answer is on the way: the connection ends, without a refusal in the answer."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with running(app) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(POST + b"transfer-encoding: chunked\r\n\r\n")
+        assert connection.recv(65536).endswith(b"begun")
+        connection.sendall(b"ZZ\r\n")
+        assert connection.recv(65536) == b""
+
+
+def test_request_at_work_learns_that_its_client_left() -> None:
+    """Also when the client had sent another one behind it, which is not begun."""
+    begun: list[str] = []
+    left = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["path"])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    with running(app) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(GET + b"\r\n" + GET.replace(b"healthz", b"second") + b"\r\n")
+            time.sleep(0.1)
+        told = left.wait(5)
+        assert told
+    assert begun == ["/healthz"]
