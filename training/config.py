@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from training.errors import ConfigError
 from training.export.config import ExportConfig
@@ -188,7 +187,7 @@ def _value(text: str) -> Any:  # noqa: ANN401  (any TOML value)
         return text
 
 
-def _explain(first: ErrorDetails) -> str:
+def _explain(first: Mapping[str, Any]) -> str:
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         section: Any = TrainConfig
