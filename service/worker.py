@@ -1,6 +1,8 @@
 """One worker process: made by uvicorn in a fresh interpreter, configured by its environment alone."""
 
 import gc
+import multiprocessing
+import signal
 
 from fastapi import FastAPI
 
@@ -10,6 +12,9 @@ from service.settings import load_settings
 
 def make_app() -> FastAPI:
     """Make the application of this process from `USERIP_...` variables."""
+    if multiprocessing.parent_process() is not None:
+        # A closed terminal tells everybody: the parent restarts its workers one by one, and none is to fall at once.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return create_app(load_settings({}), settle=settle_memory)
 
 

@@ -98,3 +98,15 @@ def test_all_workers_end_at_the_active_release(tmp_path: Path, tiny: TinyRelease
         assert service.stop() == 0
         events = [line for line in service.lines() if line["event"] == "reload failed"]
     assert [(line["release"], "sha256 differs" in line["problem"]) for line in events] == [(second.name, True)]
+
+
+def test_closed_terminal_fells_no_worker(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
+    """SIGHUP to a worker, as a terminal sends it to all of a group, is left to the parent to act on."""
+    with ServeProcess(tiny.path, lmdb_url, tmp_path / "log", "--workers", "2") as service:
+        until(lambda: metric(service, "userip_workers ") == 2)
+        workers = workers_of(service)
+        for worker in workers:
+            os.kill(worker, signal.SIGHUP)
+        time.sleep(1)
+        assert workers_of(service) == workers
+        assert releases_served(service) == {tiny.name}
