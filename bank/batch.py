@@ -1,6 +1,6 @@
 """A release's users as they are written: checked, laid out without collisions, encoded, sorted by place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,6 +66,11 @@ class Batch:
         places, tags = layout.places(user_ids)
         order = np.argsort(places)
         return cls(layout, places[order], order, tags, rows, codes, vectors)
+
+    def slices(self, users: int, record_bytes: int) -> Iterator[slice]:
+        """All of it in turn: at a time so many users, or bytes of their records, at most, and one user at least."""
+        step = max(1, min(users, record_bytes // self.record_bytes))
+        return (slice(start, start + step) for start in range(0, len(self), step))
 
     @property
     def slots(self) -> int:

@@ -4,6 +4,7 @@ An attempt is alive while its publisher commits within the lease. A dead one is 
 or the records of a release that was replaced or pruned; it is deleted piece by piece.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -176,22 +177,15 @@ class Attempts:
 
 def items_of(attempt: str, batch: Batch) -> Iterator[list[tuple[bytes, bytes]]]:
     """Keys and records of `batch`, rising, as many at a time as one transaction takes."""
-    users = max(1, min(_CHUNK, _CHUNK_BYTES // batch.record_bytes))
-    for start in range(0, len(batch), users):
-        piece = slice(start, start + users)
+    for piece in batch.slices(_CHUNK, _CHUNK_BYTES):
         keys = _keys(attempt, batch.places[piece])
         yield list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True))
 
 
 def count_records(txn: "Transaction", attempt: str) -> int:
     """How many records an attempt, or the release that it became, has."""
-    found, prefix = 0, record_prefix(attempt)
-    last = prefix
-    while True:
-        last, counted = _count(txn, prefix, last)
-        found += counted
-        if counted < _CHUNK:
-            return found
+    prefix = record_prefix(attempt)
+    return _count(txn, prefix, prefix, most=sys.maxsize)[1]
 
 
 def _put(txn: "Transaction", name: str, attempt: _Attempt) -> None:
@@ -212,14 +206,14 @@ def _keys(attempt: str, places: NDArray[np.uint64]) -> NDArray[Any]:
     return keys.view(f"V{keys.shape[1]}").ravel()
 
 
-def _count(txn: "Transaction", prefix: bytes, after: bytes) -> tuple[bytes, int]:
-    """(the last key, how many) of at most _CHUNK keys that begin with `prefix` and come after `after`."""
+def _count(txn: "Transaction", prefix: bytes, after: bytes, most: int = _CHUNK) -> tuple[bytes, int]:
+    """(the last key, how many) of at most `most` keys that begin with `prefix` and come after `after`."""
     cursor = txn.cursor()
     found = cursor.set_range(after)
     if found and key_of(cursor) == after:
         found = cursor.next()
     last, count = after, 0
-    while found and count < _CHUNK and key_of(cursor).startswith(prefix):
+    while found and count < most and key_of(cursor).startswith(prefix):
         last, count = key_of(cursor), count + 1
         found = cursor.next()
     return last, count

@@ -45,9 +45,7 @@ def restore(client: SyncClient, where: str, release: str, meta: ReleaseMeta, bat
 def _fill(client: SyncClient, prefix: bytes, batch: Batch) -> int:
     """Offer every record to its place; how many were taken."""
     written = 0
-    users = max(1, min(_USERS_PER_STEP, _BYTES_PER_STEP // batch.record_bytes))
-    for start in range(0, len(batch), users):
-        some = slice(start, start + users)
+    for some in batch.slices(_USERS_PER_STEP, _BYTES_PER_STEP):
         pipe = client.pipeline(transaction=False)
         fields, records = batch.fields(some).tolist(), batch.records(some).tolist()
         for place, field, record in zip(batch.places[some].tolist(), fields, records, strict=True):

@@ -13,29 +13,34 @@ at once when it is far more.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 Soon = Callable[..., object]  # as `loop.call_soon`: a function and its arguments
 
 _BURST_S: Final = 0.05  # of work may wait while no queue lasts
 
 
-class _Bucket(NamedTuple):
-    """Seconds that run out of it in a second, and the level at which a queue lasts: requests, and no fewer seconds."""
-
-    runs_out: float
-    requests: int
-    seconds: float
-
-
-# For arrivals by chance (Poisson) at nine tenths of what can be borne, either is so full for less than 4 thousandths of
-# the time; at eight tenths never.
-_QUEUE: Final = _Bucket(1.0, 25, 0.01)
-_RUSH: Final = _Bucket(1.5, 8, 0.005)
 _READ_S: Final = 50e-6  # what reading and parsing a request costs (measured); the rest is learned
 _LOOKUP_S: Final = 0.002  # for which a place may be held while the bank answers: others are at work meanwhile
 _WEIGHT: Final = 1 / 16  # of a new measurement
 _ODD: Final = 4.0  # a measurement over so many times the cost before is a stall, and counts as so many
+
+
+class _Bucket:
+    """Seconds of work that were asked for, less those that ran out; full at so many requests, and no fewer seconds."""
+
+    def __init__(self, runs_out: float, requests: int, seconds: float) -> None:
+        """`runs_out` seconds in a second."""
+        self.level_s = 0.0
+        self.full_s = seconds
+        self._runs_out = runs_out
+        self._requests = requests
+        self._seconds = seconds
+
+    def run_out(self, since_s: float, cost_s: float) -> None:
+        """Begin a look: what is read in it came since the last one, so much has run out by the time it flows in."""
+        self.full_s = min(_BURST_S, max(self._seconds, self._requests * cost_s))
+        self.level_s = min(max(0.0, self.level_s), 2 * self.full_s) - self._runs_out * since_s
 
 
 class Admission:
@@ -59,8 +64,10 @@ class Admission:
         self._read = 0  # in this look, and taken on
         self._refused = 0  # in this look
         self._places = 0.0  # how many may be at work at its end
-        self._queue, self._rush = 0.0, 0.0  # levels of the buckets, seconds
-        self._queue_lasts, self._rush_lasts = _QUEUE.seconds, _RUSH.seconds
+        # For arrivals by chance (Poisson) at nine tenths of what can be borne, either is full for less than
+        # 4 thousandths of the time; at eight tenths never.
+        self._queue = _Bucket(1.0, 25, 0.01)
+        self._rush = _Bucket(1.5, 8, 0.005)
         self._lasts = False
 
     @property
@@ -72,9 +79,10 @@ class Admission:
         """Why a request that was read at `now` (`time.perf_counter`) cannot be taken on; None takes it on."""
         if not self._looking:
             self._begin_look(now)
-        self._queue += self.cost_s
-        self._rush += self.cost_s
-        if not self._lasts and (self._queue > self._queue_lasts or self._rush > self._rush_lasts):
+        queue, rush = self._queue, self._rush
+        queue.level_s += self.cost_s
+        rush.level_s += self.cost_s
+        if not self._lasts and (queue.level_s > queue.full_s or rush.level_s > rush.full_s):
             self._lasts, self._places = True, self._room_for(self._queue_s)
         ahead = self._at_work + self._read
         if self.is_full:
@@ -105,9 +113,9 @@ class Admission:
 
     def _begin_look(self, now: float) -> None:
         since, self._looked_at = now - self._looked_at, now
-        self._lasts = self._lasts and self._queue > 0
-        self._queue_lasts, self._queue = self._run_out(_QUEUE, self._queue, since)
-        self._rush_lasts, self._rush = self._run_out(_RUSH, self._rush, since)
+        self._lasts = self._lasts and self._queue.level_s > 0
+        self._queue.run_out(since, self.cost_s)
+        self._rush.run_out(since, self.cost_s)
         # Where refusing takes nearly all of the time, a fifth of it is kept for answers.
         wait_s = max(self._queue_s, self._refused * _READ_S / 4) if self._lasts else max(self._queue_s, _BURST_S)
         self._places, self._refused = self._room_for(wait_s), 0
@@ -117,12 +125,6 @@ class Admission:
     def _end_look(self) -> None:
         """Everything has been read; now it is worked on, and counts as such."""
         self._looking, self._read = False, 0
-
-    def _run_out(self, bucket: _Bucket, level_s: float, since: float) -> tuple[float, float]:
-        """At which level a queue lasts, and the level: what is read in this look came since the last one, so that much
-        has run out by the time it flows in."""
-        lasts = min(_BURST_S, max(bucket.seconds, bucket.requests * self.cost_s))
-        return lasts, min(max(0.0, level_s), 2 * lasts) - bucket.runs_out * since
 
     def _room_for(self, wait_s: float) -> float:
         return (wait_s + self._lookup_s) / self.cost_s

@@ -33,6 +33,11 @@ import orjson
 PROBLEM_JSON = "application/problem+json"
 
 
+def in_sentence(text: str) -> str:
+    """What a library says in a sentence of its own, to go on with one of ours."""
+    return text[:1].lower() + text[1:]
+
+
 class FieldProblem(NamedTuple):
     """What is wrong with one field of a request, e.g. `("item_ids[3]", "expected str, got int")`."""
 

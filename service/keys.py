@@ -25,7 +25,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.errors import StartError
+from service.errors import StartError, in_sentence
 
 Scope = Literal["score", "profile", "admin"]
 SCOPES: Final = get_args(Scope)
@@ -130,4 +130,4 @@ def new_key(name: str, scopes: Iterable[str]) -> tuple[str, str]:
 def _explain(error: Mapping[str, Any]) -> str:
     name, *rest = map(str, error["loc"])
     inside = ".".join(part for part in rest if part != "[key]")
-    return f"key {name!r}{f', {inside}' if inside else ''}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"key {name!r}{f', {inside}' if inside else ''}: {in_sentence(error['msg'])}"

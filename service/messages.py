@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from service.errors import FieldProblem, InvalidRequestError, MalformedBodyError
+from service.errors import FieldProblem, InvalidRequestError, MalformedBodyError, in_sentence
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ def _field_problem(text: str) -> FieldProblem:
         field = f"{field}.{name}" if field else name
         what = "missing" if "missing" in what else "no such field"
     what = what.replace("`", "")
-    return FieldProblem(field or "body", what[:1].lower() + what[1:])
+    return FieldProblem(field or "body", in_sentence(what))
 
 
 def _refuse_nul(message: object) -> None:

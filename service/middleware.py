@@ -100,7 +100,6 @@ class Gate:
     ) -> None:
         self.app = app
         self._hot = hot
-        self.body_bytes = limits.body_bytes
         self._limits = limits
         self._metrics = metrics
         self._log = log
@@ -173,6 +172,11 @@ class Gate:
             return None
         self._metrics.asked(self._admission.cost_s)
         return self._admission.refuses(now)
+
+    @property
+    def body_bytes(self) -> int:
+        """How long a body may be."""
+        return self._limits.body_bytes
 
     @property
     def leaves(self) -> bool:

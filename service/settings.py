@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.errors import StartError
+from service.errors import StartError, in_sentence
 from service.secret_files import SECRETS, file_variable, secrets_from_files
 
 PREFIX = "USERIP_"
@@ -198,4 +198,4 @@ def _explain(error: Mapping[str, Any]) -> str:
     ways = f"{FLAGS.get(name, f'--set {name}=VALUE')} or {PREFIX}{name.upper()}"
     if error["type"] == "missing":
         return f"setting {name} is missing ({Settings.model_fields[name].description}); give {ways}"
-    return f"setting {name}: {said[:1].lower()}{said[1:]}; give {ways}"
+    return f"setting {name}: {in_sentence(said)}; give {ways}"
