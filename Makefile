@@ -24,7 +24,7 @@ help: ## List the verbs
 setup: $(STAMP) ## Build .venv from the pinned requirement files, if needed
 	@:
 
-$(STAMP): $(REQUIREMENTS) pyproject.toml tools/setup.sh
+$(STAMP): $(REQUIREMENTS) requirements/torch.txt pyproject.toml tools/setup.sh
 	@tools/setup.sh $(REQUIREMENTS)
 	@touch $@
 
