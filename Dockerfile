@@ -12,7 +12,7 @@ ENV PATH=/opt/userip/bin:$PATH
 # The requirements first: a change of the code does not install them again.
 COPY requirements/base.txt requirements/build.txt requirements/
 RUN pip install --require-hashes -r requirements/base.txt -r requirements/build.txt
-COPY pyproject.toml README.md LICENSE userip.py ./
+COPY pyproject.toml README.md LICENSE base/commands.py ./
 COPY bank bank
 COPY models models
 COPY training training

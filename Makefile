@@ -57,16 +57,16 @@ bench: setup ## Measure: the service under load (into REPORT), 1,000,000 users i
 	@tools/redis.sh
 	@tools/wrk.sh || true
 	@$(BIN)/userip bench --out "$(REPORT)"
-	@$(BIN)/python -m loadtests.bank_scale --users 10000 --users 1000000
-	@$(BIN)/python -m loadtests.inference_benchmark
+	@$(BIN)/python -m userip.loadtests.scale.bank --users 10000 --users 1000000
+	@$(BIN)/python -m userip.loadtests.scale.inference
 
 chaos: setup ## Faults under load, each with its bound: Redis stands still, overload, lookups (minutes)
 	@tools/redis.sh
-	@$(BIN)/python -m loadtests.chaos
+	@$(BIN)/python -m userip.loadtests.faults.chaos
 
 soak: setup ## Steady load for DURATION (1h): does latency, memory or the number of open files grow?
 	@tools/redis.sh
-	@$(BIN)/python -m loadtests.soak --duration "$(DURATION)"
+	@$(BIN)/python -m userip.loadtests.faults.soak --duration "$(DURATION)"
 
 lock: setup ## Pin versions and hashes from pyproject.toml again (newest versions: make lock UPGRADE=--upgrade)
 	@tools/lock.sh $(UPGRADE)

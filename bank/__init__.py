@@ -3,9 +3,9 @@
 `open_bank(url)` gives a `Bank` for publishing and tools, `open_reader(url)` an `AsyncReader` for the service.
 """
 
-from bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
-from bank.record import UNKNOWN_CODE, Record
-from bank.urls import open_bank, open_reader, redact
+from userip.bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
+from userip.bank.record import UNKNOWN_CODE, Record
+from userip.bank.urls import open_bank, open_reader, redact
 
 __all__ = [
     "UNKNOWN_CODE",

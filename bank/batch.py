@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.errors import PublishError
-from bank.keys import FIELD_BYTES, MAX_BUCKETS, Layout
-from bank.record import MAX_SLOTS, encode_many, record_bytes
-from bank.user_key import user_key
+from userip.bank.errors import PublishError
+from userip.bank.layout import FIELD_BYTES, MAX_BUCKETS, Layout
+from userip.bank.record import MAX_SLOTS, encode_many, record_bytes
+from userip.bank.user_id_secret import user_key
 
 Users = slice | NDArray[np.int64]  # positions in a batch
 

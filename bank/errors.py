@@ -10,18 +10,15 @@ BankError
 ├── RecordError           a value that is not a record of this format
 └── PublishError          publishing did not finish; the active release is as it was
 
-ReleaseError              a release directory that cannot be trusted (`bank.manifest`)
 
 Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
 """
 
-from typing import ClassVar
+from userip.errors import UserIPError
 
 
-class BankError(Exception):
+class BankError(UserIPError):
     """Base of everything that the bank raises on purpose."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class BankUrlError(BankError):
@@ -60,9 +57,3 @@ class RecordError(BankError):
 
 class PublishError(BankError):
     """A publication did not finish. The active release is as it was."""
-
-
-class ReleaseError(Exception):
-    """A release directory is incomplete, altered or of another format. The message names the file."""
-
-    exit_code: ClassVar[int] = 2

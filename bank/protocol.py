@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.errors import RecordError
-from bank.record import Record
-from bank.release_meta import ReleaseMeta
+from userip.bank.errors import RecordError
+from userip.bank.record import Record
+from userip.bank.release_meta import ReleaseMeta
 
 # What a lookup gives for one user: the record; None = unknown user; the error = a damaged value, which the
 # caller counts.

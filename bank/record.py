@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.errors import RecordError
+from userip.bank.errors import RecordError
 
 RECORD_VERSION: Final = 1
 UNKNOWN_CODE: Final = 0xFFFF

@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from bank.batch import Batch
-from bank.errors import PublishError, RecordError
-from bank.keys import Layout
-from bank.record import Record
-from bank.user_key import key_check, user_key_of
+from userip.bank.batch import Batch
+from userip.bank.errors import PublishError, RecordError
+from userip.bank.layout import Layout
+from userip.bank.record import Record
+from userip.bank.user_id_secret import key_check, user_key_of
 
 HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
 
@@ -19,7 +19,7 @@ class ReleaseMeta(BaseModel):
     """Metadata of a complete release.
 
     attempt    names its records; vector counts the floats of each
-    key_check  tells which secret hides the user ids (`bank.user_key`); empty for none
+    key_check  tells which secret hides the user ids (`bank.user_id_secret`); empty for none
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bank.errors import PublishError, UnknownReleaseError
-from bank.lmdb_attempts import Attempts
-from bank.lmdb_env import LmdbEnvironment, get
-from bank.lmdb_reader import HISTORY_KEY, RELEASE_PREFIX, read_meta, read_names, record_prefix
-from bank.release_meta import ReleaseMeta
+from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
+from userip.bank.backends.lmdb.reader import HISTORY_KEY, RELEASE_PREFIX, read_meta, read_names, record_prefix
+from userip.bank.backends.lmdb.staging import Attempts
+from userip.bank.errors import PublishError, UnknownReleaseError
+from userip.bank.release_meta import ReleaseMeta
 
 if TYPE_CHECKING:
-    from bank.lmdb_env import Transaction
-    from bank.redis_reader import StoredRecord
+    from userip.bank.backends.lmdb.environment import Transaction
+    from userip.bank.backends.redis.reader import StoredRecord
 
 
 class Replica:

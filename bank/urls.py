@@ -18,11 +18,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, ValidationError
 
-from bank.errors import BankUrlError
-from bank.redaction import SCHEMES, redact, shown_setting
+from userip.bank.errors import BankUrlError
+from userip.bank.redaction import SCHEMES, redact, shown_setting
 
 if TYPE_CHECKING:
-    from bank.protocol import AsyncReader, Bank
+    from userip.bank.protocol import AsyncReader, Bank
 
 __all__ = ["LmdbUrl", "RedisUrl", "open_bank", "open_reader", "parse_url", "redact"]
 
@@ -174,10 +174,10 @@ def open_bank(url: str, *, create: bool = True, timeout_s: float = 10.0) -> "Ban
     """
     parsed = parse_url(url)
     if isinstance(parsed, LmdbUrl):
-        from bank.lmdb_bank import LmdbBank
+        from userip.bank.backends.lmdb.bank import LmdbBank
 
         return LmdbBank(parsed, create=create)
-    from bank.redis_bank import RedisBank
+    from userip.bank.backends.redis.bank import RedisBank
 
     return RedisBank(parsed, timeout_s=timeout_s)
 
@@ -186,9 +186,9 @@ def open_reader(url: str, *, deadline_s: float = 0.05, max_connections: int = 32
     """The bank at `url`, for the service. Nothing is contacted before the first call. Raises BankUrlError."""
     parsed = parse_url(url)
     if isinstance(parsed, LmdbUrl):
-        from bank.lmdb_reader import LmdbReader
+        from userip.bank.backends.lmdb.reader import LmdbReader
 
         return LmdbReader(parsed)
-    from bank.redis_reader import RedisReader
+    from userip.bank.backends.redis.reader import RedisReader
 
     return RedisReader(parsed, deadline_s=deadline_s, max_connections=max_connections)

@@ -14,17 +14,17 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from loadtests.drivers import missing
-from loadtests.errors import BenchInputError, WrongAnswerError
-from loadtests.gates import Gate, judge
-from loadtests.machine import machine_facts
-from loadtests.results import Results, Row
-from loadtests.scenarios import OURS, PRESETS, Preset, Scenario, choose
-from loadtests.stage import Stage, Subject
-from loadtests.workload import Population, population_of_dataset, population_of_release
-from training.data.dataset import INFO
-from training.files import json_text, write_text
-from training.progress import track
+from userip.loadtests.errors import BenchInputError, WrongAnswerError
+from userip.loadtests.gates import Gate, judge
+from userip.loadtests.results import Results, Row
+from userip.loadtests.scenarios import OURS, PRESETS, Preset, Scenario, choose
+from userip.loadtests.servers.machine import machine_facts
+from userip.loadtests.stage import Stage, Subject
+from userip.loadtests.traffic.drivers import missing
+from userip.loadtests.traffic.workload import Population, population_of_dataset, population_of_release
+from userip.training.data.dataset import INFO
+from userip.training.files import json_text, write_text
+from userip.training.progress import track
 
 IN_PROCESS = "in-process"
 LATE_SHARE = 0.1  # of the 99th percentile: by more than this the generator must not be late
@@ -139,7 +139,7 @@ def _write(
     config: BenchConfig, results: Results, notes: Sequence[str], extras: Sequence[str]
 ) -> tuple[list[Row], list[Gate]]:
     """Write rows, gates and report of everything that is finished."""
-    from loadtests.report import write_report
+    from userip.loadtests.report import write_report
 
     names: list[Scenario | str] = [*PRESETS[config.preset], *extras]
     rows = [row for name in names for row in results.kept(name) or ()]

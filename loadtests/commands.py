@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from loadtests.scenarios import Preset
+from userip.loadtests.scenarios import Preset
 
 QUICK_BANKS = (10_000, 1_000_000)
 
@@ -28,10 +28,11 @@ def bench(
 
     It starts its own redis-server and services on free loopback ports.
     """
-    from loadtests import bank_scale, release_scale
-    from loadtests.bench import IN_PROCESS, BenchConfig, Extra, run_bench
-    from loadtests.in_process import measure
-    from loadtests.variants import build_variants
+    from userip.loadtests.bench import IN_PROCESS, BenchConfig, Extra, run_bench
+    from userip.loadtests.in_process import measure
+    from userip.loadtests.scale import bank as bank_scale
+    from userip.loadtests.scale import release as release_scale
+    from userip.loadtests.variants import build_variants
 
     extras: dict[str, Extra] = {
         IN_PROCESS: measure,

@@ -9,13 +9,11 @@ LoadTestError
 Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
 """
 
-from typing import ClassVar
+from userip.errors import UserIPError
 
 
-class LoadTestError(Exception):
+class LoadTestError(UserIPError):
     """Base of everything that the load tests raise on purpose."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class BenchInputError(LoadTestError):

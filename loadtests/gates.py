@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from loadtests.scenarios import GATE_RATE, SATURATION
+from userip.loadtests.scenarios import GATE_RATE, SATURATION
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]

@@ -1,6 +1,6 @@
-"""The paper's own measure: seconds per 10,000 instances, lookup included: `python -m loadtests.in_process`.
+"""The paper's own measure: seconds per 10,000 instances, lookup included: `python -m userip.loadtests.in_process`.
 
-It times the service's own code between decoding and encoding (`service.dataplane`) over a real bank, variants in
+It times the service's own code between decoding and encoding (`scoring.dataplane`) over a real bank, variants in
 turns (A B C D A B C D). The clock starts with a decoded request, whose ids are fresh strings as a decoder makes
 them, and stops with the scores. `bare-onnx` is userip's folded graph on ready arrays: no service can be faster.
 
@@ -25,24 +25,24 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from bank import AsyncReader, open_bank, open_reader
-from bank.manifest import SCORER, read_manifest
-from bank.urls import LmdbUrl, parse_url
-from loadtests.errors import LoadTestError
-from loadtests.figures import quantiles_of
-from loadtests.scenarios import Preset
-from loadtests.workload import Population, Workload, make_workload, population_of_release
-from service.breaker import Breaker
-from service.dataplane import Dataplane, Facts
-from service.log import make_logger
-from service.messages import ScoreRequest
-from service.onnx_runtime import ort
-from service.profiles import Profile, Profiles
-from service.record_cache import RecordCache
-from service.release import Release
-from service.serving import Serving, load_and_warm_up
-from training.export.publish import publish_release
-from training.progress import track
+from userip.bank import AsyncReader, open_bank, open_reader
+from userip.bank.urls import LmdbUrl, parse_url
+from userip.loadtests.errors import LoadTestError
+from userip.loadtests.figures import quantiles_of
+from userip.loadtests.scenarios import Preset
+from userip.loadtests.traffic.workload import Population, Workload, make_workload, population_of_release
+from userip.ops.publish import publish_release
+from userip.release.manifest import SCORER, read_manifest
+from userip.scoring.breaker import Breaker
+from userip.scoring.current_release import Serving, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Facts
+from userip.scoring.loaded_release import Release
+from userip.scoring.lookup import Profile, Profiles
+from userip.scoring.messages import ScoreRequest
+from userip.scoring.onnx_runtime import ort
+from userip.scoring.record_cache import RecordCache
+from userip.service.observe.log import make_logger
+from userip.training.progress import track
 
 Row = dict[str, Any]
 Times = NDArray[np.float64]
@@ -215,6 +215,6 @@ def spread(values: Iterable[float]) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    from loadtests.in_process_command import main
+    from userip.loadtests.in_process_command import main
 
     main()

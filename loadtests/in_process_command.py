@@ -1,4 +1,4 @@
-"""The program `python -m loadtests.in_process`: variants and banks of its own, figures as text and JSON."""
+"""The program `python -m userip.loadtests.in_process`: variants and banks of its own, figures as text and JSON."""
 
 import json
 import sys
@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from loadtests.gates import IN_PROCESS, RATIOS, Gate
-from loadtests.in_process import SIZES, Row, measure, spread
-from loadtests.redis_server import RedisServer
-from loadtests.scenarios import Preset
-from loadtests.variants import NAMES, build_variants
-from training.files import write_text
+from userip.loadtests.gates import IN_PROCESS, RATIOS, Gate
+from userip.loadtests.in_process import SIZES, Row, measure, spread
+from userip.loadtests.scenarios import Preset
+from userip.loadtests.servers.redis_server import RedisServer
+from userip.loadtests.variants import NAMES, build_variants
+from userip.training.files import write_text
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Where the microseconds of one `POST /score` go: `python -m loadtests.request_profile --release R --bank URL`.
+"""Where the microseconds of one `POST /score` go: `python -m userip.loadtests.request_profile --release R --bank URL`.
 
 Every stage is run alone, many times, on the real objects of the service, in this process; what is left of a whole
 request is the gate (names, limits, metrics, log). The HTTP server's own share comes on top: see the bench.
@@ -17,22 +17,22 @@ import uvloop
 from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 
-from bank.urls import open_reader
-from loadtests.workload import make_workload, population_of_release
-from service.breaker import Breaker
-from service.dataplane import Dataplane, Facts
-from service.exchange import Exchange
-from service.hot_routes import hot_answers
-from service.log import make_logger
-from service.messages import ScoreRequest, decode, make_decoders
-from service.metrics import Metrics
-from service.middleware import Gate, Limits
-from service.profiles import Profiles
-from service.record_cache import RecordCache
-from service.scorer import Task
-from service.serving import Serving, load_and_warm_up
-from service.settings import Settings
-from service.worker import settle_memory
+from userip.bank.urls import open_reader
+from userip.loadtests.traffic.workload import make_workload, population_of_release
+from userip.scoring.breaker import Breaker
+from userip.scoring.current_release import Serving, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Facts
+from userip.scoring.lookup import Profiles
+from userip.scoring.messages import ScoreRequest, decode, make_decoders
+from userip.scoring.record_cache import RecordCache
+from userip.scoring.scorer import Task
+from userip.service.http.middleware import Gate, Limits
+from userip.service.observe.log import make_logger
+from userip.service.observe.metrics import Metrics
+from userip.service.observe.request_record import Exchange
+from userip.service.routes.hot import hot_answers
+from userip.service.settings import Settings
+from userip.service.worker import settle_memory
 
 T = TypeVar("T")
 _ROUNDS = 7

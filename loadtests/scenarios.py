@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from loadtests.errors import BenchInputError
+from userip.loadtests.errors import BenchInputError
 
 Route = Literal["/score", "/score/batch", "/profile"]
 Variant = Literal["dcn", "userip", "kar-online", "kar-prestored", "echo"]

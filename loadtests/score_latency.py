@@ -1,6 +1,6 @@
 """Latency of `POST /score` against a running service.
 
-    python -m loadtests.score_latency --url http://127.0.0.1:8000 --release RUN/release --candidates 100
+    python -m userip.loadtests.score_latency --url http://127.0.0.1:8000 --release RUN/release --candidates 100
 
 Each connection sends one request after the other (closed loop). Users and items are those of the release, drawn by
 Zipf's law. To measure at a fixed rate, or with Locust's page: `locust -f loadtests/locustfile.py`.
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loadtests.cores import fine_timers
-from loadtests.errors import BenchInputError
-from loadtests.generator import Plan, generate
-from loadtests.workload import make_workload, population_of_release
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.servers.cores import fine_timers
+from userip.loadtests.traffic.generator import Plan, generate
+from userip.loadtests.traffic.workload import make_workload, population_of_release
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

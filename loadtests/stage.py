@@ -8,15 +8,15 @@ from statistics import median_low
 from types import TracebackType
 from typing import Final, Protocol
 
-from loadtests.answers import Expected, Oracle, expect_codes, expect_scores, write_expected
-from loadtests.cores import available_cores, rss_mb
-from loadtests.drivers import Window, drive
-from loadtests.figures import Figures
-from loadtests.processes import Fleet
-from loadtests.results import Row
-from loadtests.scenarios import Scenario
-from loadtests.workload import Population, Workload, make_workload
-from training.recommender.fit import one_thread
+from userip.loadtests.figures import Figures
+from userip.loadtests.results import Row
+from userip.loadtests.scenarios import Scenario
+from userip.loadtests.servers.cores import available_cores, rss_mb
+from userip.loadtests.servers.processes import Fleet
+from userip.loadtests.traffic.answers import Expected, Oracle, expect_codes, expect_scores, write_expected
+from userip.loadtests.traffic.drivers import Window, drive
+from userip.loadtests.traffic.workload import Population, Workload, make_workload
+from userip.training.recommender.fit import one_thread
 
 _SAMPLES: Final = 25  # answers of ours, of which the echo server gives one of the usual length
 

@@ -9,33 +9,33 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
-from bank.protocol import AsyncReader
-from bank.urls import open_reader
-from service import problems
-from service.admin import admin_routes
-from service.background import keep_doing
-from service.breaker import Breaker
-from service.dataplane import Dataplane, Facts
-from service.draining import Drain
-from service.hot_routes import hot_answers, hot_routes
-from service.log import make_logger
-from service.messages import ScoreRequest, make_decoders
-from service.metrics import Metrics
-from service.middleware import Gate, Limits
-from service.openapi import Application
-from service.orders import Orders
-from service.probes import not_ready_reasons
-from service.profiles import Profiles
-from service.record_cache import RecordCache
-from service.reloading import Reloader
-from service.replica import ReplicaKeeper
-from service.routes import open_routes
-from service.security import Guard
-from service.serving import Serving
-from service.settings import Settings
-from service.shadow import make_shadow
-from service.starting import load_first
-from service.tracing import make_tracing
+from userip.bank.protocol import AsyncReader
+from userip.bank.urls import open_reader
+from userip.scoring.background import keep_doing
+from userip.scoring.breaker import Breaker
+from userip.scoring.current_release import Serving
+from userip.scoring.dataplane import Dataplane, Facts
+from userip.scoring.initial_release import load_first
+from userip.scoring.lookup import Profiles
+from userip.scoring.messages import ScoreRequest, make_decoders
+from userip.scoring.record_cache import RecordCache
+from userip.scoring.release_override import Orders
+from userip.scoring.release_sync import Reloader
+from userip.scoring.replica import ReplicaKeeper
+from userip.scoring.shadow import make_shadow
+from userip.service.auth.access import Guard
+from userip.service.http import problems
+from userip.service.http.draining import Drain
+from userip.service.http.middleware import Gate, Limits
+from userip.service.observe.log import make_logger
+from userip.service.observe.metrics import Metrics
+from userip.service.observe.tracing import make_tracing
+from userip.service.routes.admin import admin_routes
+from userip.service.routes.hot import hot_answers, hot_routes
+from userip.service.routes.openapi import Application
+from userip.service.routes.probes import not_ready_reasons
+from userip.service.routes.public import open_routes
+from userip.service.settings import Settings
 
 _SHARE_EVERY_S = 0.5
 
@@ -128,7 +128,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs else None,
-        # The framework's own would record paths, which hold user ids (see service.tracing for ours).
+        # The framework's own would record paths, which hold user ids (see userip.service.observe.tracing for ours).
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.decoders = decoders

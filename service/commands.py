@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from service.errors import StartError
-from service.settings import load_settings
+from userip.service.errors import StartError
+from userip.service.settings import load_settings
 
 
 def serve(
@@ -37,7 +37,7 @@ def serve(
     }
     flags |= {name: value for name, value in named.items() if value is not None}
     settings = load_settings(flags, config)
-    from service.server import run
+    from userip.service.server import run
 
     run(settings)
 
@@ -47,7 +47,7 @@ def new_key(
     scopes: Annotated[str, typer.Option(help="What it opens, with commas between: score, profile, admin.")] = "score",
 ) -> None:
     """Make an API key: shown this once; the line for the key file holds its hash only."""
-    from service.keys import new_key as make
+    from userip.service.auth.api_keys import new_key as make
 
     key, line = make(name, scopes.split(","))
     print(f"key, for {name} alone; it is not shown again:\n{key}\n\nline for the key file:\n{line}")

@@ -30,6 +30,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
+from userip.errors import UserIPError
+
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -45,10 +47,8 @@ class FieldProblem(NamedTuple):
     problem: str
 
 
-class ServiceError(Exception):
+class ServiceError(UserIPError):
     """Base of everything that the service raises on purpose."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class StartError(ServiceError):

@@ -14,16 +14,16 @@ from typing import Any, NoReturn
 import uvicorn
 from structlog.typing import FilteringBoundLogger
 
-from bank.errors import BankUnavailableError
-from bank.manifest import read_manifest
-from bank.urls import LmdbUrl, open_reader, parse_url, redact
-from service.errors import StartError
-from service.log import make_logger, uvicorn_log_config
-from service.metrics_files import remove_old
-from service.orders import Orders
-from service.security import load_keys, refuse_open
-from service.settings import Settings, misspelt_variables
-from service.starting import first_directory, load_first
+from userip.bank.errors import BankUnavailableError
+from userip.bank.urls import LmdbUrl, open_reader, parse_url, redact
+from userip.release.manifest import read_manifest
+from userip.scoring.initial_release import first_directory, load_first
+from userip.scoring.release_override import Orders
+from userip.service.auth.access import load_keys, refuse_open
+from userip.service.errors import StartError
+from userip.service.observe.log import make_logger, uvicorn_log_config
+from userip.service.observe.metrics_files import remove_old
+from userip.service.settings import Settings, misspelt_variables
 
 _KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which must be the first to close
 
@@ -51,7 +51,7 @@ def run(settings: Settings) -> None:
         "host": settings.host,
         "port": port,
         "loop": "uvloop",
-        "http": "service.http_limits:LimitedHttp",
+        "http": "userip.service.http.protocol:LimitedHttp",
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
@@ -65,8 +65,8 @@ def run(settings: Settings) -> None:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             # A terminal that is closed loses no request.
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        from service.app import create_app
-        from service.worker import settle_memory
+        from userip.service.app import create_app
+        from userip.service.worker import settle_memory
 
         uvicorn.run(create_app(settings, log=log, settle=settle_memory), **common)
     else:
@@ -94,7 +94,7 @@ def _run_workers(settings: Settings, shared: Path, common: dict[str, Any], log: 
     try:
         load_first(settings, log)  # a release that no worker could load is told here, once, in one line
         os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
-        uvicorn.run("service.worker:make_app", factory=True, workers=settings.workers, **common)
+        uvicorn.run("userip.service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:
         if settings.runtime_dir is None:
             shutil.rmtree(shared, ignore_errors=True)

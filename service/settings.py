@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.errors import StartError, in_sentence
-from service.secret_files import SECRETS, file_variable, secrets_from_files
+from userip.service.auth.secret_files import SECRETS, file_variable, secrets_from_files
+from userip.service.errors import StartError, in_sentence
 
 PREFIX = "USERIP_"
 # Flags with a name of their own; every other setting has `--set name=value`.

@@ -6,8 +6,8 @@ import signal
 
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.settings import load_settings
+from userip.service.app import create_app
+from userip.service.settings import load_settings
 
 
 def make_app() -> FastAPI:

@@ -8,7 +8,7 @@ import pytest
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports ONNX Runtime
 
-from loadtests.redis_server import MISSING, RedisServer
+from userip.loadtests.servers.redis_server import MISSING, RedisServer
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from bank.urls import open_bank
 from tests.service.process import ServeProcess
 from tests.training.tiny_run import HASTE, easy_set, one_thread, tiny_config, train
-from training.data.dataset import Dataset, Split
-from training.export.publish import publish_release
-from training.fold_in import fold_in_file
-from training.run import STEPS
+from userip.bank.urls import open_bank
+from userip.ops.publish import publish_release
+from userip.training.data.dataset import Dataset, Split
+from userip.training.fold_in import fold_in_file
+from userip.training.run import STEPS
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from training.errors import ConfigError
-from training.export.config import ExportConfig
-from training.files import write_text
-from training.language.config import FacetConfig, HistoryConfig, LanguageConfig
-from training.profiles.config import InferConfig, QuantizeConfig
-from training.recommender.config import RecommenderConfig
+from userip.training.errors import ConfigError
+from userip.training.export.config import ExportConfig
+from userip.training.files import write_text
+from userip.training.language.config import FacetConfig, HistoryConfig, LanguageConfig
+from userip.training.methods.userip.config import InferConfig, QuantizeConfig
+from userip.training.recommender.config import RecommenderConfig
 
 Sources = list[tuple[str, dict[str, Any]]]  # what a message says of one, and what it gives; later ones win
 

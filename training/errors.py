@@ -7,20 +7,18 @@ TrainingError
 │   └── EmptyDataError      nothing, or too little, is left after cleaning
 ├── SplitMismatchError      an artifact was made from another split than the data set at hand
 ├── TestSplitError          test rows were asked for outside the one final evaluation
-├── EvaluationError         parts of an evaluation went wrong; the others are written  (`training.evaluation.evaluate`)
+├── EvaluationError         parts of an evaluation went wrong; the others are written  (`evaluation.evaluate`)
 ├── ExportError             a release does not say what the recommender says  (`training.export.verify`)
-└── DemoServiceError        the demo's service did not start, or has died  (`training.demo_service`)
+└── DemoServiceError        the demo's service did not start, or has died  (`demo.service`)
 
 Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
 """
 
-from typing import ClassVar
+from userip.errors import UserIPError
 
 
-class TrainingError(Exception):
+class TrainingError(UserIPError):
     """Base of everything that the training room raises on purpose."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class ConfigError(TrainingError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import DataError
+from userip.training.errors import DataError
 
 
 @contextmanager

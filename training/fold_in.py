@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bank.manifest import Manifest, read_manifest
-from bank.protocol import Bank
-from bank.record import UNKNOWN_CODE, Record
-from bank.urls import open_bank
-from training.config import TrainConfig, load_config
-from training.data.cleaning import deduplicate, label
-from training.data.raw import LINE, RowReport
-from training.data.readers.columns import read_table
-from training.data.readers.table import TableColumns, read_any_table
-from training.data.text_files import need_columns
-from training.errors import ConfigError, DataError
-from training.export.release import CONFIG
-from training.language.histories import histories_of
-from training.language.step import positive_above_of
-from training.profiles.infer import open_language, open_start
-from training.profiles.inference import Inference
-from training.profiles.state import EMState
-from training.run import read_whole
+from userip.bank.protocol import Bank
+from userip.bank.record import UNKNOWN_CODE, Record
+from userip.bank.urls import open_bank
+from userip.release.manifest import Manifest, read_manifest
+from userip.training.config import TrainConfig, load_config
+from userip.training.crossfit.histories import histories_of
+from userip.training.data.cleaning import deduplicate, label
+from userip.training.data.raw import LINE, RowReport
+from userip.training.data.readers.columns import read_table
+from userip.training.data.readers.table import TableColumns, read_any_table
+from userip.training.data.text_files import need_columns
+from userip.training.errors import ConfigError, DataError
+from userip.training.export.release import CONFIG
+from userip.training.language.step import positive_above_of
+from userip.training.methods.userip.infer import open_language, open_start
+from userip.training.methods.userip.inference import Inference
+from userip.training.methods.userip.state import EMState
+from userip.training.run import read_whole
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from training.config import TrainConfig, write_config
-from training.data.dataset import INFO, Dataset
-from training.errors import ConfigError, DataError, SplitMismatchError
-from training.files import write_text
+from userip.training.config import TrainConfig, write_config
+from userip.training.data.dataset import INFO, Dataset
+from userip.training.errors import ConfigError, DataError, SplitMismatchError
+from userip.training.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ RunStep = Callable[[Dataset, Path, Path, TrainConfig, int], dict[str, Any]]
 # Each step: the module that holds run_<step>, the sections of the configuration that it depends on, and the step
 # before it. A step's fingerprint contains that of the step before: change a setting, and what follows is redone.
 STEPS: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
-    "language": ("training.language.step", ("facets", "history", "language"), None),
-    "infer": ("training.profiles.infer", ("infer",), "language"),
-    "quantize": ("training.profiles.quantize", ("quantize",), "infer"),
-    "fit": ("training.recommender.step", ("fit",), "quantize"),
-    "release": ("training.export.step", ("export",), "fit"),
+    "language": ("userip.training.language.step", ("facets", "history", "language"), None),
+    "infer": ("userip.training.methods.userip.infer", ("infer",), "language"),
+    "quantize": ("userip.training.methods.userip.quantize", ("quantize",), "infer"),
+    "fit": ("userip.training.recommender.step", ("fit",), "quantize"),
+    "release": ("userip.training.export.step", ("export",), "fit"),
 }
 
 

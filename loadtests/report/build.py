@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from loadtests.report.cells import load_cells
-from loadtests.report.compared import cache_and_workers, generators
-from loadtests.report.gates import gates_section, headline
-from loadtests.report.latency import latency_at_rates, latency_by_candidates
-from loadtests.report.per_10k import per_10k
-from loadtests.report.rows import Gate, Rows
-from loadtests.report.saturation import saturation
-from loadtests.report.scale import scale
-from loadtests.report.trust import distrust, everything, machine_section
-from training.report.blocks import Report
+from userip.loadtests.report.cells import load_cells
+from userip.loadtests.report.compared import cache_and_workers, generators
+from userip.loadtests.report.gates import gates_section, headline
+from userip.loadtests.report.latency import latency_at_rates, latency_by_candidates
+from userip.loadtests.report.per_10k import per_10k
+from userip.loadtests.report.rows import Gate, Rows
+from userip.loadtests.report.saturation import saturation
+from userip.loadtests.report.scale import scale
+from userip.loadtests.report.trust import distrust, everything, machine_section
+from userip.reporting.blocks import Report
 
 
 def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], notes: Sequence[str]) -> Report:

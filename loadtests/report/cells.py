@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Generic, TypeVar
 
-from loadtests.report.rows import InProcessRow, LoadRow
-from training.report.blocks import Estimate
+from userip.loadtests.report.rows import InProcessRow, LoadRow
+from userip.reporting.blocks import Estimate
 
 Row = TypeVar("Row", LoadRow, InProcessRow)
 SETTING = ("route", "batch", "candidates", "rate", "generator", "connections", "workers", "cache")

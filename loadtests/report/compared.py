@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loadtests.report.cells import LoadCell, ratio, varying
-from loadtests.report.wording import RATIOS, look, order, setting
-from training.report import blocks
-from training.report.blocks import Block, Column, Section, Table
+from userip.loadtests.report.cells import LoadCell, ratio, varying
+from userip.loadtests.report.wording import RATIOS, look, order, setting
+from userip.reporting import blocks
+from userip.reporting.blocks import Block, Column, Section, Table
 
 _CACHES = ("off", "cold", "warm")
 

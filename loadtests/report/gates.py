@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from loadtests.report.cells import LoadCell, ProcessCell, by_variant, process_cells, ratio, settings
-from loadtests.report.rows import Gate, Rows
-from loadtests.report.wording import OURS, PAPER, look, say, setting
-from training.report.blocks import Column, Estimate, Headline, Judged, Kind, Section, Table, Verdict
-from training.report.numbers import write_number
+from userip.loadtests.report.cells import LoadCell, ProcessCell, by_variant, process_cells, ratio, settings
+from userip.loadtests.report.rows import Gate, Rows
+from userip.loadtests.report.wording import OURS, PAPER, look, say, setting
+from userip.reporting.blocks import Column, Estimate, Headline, Judged, Kind, Section, Table, Verdict
+from userip.reporting.numbers import write_number
 
 STANDARD = 100
 """Candidates of a request where one number has to stand for all."""

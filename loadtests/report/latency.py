@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import chain
 from statistics import median
 
-from loadtests.report.cells import LoadCell, by_variant, ratio, settings, spread
-from loadtests.report.tables import FAILED, LATENCIES, cells_table
-from loadtests.report.wording import RATIOS, REPEATS, look, order, setting, sort
-from training.report import blocks
-from training.report.blocks import Block, Column, Kind, Lines, Section, Series, Table
-from training.report.numbers import write_number
+from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings, spread
+from userip.loadtests.report.tables import FAILED, LATENCIES, cells_table
+from userip.loadtests.report.wording import RATIOS, REPEATS, look, order, setting, sort
+from userip.reporting import blocks
+from userip.reporting.blocks import Block, Column, Kind, Lines, Section, Series, Table
+from userip.reporting.numbers import write_number
 
 PERCENTILES = {
     "p50_ms": "Median latency",

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from loadtests.report.cells import ProcessCell, process_cells, ratio
-from loadtests.report.gates import standard
-from loadtests.report.rows import InProcessRow
-from loadtests.report.wording import OURS, PAPER, RATIOS, REPEATS, look, order, say
-from training.report.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
-from training.report.numbers import write_number
+from userip.loadtests.report.cells import ProcessCell, process_cells, ratio
+from userip.loadtests.report.gates import standard
+from userip.loadtests.report.rows import InProcessRow
+from userip.loadtests.report.wording import OURS, PAPER, RATIOS, REPEATS, look, order, say
+from userip.reporting.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
+from userip.reporting.numbers import write_number
 
 
 def per_10k(rows: Sequence[InProcessRow]) -> list[Section]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from loadtests.errors import BenchInputError
+from userip.loadtests.errors import BenchInputError
 
 Kind = TypeVar("Kind", bound=BaseModel)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from loadtests.report.cells import LoadCell, by_variant, ratio, settings
-from loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table
-from loadtests.report.wording import OURS, RATIOS, look, order, say, setting
-from training.report import blocks
-from training.report.blocks import Bars, BarSeries, Column, Section
+from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings
+from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table
+from userip.loadtests.report.wording import OURS, RATIOS, look, order, say, setting
+from userip.reporting import blocks
+from userip.reporting.blocks import Bars, BarSeries, Column, Section
 
 
 def saturation(cells: Sequence[LoadCell]) -> list[Section]:

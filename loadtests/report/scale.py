@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loadtests.report.cells import spread
-from loadtests.report.rows import ReleaseRow, ScaleRow
-from loadtests.report.wording import REPEATS, look
-from training.report.blocks import Block, Cell, Column, Lines, Section, Series, Table
-from training.report.numbers import write_number
+from userip.loadtests.report.cells import spread
+from userip.loadtests.report.rows import ReleaseRow, ScaleRow
+from userip.loadtests.report.wording import REPEATS, look
+from userip.reporting.blocks import Block, Cell, Column, Lines, Section, Series, Table
+from userip.reporting.numbers import write_number
 
 Figures = Sequence[tuple[Column, str]]
 

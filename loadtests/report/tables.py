@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from loadtests.report.cells import LoadCell
-from loadtests.report.wording import OURS, REPEATS, look, sort
-from training.report import blocks
-from training.report.blocks import Column, Table
+from userip.loadtests.report.cells import LoadCell
+from userip.loadtests.report.wording import OURS, REPEATS, look, sort
+from userip.reporting import blocks
+from userip.reporting.blocks import Column, Table
 
 Value = Callable[[LoadCell], blocks.Cell]
 

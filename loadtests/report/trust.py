@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from loadtests.report.cells import LoadCell
-from loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table, figure
-from loadtests.report.wording import look, setting
-from training.report.blocks import Block, Cell, Column, Section, Table, Text
+from userip.loadtests.report.cells import LoadCell
+from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table, figure
+from userip.loadtests.report.wording import look, setting
+from userip.reporting.blocks import Block, Cell, Column, Section, Table, Text
 
 BUSY = 0.9
 """Share of a core from which on a generator may have been what limits."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from loadtests.report.cells import LoadCell
-from loadtests.report.rows import LoadRow
-from training.report.blocks import Estimate, Kind
-from training.report.numbers import write_number
+from userip.loadtests.report.cells import LoadCell
+from userip.loadtests.report.rows import LoadRow
+from userip.reporting.blocks import Estimate, Kind
+from userip.reporting.numbers import write_number
 
 
 class Look(NamedTuple):

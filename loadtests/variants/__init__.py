@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bank.errors import ReleaseError
-from bank.manifest import FORMAT_VERSION, read_manifest
-from loadtests.errors import BenchInputError
-from loadtests.variants.networks import FACETS, Built, build_dcn, build_kar, digest_of
-from loadtests.variants.oracle import Oracle
-from loadtests.variants.shop import Shop, dataset_shop, synthetic_shop
-from loadtests.variants.writing import write_variant
-from models.kar_onnx import kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx
-from training.progress import track
-from training.recommender.fit import one_thread
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.variants.networks import FACETS, Built, build_dcn, build_kar, digest_of
+from userip.loadtests.variants.oracle import Oracle
+from userip.loadtests.variants.shop import Shop, dataset_shop, synthetic_shop
+from userip.loadtests.variants.writing import write_variant
+from userip.models.graphs.kar import kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx
+from userip.release.errors import ReleaseError
+from userip.release.manifest import FORMAT_VERSION, read_manifest
+from userip.training.progress import track
+from userip.training.recommender.fit import one_thread
 
 KAR: Final = {
     "kar-online": kar_online_onnx,

@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from loadtests.variants.oracle import Oracle, oracle_of
-from loadtests.variants.shop import Shop
-from models.dcn import DCN, DCNShape
-from models.kar import AdaptorShape, KarDCN, KarShape
-from training.baselines.kar_style import KarConfig
-from training.config import FACETS as FACET_CONFIGS
-from training.recommender.config import RecommenderConfig
-from training.recommender.encoder import FieldEncoder
+from userip.evaluation.baselines.kar_style import KarConfig
+from userip.loadtests.variants.oracle import Oracle, oracle_of
+from userip.loadtests.variants.shop import Shop
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
+from userip.training.config import FACETS as FACET_CONFIGS
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.encoder import FieldEncoder
 
 FACETS: Final = {facet.name: facet.size for facet in FACET_CONFIGS}
 TEXT: Final = 384  # floats of a MiniLM vector

@@ -8,12 +8,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from bank.record import UNKNOWN_CODE
-from models.dcn import DCN
-from models.kar import KarDCN
-from training.export.tables import Catalogue, roles_of
-from training.recommender.encoder import FieldEncoder
-from training.recommender.fit import one_thread
+from userip.bank.record import UNKNOWN_CODE
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.kar import KarDCN
+from userip.training.export.tables import Catalogue, roles_of
+from userip.training.recommender.encoder import FieldEncoder
+from userip.training.recommender.fit import one_thread
 
 Rows = NDArray[np.int64]
 

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from bank.manifest import Source
-from training.data.dataset import Dataset
-from training.export.tables import Catalogue, catalogue_of, profiles_of
-from training.recommender.config import RecommenderConfig
-from training.recommender.encoder import EncodedField, FieldEncoder
-from training.recommender.fit import FittedRecommender
+from userip.release.manifest import Source
+from userip.training.data.dataset import Dataset
+from userip.training.export.tables import Catalogue, catalogue_of, profiles_of
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.encoder import EncodedField, FieldEncoder
+from userip.training.recommender.fit import FittedRecommender
 
 CATEGORIES: Final = {"genre": 24, "price": 5}  # the item fields of a synthetic shop
 _FIRST: Final = ("user_row", "item_row", "item")

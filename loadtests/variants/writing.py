@@ -11,16 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from bank.manifest import FORMAT_VERSION, ITEMS, MANIFEST, CodeDescription, Facet, Manifest, sha256_of
-from loadtests.variants.networks import Built
-from loadtests.variants.shop import Shop
-from models.folding import FieldRoles, Float32, Rows, fold
-from models.kar import KarDCN
-from models.kar_onnx import kar_prestored_onnx, prestored_users
-from models.onnx_graph import ScorerGraph, folded_onnx
-from training.export.publish import VECTORS
-from training.export.tables import field_specs, roles_of, write_graph, write_items
-from training.export.verify import PROFILES
+from userip.loadtests.variants.networks import Built
+from userip.loadtests.variants.shop import Shop
+from userip.models.graphs.folded import ScorerGraph, folded_onnx
+from userip.models.graphs.kar import kar_prestored_onnx, prestored_users
+from userip.models.recommenders.folding import FieldRoles, Float32, Rows, fold
+from userip.models.recommenders.kar import KarDCN
+from userip.ops.publish import VECTORS
+from userip.release.manifest import (
+    FORMAT_VERSION,
+    ITEMS,
+    MANIFEST,
+    PROFILES,
+    CodeDescription,
+    Facet,
+    Manifest,
+    sha256_of,
+)
+from userip.training.export.tables import field_specs, roles_of, write_graph, write_items
 
 KarGraph = Callable[[KarDCN, FieldRoles, Rows, Rows], ScorerGraph]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bank import Bank, open_bank
-from bank.lmdb_bank import LmdbBank
-from bank.redis_bank import RedisBank
-from bank.urls import LmdbUrl, parse_url
-from loadtests.redis_server import RedisServer
+from userip.bank import Bank, open_bank
+from userip.bank.backends.lmdb.bank import LmdbBank
+from userip.bank.backends.redis.bank import RedisBank
+from userip.bank.urls import LmdbUrl, parse_url
+from userip.loadtests.servers.redis_server import RedisServer
 
 BACKENDS = ("lmdb", "redis")
 

@@ -3,13 +3,13 @@
 import sys
 import time
 
-import bank.lmdb_attempts
-import bank.redis_publish
+import userip.bank.backends.lmdb.staging
+import userip.bank.backends.redis.publish
 from tests.bank.conftest import make_users, open_with_lease
 
 if __name__ == "__main__":
     url, release, count, seconds, step, lease = sys.argv[1:]
-    bank.lmdb_attempts._CHUNK = bank.redis_publish._USERS_PER_FLUSH = int(step)  # type: ignore[misc]
+    userip.bank.backends.lmdb.staging._CHUNK = userip.bank.backends.redis.publish._USERS_PER_FLUSH = int(step)  # type: ignore[misc]
 
     def report(done: int, total: int) -> None:
         """Say how far it is, so that the test can pick its moment."""

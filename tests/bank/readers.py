@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bank import Record, open_bank
-from bank.errors import BankUnavailableError
-from bank.redis_exchange import ServerExchange
-from bank.redis_reader import RedisReader
-from bank.urls import RedisUrl, parse_url
 from tests.bank.conftest import make_users
+from userip.bank import Record, open_bank
+from userip.bank.backends.redis.connection import ServerExchange
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.errors import BankUnavailableError
+from userip.bank.urls import RedisUrl, parse_url
 
 USERS = make_users(2000)
 Reading = Callable[[RedisReader], Coroutine[Any, Any, None]]

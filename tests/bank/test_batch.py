@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bank.batch import Batch
-from bank.errors import PublishError
-from bank.record import Record, decode
 from tests.bank.conftest import COLLIDING, make_users
+from userip.bank.batch import Batch
+from userip.bank.errors import PublishError
+from userip.bank.record import Record, decode
 
 
 def test_every_user_is_at_the_place_of_the_layout() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bank import open_bank
-from loadtests.redis_server import free_port
 from tests.bank.conftest import make_users
 from tests.bank.test_urls import MISTYPED, SECRET
 from tests.service.tiny_release import write_release
-from userip import main
+from userip.bank import open_bank
+from userip.commands import main
+from userip.loadtests.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
 USERS = make_users(300)

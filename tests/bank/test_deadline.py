@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from bank.deadline import Deadline
-from bank.redis_reader import RedisReader
 from tests.bank.readers import assert_right, publish, with_reader
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.deadline import Deadline
 
 LOOPS = pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 Loop = Callable[[], asyncio.AbstractEventLoop] | None

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from bank import Bank, Record, open_bank, open_reader
-from bank.errors import PublishError, UnknownReleaseError
-from bank.protocol import Lookup
-from loadtests.redis_server import RedisServer
+from userip.bank import Bank, Record, open_bank, open_reader
+from userip.bank.errors import PublishError, UnknownReleaseError
+from userip.bank.protocol import Lookup
+from userip.loadtests.servers.redis_server import RedisServer
 
 RELEASES = st.sampled_from(["a", "b", "c"])
 USER_IDS = [f"u{number}" for number in range(12)]

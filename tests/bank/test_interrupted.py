@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import userip
-from bank import Bank, Record, open_bank
-from bank.errors import BankFullError, BankUnavailableError, PublishError
-from loadtests.redis_server import RedisServer
 from tests.bank.conftest import make_users, open_with_lease
 from tests.bank.proxy import Proxy
+from userip import commands
+from userip.bank import Bank, Record, open_bank
+from userip.bank.errors import BankFullError, BankUnavailableError, PublishError
+from userip.loadtests.servers.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 USERS = make_users(300)
@@ -84,7 +84,7 @@ def test_what_a_killed_publisher_leaves_and_for_how_long(bank_url: str, capsys: 
     """SIGKILL: `inspect` says "being written" for the lease, then "left behind"; publishing again leaves nothing."""
 
     def state() -> str:
-        userip.main(["inspect", "--bank", bank_url])
+        commands.main(["inspect", "--bank", bank_url])
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("incomplete")]
         return line.partition("): ")[2]
 
@@ -215,8 +215,8 @@ def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[...,
 
 _FULL_DISK = """
 import resource, sys
-from bank import open_bank
-from bank.errors import BankFullError
+from userip.bank import open_bank
+from userip.bank.errors import BankFullError
 from tests.bank.conftest import make_users
 bank = open_bank(sys.argv[1])
 size = int(sys.argv[2])

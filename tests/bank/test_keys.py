@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bank.keys
-from bank.errors import PublishError
-from bank.keys import Layout, bucket_prefix, check_release_name, lock_key, release_key
+import userip.bank.layout
+from userip.bank.errors import PublishError
+from userip.bank.layout import Layout, bucket_prefix, check_release_name, lock_key, release_key
 
 
 def test_golden_place() -> None:
@@ -45,7 +45,7 @@ def test_places_agree_with_place(user_ids: list[str], salt: int, buckets: int) -
 
 def test_places_do_not_depend_on_how_many_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users beyond the first piece, the last one of a piece among them, are placed as alone."""
-    monkeypatch.setattr(bank.keys, "_CHUNK", 7)
+    monkeypatch.setattr(userip.bank.layout, "_CHUNK", 7)
     user_ids = [f"user-{number}" for number in range(29)]
     places, tags = Layout(1, 1000).places(user_ids)
     expected = [Layout(1, 1000).place(user_id) for user_id in user_ids]

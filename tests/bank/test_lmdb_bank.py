@@ -10,9 +10,9 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from bank import Lookup, Record, open_bank, open_reader
-from bank.errors import BankError, BankUnavailableError
 from tests.bank.conftest import make_users
+from userip.bank import Lookup, Record, open_bank, open_reader
+from userip.bank.errors import BankError, BankUnavailableError
 
 ROOT = Path(__file__).parents[2]
 USERS = make_users(300)
@@ -59,7 +59,7 @@ def test_space_is_used_again(tmp_path: Path) -> None:
 
 _FOLLOW = """
 import asyncio, sys
-from bank import open_reader
+from userip.bank import open_reader
 async def follow():
     reader = open_reader(sys.argv[1])
     for line in sys.stdin:

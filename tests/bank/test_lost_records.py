@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import redis
 
-from bank import Bank, Record, open_bank, redis_restore
-from bank.errors import PublishError, UnknownReleaseError
-from bank.lmdb_env import LmdbEnvironment, key_of
-from bank.protocol import Restored
 from tests.bank.conftest import make_users
+from userip.bank import Bank, Record, open_bank
+from userip.bank.backends.lmdb.environment import LmdbEnvironment, key_of
+from userip.bank.backends.redis import repair
+from userip.bank.errors import PublishError, UnknownReleaseError
+from userip.bank.protocol import Restored
 
 USERS = make_users(300)
 PUBLISHED = [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]
@@ -120,13 +121,13 @@ def test_a_release_that_is_replaced_meanwhile_is_left_alone(redis_url: str, monk
     opened = open_bank(redis_url)
     USERS.publish(opened, "a")
     client = redis.Redis.from_url(redis_url)
-    fill = redis_restore._fill
+    fill = repair._fill
 
     def slowly(*arguments: object) -> int:
         USERS.publish(opened, "a")
         return fill(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(redis_restore, "_fill", slowly)
+    monkeypatch.setattr(repair, "_fill", slowly)
     with pytest.raises(PublishError, match="'a' was replaced meanwhile; run it again"):
         restore(opened, "a")
     assert opened.get_many("a", USERS.ids) == PUBLISHED

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bank.errors import ReleaseError
-from bank.manifest import MAX_MANIFEST_BYTES, read_manifest
+from userip.release.errors import ReleaseError
+from userip.release.manifest import MAX_MANIFEST_BYTES, read_manifest
 
 CONTENT = {"scorer.onnx": b"graph", "items.npz": b"items"}
 HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}

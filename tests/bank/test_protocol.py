@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bank import Bank, Lookup, Record, open_reader
-from bank.errors import PublishError, RecordError, UnknownReleaseError
 from tests.bank.conftest import COLLIDING, make_users
+from userip.bank import Bank, Lookup, Record, open_reader
+from userip.bank.errors import PublishError, RecordError, UnknownReleaseError
 
 USERS = make_users(300)
 OTHERS = make_users(200, prefix="other")

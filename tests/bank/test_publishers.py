@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-import bank.lmdb_attempts
-import bank.redis_publish
-from bank import Bank, Record, open_bank, open_reader
-from bank.errors import PublishError
+import userip.bank.backends.lmdb.staging
+import userip.bank.backends.redis.publish
 from tests.bank.conftest import make_users, open_with_lease
+from userip.bank import Bank, Record, open_bank, open_reader
+from userip.bank.errors import PublishError
 
 USERS = make_users(300)
 OTHERS = make_users(200, prefix="other")
@@ -20,8 +20,8 @@ OTHERS = make_users(200, prefix="other")
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let publishers give signs of life every few users, as they would with millions."""
-    monkeypatch.setattr(bank.lmdb_attempts, "_CHUNK", 20)
-    monkeypatch.setattr(bank.redis_publish, "_USERS_PER_FLUSH", 20)
+    monkeypatch.setattr(userip.bank.backends.lmdb.staging, "_CHUNK", 20)
+    monkeypatch.setattr(userip.bank.backends.redis.publish, "_USERS_PER_FLUSH", 20)
 
 
 @pytest.mark.usefixtures("small_steps")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bank.errors import RecordError
-from bank.record import UNKNOWN_CODE, Record, decode, encode, encode_many, look_up
+from userip.bank.errors import RecordError
+from userip.bank.record import UNKNOWN_CODE, Record, decode, encode, encode_many, look_up
 
 GOLDEN = bytes.fromhex("01 78563412 efbeadde 0100 2c01 ffff")  # written by hand from the table in bank/record.py
 uint16 = st.integers(0, 0xFFFF)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import redis
 
-from bank import Bank, Lookup, Record, open_bank, open_reader
-from bank.errors import BankError, BankUnavailableError
-from loadtests.redis_server import RedisServer, free_port
 from tests.bank.conftest import make_users
+from userip.bank import Bank, Lookup, Record, open_bank, open_reader
+from userip.bank.errors import BankError, BankUnavailableError
+from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 USERS = make_users(300)
 EXPECTED: list[Lookup] = [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from bank import Record
-from bank.errors import BankUnavailableError
-from bank.redis_exchange import ServerExchange, pack
-from bank.redis_reader import RedisReader
-from loadtests.redis_server import RedisServer
 from tests.bank.proxy import Proxy
 from tests.bank.readers import USERS, assert_right, in_use, place_of, publish, unavailable_after, with_reader
+from userip.bank import Record
+from userip.bank.backends.redis.connection import ServerExchange, pack
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.errors import BankUnavailableError
+from userip.loadtests.servers.redis_server import RedisServer
 
 
 def test_commands_go_out_as_redis_reads_them() -> None:

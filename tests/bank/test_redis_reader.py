@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bank import Record, open_bank
-from bank.errors import BankUnavailableError, RecordError, UnknownReleaseError
-from bank.redis_reader import RedisReader
-from loadtests.redis_server import RedisServer
 from tests.bank.readers import USERS, assert_right, in_use, place_of, publish, unavailable_after, with_reader
+from userip.bank import Record, open_bank
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.errors import BankUnavailableError, RecordError, UnknownReleaseError
+from userip.loadtests.servers.redis_server import RedisServer
 
 
 def test_a_server_that_stands_still_costs_no_more_than_the_deadline(

@@ -11,11 +11,11 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
-from bank.batch import Batch
-from bank.redis_write import write_buckets
-from loadtests.redis_server import RedisServer
 from tests.bank.conftest import make_users
 from tests.bank.proxy import Proxy
+from userip.bank.backends.redis.write import write_buckets
+from userip.bank.batch import Batch
+from userip.loadtests.servers.redis_server import RedisServer
 
 
 def make_batch(users: int, slots: int = 3, floats: int | None = None, per_bucket: int = 10) -> Batch:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bank import Record, open_bank
-from bank.errors import PublishError
-from bank.lmdb_reader import LmdbReader
-from bank.redis_reader import RedisReader
-from bank.replica import Replica, ReplicaCopy, is_copy
-from bank.urls import LmdbUrl
-from loadtests.redis_server import RedisServer
 from tests.bank.readers import USERS, publish, with_reader
+from userip.bank import Record, open_bank
+from userip.bank.backends.lmdb.reader import LmdbReader
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.errors import PublishError
+from userip.bank.replica import Replica, ReplicaCopy, is_copy
+from userip.bank.urls import LmdbUrl
+from userip.loadtests.servers.redis_server import RedisServer
 
 ASKED = [*USERS.ids, "nobody", "user-2000"]
 Copying = Callable[[RedisReader, Replica], Coroutine[Any, Any, None]]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bank import open_bank, open_reader
-from bank.errors import BankUrlError
-from bank.urls import LmdbUrl, RedisUrl, parse_url, redact
+from userip.bank import open_bank, open_reader
+from userip.bank.errors import BankUrlError
+from userip.bank.urls import LmdbUrl, RedisUrl, parse_url, redact
 
 SECRET = "s3cr3t"
 

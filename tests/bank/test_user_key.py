@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bank import Record, open_bank, open_reader
-from bank.errors import BankKeyError
-from bank.keys import Layout
-from bank.user_key import VARIABLE, user_key
 from tests.bank.conftest import make_users
+from userip.bank import Record, open_bank, open_reader
+from userip.bank.errors import BankKeyError
+from userip.bank.layout import Layout
+from userip.bank.user_id_secret import VARIABLE, user_key
 
 SECRET = "correct horse battery staple"
 Use = Callable[..., None]

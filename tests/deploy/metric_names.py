@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from service.metrics import DEFINITIONS, Definition
+from userip.service.observe.metrics import DEFINITIONS, Definition
 
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "sum": ("",), "max": ("",)}
 SERIES: dict[str, Definition] = {

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from service.metrics import DEFINITIONS
 from tests.deploy.metric_names import SERIES, uses, wrong
+from userip.service.observe.metrics import DEFINITIONS
 
 PATH = Path(__file__).parents[2] / "deploy/grafana/userip.json"
 DASHBOARD: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))

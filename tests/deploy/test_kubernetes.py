@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from service.settings import PREFIX, Settings
 from tests.deploy.metric_names import SERIES, wrong
 from tests.project.dockerfile import read_dockerfile
+from userip.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"

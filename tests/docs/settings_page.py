@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from service.settings import FLAGS, PREFIX, Settings
+from userip.service.settings import FLAGS, PREFIX, Settings
 
 PATH = Path(__file__).parents[2] / "docs/settings.md"
 _HEAD = """# Settings of the service

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from loadtests.redis_server import free_port
 from tests.service.process import ROOT, ServeProcess, environment
 from tests.training.tiny_run import HASTE, SETTINGS
+from userip.loadtests.servers.redis_server import free_port
 
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
 KEY = "admin-key-of-the-test"

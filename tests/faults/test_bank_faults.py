@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from bank.errors import BankUnavailableError, RecordError
-from bank.record import Record
-from bank.redis_reader import RedisReader
-from loadtests.chaos_lookups import publish_planted, storm
-from loadtests.redis_server import RedisServer
 from tests.bank.proxy import Proxy
 from tests.bank.readers import USERS, in_use, publish, with_reader
 from tests.service.conftest import RECORDS, Serve
 from tests.service.conftest import publish as publish_tiny
 from tests.service.tiny_release import TinyRelease
+from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.errors import BankUnavailableError, RecordError
+from userip.bank.record import Record
+from userip.loadtests.faults.lookups import publish_planted, storm
+from userip.loadtests.servers.redis_server import RedisServer
 
 ASKED = ["plain", "i5"]
 KNOWN = [user_id for user_id in RECORDS if not user_id.startswith("impossible")]

@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from bank import open_bank
-from loadtests.variants import build_variants
-from loadtests.workload import population_of_release
-from service.app import create_app
-from service.settings import Settings
-from training.export.publish import publish_release
+from userip.bank import open_bank
+from userip.loadtests.traffic.workload import population_of_release
+from userip.loadtests.variants import build_variants
+from userip.ops.publish import publish_release
+from userip.service.app import create_app
+from userip.service.settings import Settings
 
 
 def test_row_13_the_served_score_is_that_of_the_network(tmp_path: Path) -> None:

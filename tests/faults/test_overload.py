@@ -11,12 +11,12 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from loadtests.redis_server import RedisServer
-from service.app import create_app
-from service.settings import Settings
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease
+from userip.loadtests.servers.redis_server import RedisServer
+from userip.service.app import create_app
+from userip.service.settings import Settings
 
 GOOD = {"user_id": "u1", "item_ids": ["plain"]}
 

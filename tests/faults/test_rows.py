@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROWS = {
-    1: ["tests/faults/test_bank_faults.py::test_row_1_redis_stands_still", "loadtests/chaos_outage.py::outage"],
+    1: ["tests/faults/test_bank_faults.py::test_row_1_redis_stands_still", "loadtests/faults/outage.py::outage"],
     2: [
         "tests/faults/test_bank_faults.py::test_row_2_redis_comes_back_empty",
         "tests/faults/test_bank_faults.py::test_row_2_flushall",
@@ -21,7 +21,7 @@ ROWS = {
     ],
     4: [
         "tests/faults/test_bank_faults.py::test_row_4_cancelled_lookups_give_everything_back",
-        "loadtests/chaos_lookups.py::storm",
+        "loadtests/faults/lookups.py::storm",
     ],
     5: ["tests/bank/test_interrupted.py::test_redis_out_of_memory"],
     6: [
@@ -32,13 +32,13 @@ ROWS = {
         "tests/service/test_draining.py::test_no_request_is_lost_between_sigterm_and_readiness",
         "tests/service/test_server.py::test_request_in_flight_at_sigterm_is_answered",
     ],
-    9: ["tests/faults/test_overload.py::test_row_9_more_than_can_be_borne", "loadtests/chaos_overload.py::overload"],
+    9: ["tests/faults/test_overload.py::test_row_9_more_than_can_be_borne", "loadtests/faults/overload.py::overload"],
     10: ["tests/faults/test_schemathesis.py::test_row_10_no_findings"],
     11: [
         "tests/bank/test_histories.py::test_any_history_on_lmdb",
         "tests/bank/test_histories.py::test_any_history_on_redis",
     ],
-    12: ["loadtests/soak.py::main"],
+    12: ["loadtests/faults/soak.py::main"],
     13: [
         "tests/models/test_folded_graph.py::test_torch_plain_and_folded_agree",
         "tests/faults/test_one_score.py::test_row_13_the_served_score_is_that_of_the_network",

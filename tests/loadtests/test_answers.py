@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadtests.answers import (
+from tests.service.tiny_release import write_release
+from userip.loadtests.traffic.answers import (
     VERIFIED,
     Verifier,
     expect_codes,
@@ -19,8 +20,7 @@ from loadtests.answers import (
     verified,
     write_expected,
 )
-from loadtests.workload import Ask, Population, Workload, make_workload
-from tests.service.tiny_release import write_release
+from userip.loadtests.traffic.workload import Ask, Population, Workload, make_workload
 
 WANTED = [{"user_id": "u", "scores": [0.25, 0.5]}]
 

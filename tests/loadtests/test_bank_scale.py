@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bank import Record, open_bank
-from bank.errors import BankError, BankUrlError
-from loadtests.bank_publisher import codes_of
-from loadtests.bank_scale import measure
-from loadtests.redis_server import RedisServer
+from userip.bank import Record, open_bank
+from userip.bank.errors import BankError, BankUrlError
+from userip.loadtests.scale.bank import measure
+from userip.loadtests.scale.bank_publisher import codes_of
+from userip.loadtests.servers.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("redis_server")  # says how to install redis-server where it is missing
@@ -76,7 +76,15 @@ def test_wrong_records_are_no_figures(redis_url: str, redis_server: RedisServer)
 
 def test_a_bank_that_is_away_is_one_line() -> None:
     """The command names the server that does not answer and shows no password."""
-    command = [sys.executable, "-m", "loadtests.bank_scale", "--users", "10", "--bank", "redis://:secret@127.0.0.1:1"]
+    command = [
+        sys.executable,
+        "-m",
+        "userip.loadtests.scale.bank",
+        "--users",
+        "10",
+        "--bank",
+        "redis://:secret@127.0.0.1:1",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr == ""

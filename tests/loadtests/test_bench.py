@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadtests.bench import BenchConfig, distrust, run_bench
-from loadtests.cores import family
-from loadtests.errors import BenchInputError, ServerStartError, WrongAnswerError
-from loadtests.processes import Server, run_to_end
-from loadtests.scenarios import PRESETS, Scenario
-from loadtests.stage import Stage, Subject
-from loadtests.variants import build_variants
+from userip.loadtests.bench import BenchConfig, distrust, run_bench
+from userip.loadtests.errors import BenchInputError, ServerStartError, WrongAnswerError
+from userip.loadtests.scenarios import PRESETS, Scenario
+from userip.loadtests.servers.cores import family
+from userip.loadtests.servers.processes import Server, run_to_end
+from userip.loadtests.stage import Stage, Subject
+from userip.loadtests.variants import build_variants
 
 FIRST = Scenario("first", variants=("dcn", "userip"), repeats=2)
 SECOND = Scenario("second", share=0.5, of="userip", base="first", variants=("userip",), repeats=1)
@@ -79,8 +79,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_FakeStage, 
     """A bench of two scenarios whose windows take no time."""
     stage = _FakeStage([])
     monkeypatch.setitem(PRESETS, "quick", (FIRST, SECOND))
-    monkeypatch.setattr("loadtests.bench.Stage", stage)
-    monkeypatch.setattr("loadtests.bench._population", lambda *_: None)
+    monkeypatch.setattr("userip.loadtests.bench.Stage", stage)
+    monkeypatch.setattr("userip.loadtests.bench._population", lambda *_: None)
     return stage, BenchConfig(tmp_path / "out")
 
 
@@ -150,7 +150,7 @@ def test_a_generator_that_is_missing_is_said(
     """Its rows are left out, in one line that says how to install it, also in the report."""
     stage, config = bench
     monkeypatch.setitem(PRESETS, "quick", (FIRST, Scenario("by-wrk", generator="wrk")))
-    monkeypatch.setattr("loadtests.drivers.installed", lambda: False)
+    monkeypatch.setattr("userip.loadtests.traffic.drivers.installed", lambda: False)
     said: list[str] = []
     _run(config, said)
     assert said[0] == "by-wrk: left out: wrk is not installed: tools/wrk.sh installs it"
@@ -225,7 +225,7 @@ def test_an_oracle_that_disagrees_is_noticed(tmp_path: Path, monkeypatch: pytest
     """Were the service wrong, or the oracle: every verified answer counts as wrong."""
     scenario = Scenario("first", candidates=5, connections=1, seconds=0.3, repeats=1)
     subject = SimpleNamespace(release=_build(None, tmp_path / "v", (), 0)["userip"].release, oracle=_Zeros())
-    from loadtests.workload import population_of_release
+    from userip.loadtests.traffic.workload import population_of_release
 
     with Stage(tmp_path / "work", {"userip": subject}, population_of_release(subject.release), 0) as stage:
         stage.publish()

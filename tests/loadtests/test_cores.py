@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from loadtests.cores import available_cores, cpu_seconds, family, pin, rss_mb, share_out
+from userip.loadtests.servers.cores import available_cores, cpu_seconds, family, pin, rss_mb, share_out
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

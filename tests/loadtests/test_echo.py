@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from loadtests.echo import make_app
+from userip.loadtests.servers.echo import make_app
 
 ANSWER = b'{"user_id":"u","scores":[0.5,0.25]}'
 
@@ -28,7 +28,15 @@ def test_whatever_is_asked_the_answer_is_the_same_bytes() -> None:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "answer.json").write_bytes(ANSWER)
-    command = [sys.executable, "-m", "loadtests.echo", "--answer", str(tmp_path / "answer.json"), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "userip.loadtests.servers.echo",
+        "--answer",
+        str(tmp_path / "answer.json"),
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -46,7 +54,7 @@ def test_the_program_says_where_it_serves(address: str) -> None:
 
 def test_a_missing_answer_is_named() -> None:
     """One line that names option and file, exit code 2."""
-    command = [sys.executable, "-m", "loadtests.echo", "--answer", "/nowhere/answer.json"]
+    command = [sys.executable, "-m", "userip.loadtests.servers.echo", "--answer", "/nowhere/answer.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.gates import Gate, judge
-from loadtests.scenarios import GATE_RATE, SATURATION
+from userip.loadtests.gates import Gate, judge
+from userip.loadtests.scenarios import GATE_RATE, SATURATION
 
 
 def _row(scenario: str, variant: str, repeat: int, **figures: Any) -> dict[str, Any]:  # noqa: ANN401  # any figure

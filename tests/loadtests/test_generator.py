@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.answers import Verifier
-from loadtests.generator import LoadGenerator, Plan, generate
-from loadtests.redis_server import free_port
-from loadtests.wire import Connection, WireError
-from loadtests.workload import Population, make_workload
 from tests.loadtests.small_server import SmallServer
+from userip.loadtests.servers.redis_server import free_port
+from userip.loadtests.traffic.answers import Verifier
+from userip.loadtests.traffic.generator import LoadGenerator, Plan, generate
+from userip.loadtests.traffic.wire import Connection, WireError
+from userip.loadtests.traffic.workload import Population, make_workload
 
 PEOPLE = Population(("u", "v"), ("a", "b", "c", "d"))
 
@@ -168,7 +168,7 @@ def test_as_a_process_it_prints_its_figures(pool: str) -> None:
 
 
 def _process(plan: dict[str, object]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "loadtests.generator"]
+    command = [sys.executable, "-m", "userip.loadtests.traffic.generator"]
     return subprocess.run(
         command, input=json.dumps(plan), capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bank.manifest import read_manifest
-from bank.urls import open_bank
-from loadtests.errors import LoadTestError
-from loadtests.in_process import Effort, Row, measure
-from loadtests.in_process_command import judge, table
-from loadtests.redis_server import RedisServer
-from loadtests.report.rows import read_rows
-from loadtests.variants import build_variants
+from userip.bank.urls import open_bank
+from userip.loadtests.errors import LoadTestError
+from userip.loadtests.in_process import Effort, Row, measure
+from userip.loadtests.in_process_command import judge, table
+from userip.loadtests.report.rows import read_rows
+from userip.loadtests.servers.redis_server import RedisServer
+from userip.loadtests.variants import build_variants
+from userip.release.manifest import read_manifest
 
 TINY = Effort(repeats=2, instances=50, least=2, most=3)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from loadtests.inference_benchmark import benchmark, naive_model, useful
-from loadtests.inference_scale import scale
-from loadtests.naive_inference import naive_steps
-from loadtests.simulated_language import simulated_histories, simulated_language
-from training.config import TrainConfig, load_config
-from training.language.histories import Histories
-from training.profiles.e_step import user_nll
+from userip.loadtests.scale.inference import benchmark, naive_model, useful
+from userip.loadtests.scale.inference_memory import scale
+from userip.loadtests.scale.naive_inference import naive_steps
+from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
+from userip.training.config import TrainConfig, load_config
+from userip.training.crossfit.histories import Histories
+from userip.training.methods.userip.e_step import user_nll
 
 SMALL = load_config(
     environment={},
@@ -57,8 +57,8 @@ def test_the_naive_loop_goes_down_the_same_gradient() -> None:
 
 def test_it_prints_every_figure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates of the three loops, the peak of both dtypes, and the two ratios of ours against the naive loop."""
-    monkeypatch.setattr("loadtests.inference_benchmark.load_config", lambda file: SMALL)
-    monkeypatch.setattr("loadtests.inference_benchmark.PEAK_SIZE", 64)
+    monkeypatch.setattr("userip.loadtests.scale.inference.load_config", lambda file: SMALL)
+    monkeypatch.setattr("userip.loadtests.scale.inference.PEAK_SIZE", 64)
     benchmark(run=None, users=40, timed=8, turns=1, seed=0)
     out = capsys.readouterr().out
     for said in ("user-steps/s", "users/s", "tokens/s", "useful GFLOP/s", "of the peak", "matmul peak, bfloat16"):
@@ -79,7 +79,7 @@ def test_the_scale_run_works_on_few_users(
         said["quantize"] |= quantize
         return TrainConfig.model_validate(said)
 
-    monkeypatch.setattr("loadtests.inference_scale.scale_config", small)
+    monkeypatch.setattr("userip.loadtests.scale.inference_memory.scale_config", small)
     scale(users=120, directory=tmp_path, seed=0)
     out = capsys.readouterr().out
     assert "120 users" in out

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drivers import Window, drive
-from loadtests.processes import ROOT, environment
-from loadtests.scenarios import Generator, Scenario
-from loadtests.workload import Population, make_workload
-from loadtests.wrk import installed, read_figures, write_script
 from tests.loadtests.small_server import SmallServer
+from userip.loadtests.scenarios import Generator, Scenario
+from userip.loadtests.servers.processes import ROOT, environment
+from userip.loadtests.traffic.drivers import Window, drive
+from userip.loadtests.traffic.workload import Population, make_workload
+from userip.loadtests.traffic.wrk import installed, read_figures, write_script
 
 PEOPLE = Population(("u", "v"), ("a", "b", "c", "d"))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.errors import LoadTestError
-from loadtests.release_scale import _workers, measure, memory_mb
+from userip.loadtests.errors import LoadTestError
+from userip.loadtests.scale.release import _workers, measure, memory_mb
 
 
 def test_memory_is_that_of_the_process() -> None:

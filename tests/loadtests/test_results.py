@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.errors import BenchInputError, LoadTestError
-from loadtests.results import Results
-from loadtests.scenarios import Scenario
+from userip.loadtests.errors import BenchInputError, LoadTestError
+from userip.loadtests.results import Results
+from userip.loadtests.scenarios import Scenario
 
 BASE = Scenario("base", variants=("dcn", "userip"))
 

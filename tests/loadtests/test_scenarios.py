@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtests.errors import BenchInputError
-from loadtests.scenarios import ALL, GATE_RATE, PRESETS, SATURATION, Preset, Scenario, choose
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.scenarios import ALL, GATE_RATE, PRESETS, SATURATION, Preset, Scenario, choose
 
 
 @pytest.mark.parametrize("preset", PRESETS)

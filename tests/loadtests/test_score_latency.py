@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loadtests.redis_server import free_port
-from loadtests.score_latency import main
 from tests.loadtests.small_server import SmallServer
 from tests.service.tiny_release import ITEMS, write_release
+from userip.loadtests.score_latency import main
+from userip.loadtests.servers.redis_server import free_port
 
 
 def _release(directory: Path) -> str:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from loadtests.errors import BenchInputError
-from loadtests.soak import Look, judge, seconds_of, slope_interval
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.faults.soak import Look, judge, seconds_of, slope_interval
 
 
 def test_durations() -> None:

@@ -1,10 +1,10 @@
-"""Hot swaps under load: twenty of them here, two broken; `python -m loadtests.swaps` does two hundred."""
+"""Hot swaps under load: twenty of them here, two broken; `python -m userip.loadtests.faults.swaps` does two hundred."""
 
 from pathlib import Path
 
 import pytest
 
-from loadtests.swaps import growth, swap_under_load
+from userip.loadtests.faults.swaps import growth, swap_under_load
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from loadtests.errors import BenchInputError
-from loadtests.workload import (
+from tests.service.tiny_release import ITEMS, write_release
+from tests.training.tiny_run import easy_set
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.traffic.workload import (
     Population,
     cumulative,
     distinct,
@@ -17,8 +19,6 @@ from loadtests.workload import (
     population_of_release,
     read_workload,
 )
-from tests.service.tiny_release import ITEMS, write_release
-from tests.training.tiny_run import easy_set
 
 PEOPLE = Population(tuple(f"u{i}" for i in range(50)), tuple(f"i{i}" for i in range(400)))
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.folding import FieldRoles
-from models.kar import AdaptorShape, KarDCN, KarShape
+from userip.models.recommenders.folding import FieldRoles
+from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
 
 Rows = npt.NDArray[np.int64]
 ROLES = FieldRoles(item=1, categories=(4,), user=0, slots=(2, 3), context=(5,))

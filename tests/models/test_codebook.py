@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from models.codebook import Codebook, kmeans
+from userip.models.quantizers.codebook import Codebook, kmeans
 
 PLAIN = torch.eye(3)
 

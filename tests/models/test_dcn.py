@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN, DCNShape
 
 SHAPE = DCNShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(6, 5), dropout=0.2)
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.dcn import DCNShape
-from models.dcnv2 import DCNv2
-from models.deepfm import DeepFM
-from models.ffm import FFM
-from models.pnn import PNN
+from userip.models.recommenders.dcn import DCNShape
+from userip.models.recommenders.dcnv2 import DCNv2
+from userip.models.recommenders.deepfm import DeepFM
+from userip.models.recommenders.ffm import FFM
+from userip.models.recommenders.pnn import PNN
 
 State = dict[str, NDArray[np.float64]]
 

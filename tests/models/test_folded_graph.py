@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.dcn import DCN, DCNShape
-from models.folding import FieldRoles, fold
-from models.onnx_graph import OPSET, folded_onnx
-from models.plain_onnx import plain_onnx
+from userip.models.graphs.folded import OPSET, folded_onnx
+from userip.models.graphs.plain import plain_onnx
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.folding import FieldRoles, fold
 
 TOLERANCE = 1e-5
 Rows = npt.NDArray[np.int64]

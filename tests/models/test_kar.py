@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.dcn import DCN, DCNShape
-from models.kar import AdaptorShape, Branch, KarDCN, KarShape
 from tests.models.small_kar import ADAPTOR, SIZES, requests, small_kar
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.kar import AdaptorShape, Branch, KarDCN, KarShape
 
 
 def _by_loops(model: KarDCN, vector: list[float], branch: Branch) -> list[float]:

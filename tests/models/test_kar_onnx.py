@@ -8,11 +8,17 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from models.folding import FieldRoles
-from models.kar import AdaptorShape, KarDCN
-from models.kar_onnx import adapted_table, kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx, prestored_users
-from models.onnx_graph import ScorerGraph
 from tests.models.small_kar import ROLES, Requests, requests, small_kar
+from userip.models.graphs.folded import ScorerGraph
+from userip.models.graphs.kar import (
+    adapted_table,
+    kar_half_online_onnx,
+    kar_online_onnx,
+    kar_prestored_onnx,
+    prestored_users,
+)
+from userip.models.recommenders.folding import FieldRoles
+from userip.models.recommenders.kar import AdaptorShape, KarDCN
 
 TOLERANCE = 1e-5
 Array = npt.NDArray[np.generic]

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.prompt_pair import PromptPair
+from userip.models.recommenders.prompt_pair import PromptPair
 
 
 def _pair() -> PromptPair:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.soft_prompt import PADDING, additive_mask, allowed, build_prompt, positions
 from tests.training.tiny_language import KINDS, frozen_lm, histories, reader_of, soft_prompts
-from training.language.frozen import FrozenLM
-from training.language.reader import Reader
-from training.language.sequences import Batch, put_in_slots
+from userip.models.prompt.soft_prompt import PADDING, additive_mask, allowed, build_prompt, positions
+from userip.training.language.frozen import FrozenLM
+from userip.training.language.reader import Reader
+from userip.training.language.sequences import Batch, put_in_slots
 
 USERS = histories([0, ~4, 7], [2, 5, ~8, 1, 10], [3])
 

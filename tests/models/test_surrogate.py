@@ -2,8 +2,8 @@
 
 import torch
 
-from models.dcn import DCN, DCNShape
-from models.surrogate import Surrogate
+from userip.models.quantizers.surrogate import Surrogate
+from userip.models.recommenders.dcn import DCN, DCNShape
 
 ITEMS, WIDTH = 9, 6
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.token_loss import token_loss
+from userip.models.prompt.token_loss import token_loss
 
 
 def _case(n: int = 23, width: int = 8, vocabulary: int = 31, dtype: torch.dtype = torch.float32) -> list[Tensor]:

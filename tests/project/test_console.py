@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pytest
 import typer
 
-import userip
+from userip import commands
 
 
 class _MendableError(Exception):
@@ -45,27 +45,27 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> None:
     module.probe = _probe  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "userip_probe", module)
     module.kind = _probe_kind  # type: ignore[attr-defined]
-    monkeypatch.setitem(userip.COMMANDS, "probe", ("userip_probe:probe", "Probe."))
-    monkeypatch.setitem(userip.COMMANDS, "probe-kind", ("userip_probe:kind", "Probe."))
+    monkeypatch.setitem(commands.COMMANDS, "probe", ("userip_probe:probe", "Probe."))
+    monkeypatch.setitem(commands.COMMANDS, "probe-kind", ("userip_probe:kind", "Probe."))
 
 
 def _exit_code(*arguments: str) -> int:
     with pytest.raises(SystemExit) as stop:
-        userip.main(list(arguments))
+        commands.main(list(arguments))
     assert isinstance(stop.value.code, int)
     return stop.value.code
 
 
 def test_success_returns_without_exiting(capsys: pytest.CaptureFixture[str]) -> None:
     """A command that works prints its own output and nothing on stderr."""
-    userip.main(["probe", "--times", "4"])
+    commands.main(["probe", "--times", "4"])
     assert capsys.readouterr() == ("ran 4\n", "")
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Help is an answer, not an error: stdout, exit code 0, no line on stderr."""
-    userip.main(["probe", flag])
+    commands.main(["probe", flag])
     out, err = capsys.readouterr()
     assert "userip probe" in out
     assert "--times" in out
@@ -125,12 +125,12 @@ def test_no_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None
     """Without a command the table is shown, and the exit code says that nothing was done."""
     assert _exit_code() == 2
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in userip.COMMANDS)
+    assert all(f"  {name} " in out for name in commands.COMMANDS)
 
 
 def test_missing_library_names_the_extra() -> None:
     """A command whose library is not installed says which extra to install."""
-    code = "import sys; sys.modules['polars'] = None; import userip; userip.main(['prepare'])"
+    code = "import sys; sys.modules['polars'] = None; from userip import commands; commands.main(['prepare'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     expected = "userip: `userip prepare` needs polars: pip install 'userip[train]'\n"
     assert (done.returncode, done.stderr) == (2, expected)
@@ -139,7 +139,7 @@ def test_missing_library_names_the_extra() -> None:
 def test_help_imports_no_room() -> None:
     """`userip --help` loads neither a room nor an offline library."""
     code = (
-        "import sys, userip; userip.main(['--help']);"
+        "import sys; from userip import commands; commands.main(['--help']);"
         "heavy = {'torch', 'polars', 'fastapi', 'training', 'service', 'bank'};"
         "print(heavy & set(sys.modules), file=sys.stderr)"
     )

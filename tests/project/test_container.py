@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtests.redis_server import RedisServer, free_port
-from service.settings import PREFIX, Settings
 from tests.project.dockerfile import Stage, read_dockerfile
+from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 STAGES = read_dockerfile(ROOT / "Dockerfile")

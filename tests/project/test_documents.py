@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import userip
-from service.settings import PREFIX, Settings
-from training.config import TrainConfig
+from userip import commands
+from userip.service.settings import PREFIX, Settings
+from userip.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,11 +33,11 @@ def _command_lines() -> Iterator[tuple[str, list[str]]]:
 
 def test_every_command_is_documented_and_none_is_invented() -> None:
     """The documents show every command of `userip`, and no other."""
-    assert {name for name, _ in _command_lines()} == set(userip.COMMANDS)
+    assert {name for name, _ in _command_lines()} == set(commands.COMMANDS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(userip.COMMANDS))
+@pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_documented_flags_exist(name: str) -> None:
     """`userip X --help` works, and lists every flag that the documents give X."""
     command = [sys.executable, "-m", "userip", name, "--help"]

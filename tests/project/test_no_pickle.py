@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("bank", "models", "training", "service", "loadtests", "tests", "tools")
+ROOTS = (ROOT / "tests", ROOT / "tools", *(ROOT / "src" / "userip").iterdir())
 MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pickle5"}
 CALLS = {"torch.load", "torch.save", "pandas.read_pickle", "pd.read_pickle", "yaml.load", "yaml.unsafe_load"}
 
 
 def sources() -> Iterator[Path]:
     """Every Python file of the repository."""
-    yield ROOT / "userip.py"
-    for room in ROOMS:
-        yield from sorted((ROOT / room).rglob("*.py"))
+    for root in ROOTS:
+        yield from [root] if root.suffix == ".py" else sorted(root.resolve().rglob("*.py"))
 
 
 def faults(source: str) -> list[str]:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import redis
 
-import userip
-from bank import Record, open_bank, open_reader
-from bank.errors import BankUnavailableError
-from bank.inspection import BankView
-from bank.keys import ATTEMPTS_KEY, lock_key
-from loadtests.redis_server import RedisServer
+from userip import commands
+from userip.bank import Record, open_bank, open_reader
+from userip.bank.errors import BankUnavailableError
+from userip.bank.layout import ATTEMPTS_KEY, lock_key
+from userip.loadtests.servers.redis_server import RedisServer
+from userip.ops.inspection import BankView
 
 ACL = Path(__file__).parents[2] / "deploy/users.acl"
 
@@ -180,7 +180,7 @@ def test_service_user_can_inspect(guarded: RedisServer, capsys: pytest.CaptureFi
         client.hset(ATTEMPTS_KEY, "0badbeef", "dead 1 2025-01-01T00:00:00.000+00:00")
         client.hset(ATTEMPTS_KEY, "600dbeef", "alive 1 2025-01-01T00:00:00.000+00:00")
         client.set(lock_key("alive"), "600dbeef", px=60_000)
-        userip.main(["inspect", "--json", "--bank", _url(guarded, "service")])
+        commands.main(["inspect", "--json", "--bank", _url(guarded, "service")])
         client.hdel(ATTEMPTS_KEY, "0badbeef", "600dbeef")
         client.delete(lock_key("alive"))
     found = json.loads(capsys.readouterr().out)

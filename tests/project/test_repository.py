@@ -1,5 +1,6 @@
 """What the repository promises about itself: its verbs, finished work, import contracts that bite."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -67,14 +68,17 @@ def test_no_path_of_a_machine_is_written_down() -> None:
 def rooms(tmp_path: Path) -> Path:
     """A copy of the rooms and of the contracts, to be broken."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for room in ("bank", "models", "training", "service", "loadtests"):
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", tmp_path / "src", symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
+    for link in (ROOT / "src" / "userip").iterdir():
+        if link.is_symlink():
+            shutil.copytree(link, tmp_path / link.name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
 def _lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_import_contracts_hold_and_bite(rooms: Path) -> None:
@@ -82,10 +86,12 @@ def test_import_contracts_hold_and_bite(rooms: Path) -> None:
     kept = _lint_imports(rooms)
     assert kept.returncode == 0, kept.stdout
     violations = {
-        "service": "import torch\nimport training\n",
-        "training": "import service\nimport loadtests\n",
-        "bank": "import models\n\n\ndef late() -> None:\n    import polars\n",
-        "models": "import bank\n",
+        "service": "import torch\nimport userip.training\n",
+        "training": "import userip.service\nimport userip.loadtests\n",
+        "bank": "import userip.models\n\n\ndef late() -> None:\n    import polars\n",
+        "models": "import userip.bank\n",
+        "scoring": "import userip.service\n",
+        "reporting": "import userip.evaluation\n",
     }
     for room, code in violations.items():
         (rooms / room / "violation.py").write_text(code, encoding="utf-8")
@@ -93,11 +99,13 @@ def test_import_contracts_hold_and_bite(rooms: Path) -> None:
     assert broken.returncode != 0
     expected = (
         "service.violation -> torch",
-        "service.violation -> training",
-        "training.violation -> service",
-        "training.violation -> loadtests",
-        "bank.violation -> models",
+        "service.violation -> userip.training",
+        "training.violation -> userip.service",
+        "training.violation -> userip.loadtests",
+        "bank.violation -> userip.models",
         "bank.violation -> polars",
-        "models.violation -> bank",
+        "models.violation -> userip.bank",
+        "scoring.violation -> userip.service",
+        "reporting.violation -> userip.evaluation",
     )
     assert [chain for chain in expected if chain not in broken.stdout] == []

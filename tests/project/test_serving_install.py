@@ -13,10 +13,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from bank import open_bank
-from loadtests.redis_server import free_port
 from tests.project.dockerfile import read_dockerfile
 from tests.service.tiny_release import write_release
+from userip.bank import open_bank
+from userip.loadtests.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = re.compile(r"Failed to establish|Temporary failure in name|Network is unreachable|Max retries exceeded")
@@ -153,7 +153,7 @@ def test_every_serving_module_imports(installed: Path, tmp_path: Path) -> None:
     )
     done = _run(installed / "python", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {"bank.record", "service.settings"} <= set(done.stdout.split())
+    assert {"userip.bank.record", "userip.service.settings"} <= set(done.stdout.split())
 
 
 def test_training_commands_name_the_extra(installed: Path, tmp_path: Path) -> None:

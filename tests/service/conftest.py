@@ -11,12 +11,12 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from bank.record import UNKNOWN_CODE, Record
-from bank.urls import open_bank
-from service.app import create_app
-from service.log import make_logger
-from service.settings import Settings
 from tests.service.tiny_release import TinyRelease, write_release
+from userip.bank.record import UNKNOWN_CODE, Record
+from userip.bank.urls import open_bank
+from userip.service.app import create_app
+from userip.service.observe.log import make_logger
+from userip.service.settings import Settings
 
 RECORDS = {
     "u1": Record(1, (0, 1, 1)),

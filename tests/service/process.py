@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from loadtests.redis_server import free_port
+from userip.loadtests.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
 

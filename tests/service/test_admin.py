@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from bank.urls import open_bank
-from loadtests.redis_server import RedisServer
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import TinyRelease, change_manifest, write_release
+from userip.bank.urls import open_bank
+from userip.loadtests.servers.redis_server import RedisServer
 
 KEY = {"X-API-Key": "s3cret-kéy"}
 ADMIN = ("/admin/reload", "/admin/rollback")

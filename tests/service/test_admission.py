@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from service.admission import Admission
+from userip.service.overload.admission import Admission
 
 QUEUE_S = 0.001
 READ_S, REFUSE_S = 50e-6, 30e-6

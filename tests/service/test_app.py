@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from bank.record import Record
-from bank.urls import open_bank
-from service import scorer
 from tests.service.conftest import RECORDS, Serve
 from tests.service.tiny_release import ITEMS, TinyRelease
+from userip.bank.record import Record
+from userip.bank.urls import open_bank
+from userip.scoring import scorer
 
 
 def score(client: TestClient, **body: object) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ from io import BytesIO
 
 import pytest
 
-from service.background import keep_doing
-from service.log import make_logger
+from userip.scoring.background import keep_doing
+from userip.service.observe.log import make_logger
 
 
 class Over(BaseException):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bank.errors import BankUnavailableError
-from bank.protocol import Lookup
-from bank.record import Record
-from service.coalescing import CoalescingReader
+from userip.bank.errors import BankUnavailableError
+from userip.bank.protocol import Lookup
+from userip.bank.record import Record
+from userip.scoring.coalescing import CoalescingReader
 
 
 class Bank:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.breaker import Breaker
-from service.deadlines import Deadlines
-from service.record_cache import RecordCache
+from userip.scoring.breaker import Breaker
+from userip.scoring.record_cache import RecordCache
+from userip.service.overload.deadlines import Deadlines
 
 
 def test_a_value_is_fresh_for_a_while_and_stale_afterwards() -> None:

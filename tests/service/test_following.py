@@ -12,10 +12,10 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from bank.record import Record
-from bank.urls import open_bank
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import TinyRelease, change_manifest, write_release
+from userip.bank.record import Record
+from userip.bank.urls import open_bank
 
 KEY = {"X-API-Key": "key"}
 QUICK = {"follow_seconds": 0.02, "admin_key": "key"}
@@ -176,7 +176,7 @@ def test_a_bug_in_loading_is_survived(
         raise IndexError("some bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.serving.load_and_warm_up", unforeseen)
+        patch.setattr("userip.scoring.current_release.load_and_warm_up", unforeseen)
         publish(lmdb_url, other.name)
         until(lambda: "IndexError" in problem(client))
         assert served(client) == tiny.name

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bank.errors import ReleaseError
-from service.serving import load_and_warm_up
 from tests.service.conftest import Serve
 from tests.service.tiny_release import TinyRelease, change_manifest
+from userip.release.errors import ReleaseError
+from userip.scoring.current_release import load_and_warm_up
 
 NOBODY = (0xFFFF, 0xFFFF, 0xFFFF)
 

@@ -14,14 +14,14 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import http_limits
-from service.http_limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
-from service.log import make_logger
-from service.metrics import Metrics
-from service.middleware import Gate, Limits
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import write_release
+from userip.service.http import protocol
+from userip.service.http.middleware import Gate, Limits
+from userip.service.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from userip.service.observe.log import make_logger
+from userip.service.observe.metrics import Metrics
 
 HOST = b"host: x\r\n"
 
@@ -169,7 +169,7 @@ def running(app: ASGIApp) -> Iterator[int]:
     config = uvicorn.Config(
         app,
         port=0,
-        http=http_limits.LimitedHttp,
+        http=protocol.LimitedHttp,
         lifespan="off",
         log_level="critical",
         proxy_headers=False,
@@ -191,7 +191,7 @@ def running(app: ASGIApp) -> Iterator[int]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The protocol with short times before an application that answers at once; its port."""
     for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_HEADERS_S", 0.3), ("_IDLE_S", 1.0)):
-        monkeypatch.setattr(http_limits, name, seconds)
+        monkeypatch.setattr(protocol, name, seconds)
 
     with running(ok) as port:
         yield port
@@ -230,7 +230,7 @@ def test_connections_that_only_wait_are_closed(impatient: int) -> None:
 def test_answers_that_nobody_takes_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks on and on and reads nothing: cut off, whether the answer waits to be sent or to be taken."""
     for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_IDLE_S", 0.5), ("_WORK_S", 0.5)):
-        monkeypatch.setattr(http_limits, name, seconds)
+        monkeypatch.setattr(protocol, name, seconds)
     size = 20_000_000
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -377,7 +377,7 @@ def test_refused_connection_is_closed_where_it_must_be(full: int, request_: byte
 def test_connection_that_is_only_refused_is_no_idle_one(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests on one connection for longer than an idle one is kept, each of them refused: it is not cut off."""
     for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_IDLE_S", 0.5)):
-        monkeypatch.setattr(http_limits, name, seconds)
+        monkeypatch.setattr(protocol, name, seconds)
     with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
         begun = time.monotonic()
         while time.monotonic() - begun < 1.2:

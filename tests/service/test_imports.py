@@ -46,4 +46,4 @@ def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", f"import {module}"], env=env, check=True)
         return [path.name for path in folder.rglob("*")]
 
-    assert files_left("service.scorer") == []
+    assert files_left("userip.scoring.scorer") == []

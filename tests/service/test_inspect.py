@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 import redis
 
-import userip
-from bank.urls import open_bank
-from loadtests.redis_server import RedisServer, free_port
 from tests.service.conftest import RECORDS, publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease, write_release
+from userip import commands
+from userip.bank.urls import open_bank
+from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 
 def inspect(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
     """The exit code and what was printed."""
     code: object = 0
     try:
-        userip.main(["inspect", *map(str, arguments)])
+        commands.main(["inspect", *map(str, arguments)])
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()

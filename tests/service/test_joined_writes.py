@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from service.joined_writes import JoinedWrites
+from userip.service.http.head_buffering import JoinedWrites
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 

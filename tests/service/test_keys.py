@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import userip
-from service.errors import StartError
-from service.keys import Key, Keyring, admin_key, new_key, parse_keys, read_keys
+from userip import commands
+from userip.service.auth.api_keys import Key, Keyring, admin_key, new_key, parse_keys, read_keys
+from userip.service.errors import StartError
 
 SHA = "ab" * 32
 
@@ -30,14 +30,14 @@ def test_new_key_and_its_line_belong_together() -> None:
 
 def test_command_prints_the_key_once_and_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """`userip new-key` gives the key and a line that a key file takes; a scope that is none is refused."""
-    userip.main(["new-key", "shop", "--scopes", "score,profile"])
+    commands.main(["new-key", "shop", "--scopes", "score,profile"])
     key, text = [line for line in capsys.readouterr().out.splitlines() if line][1::2]
     (tmp_path / "keys.toml").write_text(text + "\n")
     (read,) = read_keys(tmp_path / "keys.toml")
     assert (read.id, read.scopes) == ("shop", frozenset({"score", "profile"}))
     assert Keyring([read]).find(key.encode()) is read
     with pytest.raises(SystemExit, match="2"):
-        userip.main(["new-key", "shop", "--scopes", "scores"])
+        commands.main(["new-key", "shop", "--scopes", "scores"])
 
 
 def test_new_keys_are_random_and_long() -> None:

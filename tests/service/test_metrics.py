@@ -13,11 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from service.exchange import Exchange
-from service.metrics import Metrics
-from service.metrics_files import remove_old
 from tests.service.conftest import Serve
 from tests.service.tiny_release import TinyRelease
+from userip.service.observe.metrics import Metrics
+from userip.service.observe.metrics_files import remove_old
+from userip.service.observe.request_record import Exchange
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

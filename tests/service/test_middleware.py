@@ -15,10 +15,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from service.log import make_logger
-from service.metrics import Metrics
-from service.middleware import Gate, Limits
 from tests.service.conftest import Serve
+from userip.service.http.middleware import Gate, Limits
+from userip.service.observe.log import make_logger
+from userip.service.observe.metrics import Metrics
 
 
 def lines(log: io.BytesIO, event: str) -> list[Mapping[str, Any]]:

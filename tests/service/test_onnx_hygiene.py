@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from bank.errors import ReleaseError
-from service.onnx_hygiene import OPERATORS, refuse_unsafe
 from tests.service.tiny_release import TinyRelease, scorer_graph
+from userip.release.errors import ReleaseError
+from userip.release.graph_allowlist import OPERATORS, refuse_unsafe
 
 ROOT = Path(__file__).parents[2]
 

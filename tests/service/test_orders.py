@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bank.urls import open_reader
-from service.log import make_logger
-from service.metrics import Metrics
-from service.orders import Orders
-from service.reloading import Reloader
-from service.serving import Serving, load_and_warm_up
 from tests.service.conftest import publish
 from tests.service.tiny_release import TinyRelease, write_release
+from userip.bank.urls import open_reader
+from userip.scoring.current_release import Serving, load_and_warm_up
+from userip.scoring.release_override import Orders
+from userip.scoring.release_sync import Reloader
+from userip.service.observe.log import make_logger
+from userip.service.observe.metrics import Metrics
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from bank.user_key import VARIABLE
-from loadtests.redis_server import RedisServer
-from service.keys import new_key
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease, write_release
+from userip.bank.user_id_secret import VARIABLE
+from userip.loadtests.servers.redis_server import RedisServer
+from userip.service.auth.api_keys import new_key
 
 PASSWORD, ADMIN, USERS = "planted-bank-password", "planted-admin-key-0123", "planted-user-key-0123456789"
 BODY = {"user_id": "u1", "item_ids": ["i5"]}

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from bank.errors import BankUnavailableError
-from bank.protocol import Lookup
-from bank.record import Record
-from bank.release_meta import ReleaseMeta
-from service.breaker import Breaker
-from service.log import make_logger
-from service.profiles import Profile, Profiles
-from service.record_cache import RecordCache
-from service.scorer import Shape
+from userip.bank.errors import BankUnavailableError
+from userip.bank.protocol import Lookup
+from userip.bank.record import Record
+from userip.bank.release_meta import ReleaseMeta
+from userip.scoring.breaker import Breaker
+from userip.scoring.lookup import Profile, Profiles
+from userip.scoring.record_cache import RecordCache
+from userip.scoring.scorer import Shape
+from userip.service.observe.log import make_logger
 
 SHAPE = Shape(items=3, user=10, slots=(), context=(), vector=0)
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from service.rate_limit import RateLimit
+from userip.service.auth.rate_limit import RateLimit
 
 
 class Bucket:

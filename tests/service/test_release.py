@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bank.errors import ReleaseError
-from bank.manifest import FieldSpec
-from service.release import load_release
 from tests.service.tiny_release import FIELDS, ITEMS, TinyRelease, change_manifest, write_items
+from userip.release.errors import ReleaseError
+from userip.release.manifest import FieldSpec
+from userip.scoring.loaded_release import load_release
 
 
 def test_loaded_release_knows_items_contexts_and_sizes(tiny: TinyRelease) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from bank import Record, open_bank
-from loadtests.redis_server import RedisServer, free_port
-from service.errors import StartError
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import TinyRelease
+from userip.bank import Record, open_bank
+from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.service.errors import StartError
 
 
 def await_copies(log: io.BytesIO, number: int) -> dict[str, int]:

@@ -8,9 +8,9 @@ import lmdb
 import pytest
 from starlette.testclient import TestClient
 
-from bank.urls import open_bank
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import TinyRelease
+from userip.bank.urls import open_bank
 
 
 def test_profile_explains_every_code(serve: Serve, bank_url: str, tiny: TinyRelease) -> None:

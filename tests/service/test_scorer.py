@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from bank.errors import ReleaseError
-from service.errors import ScoringError
-from service.scorer import Scorer, Shape, Task
 from tests.service.tiny_release import ITEMS, TinyRelease, scorer_graph
+from userip.release.errors import ReleaseError
+from userip.scoring.scorer import Scorer, Shape, Task
+from userip.service.errors import ScoringError
 
 SHAPE = Shape(items=8, user=6, slots=(5, 4, 3), context=(3,))
 

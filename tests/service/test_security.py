@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from service.errors import StartError
-from service.keys import new_key
-from service.log import make_logger
-from service.security import Guard, refuse_open
-from service.settings import Settings
 from tests.service.conftest import Serve
 from tests.service.tiny_release import TinyRelease
+from userip.service.auth.access import Guard, refuse_open
+from userip.service.auth.api_keys import new_key
+from userip.service.errors import StartError
+from userip.service.observe.log import make_logger
+from userip.service.settings import Settings
 
 BODY = {"user_id": "u1", "item_ids": ["i5"]}
 KEYS = {name: new_key(name, scopes.split("+")) for name, scopes in (
@@ -182,7 +182,7 @@ def test_bad_key_file_at_a_reload_keeps_the_keys_before(closed: TestClient, file
 
 def test_changed_file_is_read_by_itself(tiny: TinyRelease, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every worker looks at the file: a replaced one is in force soon, without anybody's asking."""
-    monkeypatch.setattr("service.security._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("userip.service.auth.access._LOOK_EVERY_S", 0.01)
     write(file, "shop")
     settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///none"), keys_file=file)
     guard = Guard(settings, make_logger("error", io.BytesIO()))
@@ -210,7 +210,7 @@ def test_a_bug_in_reading_keys_is_survived(
     tiny: TinyRelease, file: Path, log: io.BytesIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that nobody foresaw keeps the keys before and is logged; the same file is then read again."""
-    for place in ("service.security._LOOK_EVERY_S", "service.background._SHORTEST_WAIT_S"):
+    for place in ("userip.service.auth.access._LOOK_EVERY_S", "userip.scoring.background._SHORTEST_WAIT_S"):
         monkeypatch.setattr(place, 0.01)
     settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///none"), keys_file=file)
     guard = Guard(settings, make_logger("error", log))
@@ -218,7 +218,7 @@ def test_a_bug_in_reading_keys_is_survived(
     async def scenario() -> None:
         following = asyncio.create_task(guard.follow())
         with monkeypatch.context() as patch:
-            patch.setattr("service.security.load_keys", unforeseen)
+            patch.setattr("userip.service.auth.access.load_keys", unforeseen)
             write(file, "board")
             await until(lambda: b"IndexError" in log.getvalue())
         assert len(guard._keyring) == len(KEYS)

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from loadtests.redis_server import RedisServer, free_port
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess, command, environment
 from tests.service.tiny_release import TinyRelease, write_release
+from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 
 def start_fails(cwd: Path, *arguments: str | Path) -> str:

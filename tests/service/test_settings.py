@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StartError
-from service.settings import Settings, load_settings, misspelt_variables
+from userip.service.errors import StartError
+from userip.service.settings import Settings, load_settings, misspelt_variables
 
 NEEDED = {"release_dir": "/r", "bank_url": "lmdb:///b"}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from bank.record import Record
 from tests.service.conftest import RECORDS, Serve, publish
 from tests.service.tiny_release import FIELDS, ITEMS, TinyRelease, write_release
+from userip.bank.record import Record
 
 OTHERS = {"u1": Record(4, (2, 0, 0)), "only there": Record(1, (0, 0, 0))}
 
@@ -110,7 +110,7 @@ def test_what_would_pile_up_is_dropped(
     serve: Serve, lmdb_url: str, other: TinyRelease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no room at all nothing waits, nothing is compared, and every drop is counted."""
-    monkeypatch.setattr("service.shadow._MOST_CANDIDATES", -1)
+    monkeypatch.setattr("userip.scoring.shadow._MOST_CANDIDATES", -1)
     publish(lmdb_url, other.name, OTHERS, activate=False)
     client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
     for _ in range(5):
@@ -131,7 +131,7 @@ def test_a_bug_in_comparing_is_survived(
         raise IndexError("some bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.shadow._with_fields", unforeseen)
+        patch.setattr("userip.scoring.shadow._with_fields", unforeseen)
         client.post("/score", json=request)
         begun = time.monotonic()
         while b"IndexError" not in log.getvalue():

@@ -9,18 +9,18 @@ from typing import Any, ParamSpec
 
 import pytest
 
-from bank.lmdb_reader import LmdbReader
-from bank.protocol import Lookup
-from bank.urls import LmdbUrl, parse_url
-from service.breaker import Breaker
-from service.dataplane import Dataplane, Facts, Scored
-from service.log import make_logger
-from service.messages import ScoreRequest
-from service.profiles import Profiles
-from service.record_cache import RecordCache
-from service.serving import Serving, load_and_warm_up
 from tests.service.conftest import RECORDS, publish
 from tests.service.tiny_release import ITEMS, TinyRelease, write_release
+from userip.bank.backends.lmdb.reader import LmdbReader
+from userip.bank.protocol import Lookup
+from userip.bank.urls import LmdbUrl, parse_url
+from userip.scoring.breaker import Breaker
+from userip.scoring.current_release import Serving, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Facts, Scored
+from userip.scoring.lookup import Profiles
+from userip.scoring.messages import ScoreRequest
+from userip.scoring.record_cache import RecordCache
+from userip.service.observe.log import make_logger
 
 P = ParamSpec("P")
 

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bank.errors import ReleaseError
-from bank.manifest import FieldSpec
-from service.release import load_release
-from service.scorer import Scorer, Shape, Task
 from tests.service.tiny_release import TinyRelease, change_manifest
+from userip.release.errors import ReleaseError
+from userip.release.manifest import FieldSpec
+from userip.scoring.loaded_release import load_release
+from userip.scoring.scorer import Scorer, Shape, Task
 
 WIDTH = 3
 

@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import load_settings
 from tests.service.conftest import Serve
 from tests.service.tiny_release import TinyRelease
+from userip.service.app import create_app
+from userip.service.settings import load_settings
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOT_SAMPLED = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -136,7 +136,7 @@ def test_failures_are_marked(serve: Serve, collector: Collector) -> None:
 def test_nothing_is_loaded_or_sent_when_off(tiny: TinyRelease, lmdb_url: str) -> None:
     """Without an endpoint nothing that traces is imported; the framework's own telemetry stays off, whatever is set."""
     code = (
-        "import sys; from service.app import create_app; from service.settings import load_settings;"
+        "import sys; from userip.service.app import create_app; from userip.service.settings import load_settings;"
         "app = create_app(load_settings({}));"
         "assert app.gate._trace is None; assert not app._native_telemetry.enabled();"
         "heavy = ('opentelemetry.sdk.trace', 'opentelemetry.exporter');"

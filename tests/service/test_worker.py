@@ -5,9 +5,9 @@ import gc
 import pytest
 from starlette.testclient import TestClient
 
-from service.settings import Settings
-from service.worker import make_app
 from tests.service.tiny_release import TinyRelease
+from userip.service.settings import Settings
+from userip.service.worker import make_app
 
 
 def test_worker_is_configured_by_its_environment(

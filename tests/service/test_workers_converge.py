@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from bank.urls import open_bank
 from tests.service.conftest import publish
 from tests.service.process import ServeProcess
 from tests.service.tiny_release import TinyRelease, write_release
+from userip.bank.urls import open_bank
 
 
 def workers_of(service: ServeProcess) -> set[int]:

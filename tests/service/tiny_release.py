@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bank.manifest import CodeDescription, Facet, FieldSpec, ItemLift, Manifest, sha256_of
+from userip.release.manifest import CodeDescription, Facet, FieldSpec, ItemLift, Manifest, sha256_of
 
 ITEMS = ("plain", "with/slash", "ünïcode", "item 4", "i5", "i6", "i7")
 USERS = 5  # rows of the user table without row 0

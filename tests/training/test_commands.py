@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from bank import Record, open_bank
-from bank.manifest import read_manifest
 from tests.training.toy import toy_dataset
-from training.commands import publish
-from training.errors import ConfigError
-from training.export.config import ExportConfig
-from training.export.release import Origin, write_release
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import fit_recommender
-from training.run import set_up_logging
+from userip.bank import Record, open_bank
+from userip.release.manifest import read_manifest
+from userip.training.commands import publish
+from userip.training.errors import ConfigError
+from userip.training.export.config import ExportConfig
+from userip.training.export.release import Origin, write_release
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import fit_recommender
+from userip.training.run import set_up_logging
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import PRESETS, TrainConfig, load_config, write_config
-from training.errors import ConfigError
+from userip.training.config import PRESETS, TrainConfig, load_config, write_config
+from userip.training.errors import ConfigError
 
 
 def test_defaults_are_the_preset_practical() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from tests.service.process import command, environment
 from tests.training.tiny_run import HASTE, SETTINGS
-from training.demo_service import DemoService, DemoServiceError, port_to_use
-from training.errors import ConfigError
+from userip.demo.service import DemoService, DemoServiceError, port_to_use
+from userip.training.errors import ConfigError
 
 SMALL = ["--users", "60", "--items", "60"] + [
     part for setting in (*SETTINGS, *HASTE) for part in ("--set", setting)

@@ -11,19 +11,19 @@ import polars as pl
 import pytest
 import torch
 
-from bank.manifest import read_manifest
-from bank.protocol import Bank
-from bank.record import Record
-from bank.urls import open_bank
 from tests.training.tiny_run import HASTE, ROUNDS, contents, easy_set, one_thread, tiny_config, train
-from training.config import load_config, write_config
-from training.data.dataset import Dataset
-from training.errors import BadRowsError, ConfigError, DataError
-from training.export.publish import publish_release
-from training.fold_in import fold_in, fold_in_file
-from training.language.histories import Histories, Ints
-from training.profiles.inference import Inference
-from training.run import STEPS
+from userip.bank.protocol import Bank
+from userip.bank.record import Record
+from userip.bank.urls import open_bank
+from userip.ops.publish import publish_release
+from userip.release.manifest import read_manifest
+from userip.training.config import load_config, write_config
+from userip.training.crossfit.histories import Histories, Ints
+from userip.training.data.dataset import Dataset
+from userip.training.errors import BadRowsError, ConfigError, DataError
+from userip.training.fold_in import fold_in, fold_in_file
+from userip.training.methods.userip.inference import Inference
+from userip.training.run import STEPS
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.progress import duration, track
+from userip.training.progress import duration, track
 
 
 class Terminal(io.StringIO):

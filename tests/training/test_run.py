@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.training.toy import toy_dataset
-from training import run as run_module
-from training.config import TrainConfig, load_config
-from training.data.dataset import Dataset
-from training.errors import ConfigError, DataError, SplitMismatchError
-from training.run import STEPS, fingerprint, read_step, read_whole, run_step
+from userip.training import run as run_module
+from userip.training.config import TrainConfig, load_config
+from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError, DataError, SplitMismatchError
+from userip.training.run import STEPS, fingerprint, read_step, read_whole, run_step
 
 ORDER = list(STEPS)
 CONFIG = TrainConfig()

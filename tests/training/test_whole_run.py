@@ -27,14 +27,14 @@ from tests.training.tiny_run import (
     tiny_config,
     train,
 )
-from training.config import load_config
-from training.data.dataset import INTERACTIONS, PLANTED, Dataset
-from training.data.storage import write_dataset
-from training.profiles.folds import fold_of_rows
-from training.recommender.codes import CodeTable
-from training.recommender.config import CodesKind, RecommenderConfig
-from training.recommender.fit import fit_recommender
-from training.run import STEPS
+from userip.training.config import load_config
+from userip.training.crossfit.folds import fold_of_rows
+from userip.training.data.dataset import INTERACTIONS, PLANTED, Dataset
+from userip.training.data.storage import write_dataset
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import CodesKind, RecommenderConfig
+from userip.training.recommender.fit import fit_recommender
+from userip.training.run import STEPS
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ import polars as pl
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training.language.config import FacetConfig, HistoryConfig
-from training.language.frozen import FrozenLM
-from training.language.histories import Histories
-from training.language.reader import Reader, tokenizer_texts
-from training.language.tokenizer import train_tokenizer
+from userip.training.crossfit.histories import Histories
+from userip.training.language.config import FacetConfig, HistoryConfig
+from userip.training.language.frozen import FrozenLM
+from userip.training.language.reader import Reader, tokenizer_texts
+from userip.training.language.tokenizer import train_tokenizer
 
 KINDS = ("gpt2", "llama")
 WIDTH = 32

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from tests.service.process import command, environment
-from training.config import TrainConfig, load_config
-from training.data.commands import simulate
-from training.data.dataset import Dataset, Split
-from training.run import run_step
+from userip.training.config import TrainConfig, load_config
+from userip.training.data.commands import simulate
+from userip.training.data.dataset import Dataset, Split
+from userip.training.run import run_step
 
 PROFILE_STEPS = ("language", "infer", "quantize")
 FACETS = """

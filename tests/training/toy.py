@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from training.data.dataset import Dataset, DatasetInfo, FieldInfo, Split, split_hash_of
-from training.data.storage import write_dataset
-from training.recommender.codes import CodeTable
+from userip.training.data.dataset import Dataset, DatasetInfo, FieldInfo, Split, split_hash_of
+from userip.training.data.storage import write_dataset
+from userip.training.recommender.codes import CodeTable
 
 KINDS = ("drama", "horror", "comedy")
 FIELDS = (

@@ -7,9 +7,9 @@ from typing import Annotated
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from bank.manifest import sha256_of
-from training.data.cleaning import core, deduplicate, label
-from training.data.dataset import (
+from userip.release.manifest import sha256_of
+from userip.training.data.cleaning import core, deduplicate, label
+from userip.training.data.dataset import (
     FORMAT_VERSION,
     INTERACTION_COLUMNS,
     PARTS,
@@ -18,10 +18,10 @@ from training.data.dataset import (
     Split,
     split_hash_of,
 )
-from training.data.raw import RawData, RowReport
-from training.data.splits import add_split
-from training.data.storage import write_dataset
-from training.errors import ConfigError, EmptyDataError
+from userip.training.data.raw import RawData, RowReport
+from userip.training.data.splits import add_split
+from userip.training.data.storage import write_dataset
+from userip.training.errors import ConfigError, EmptyDataError
 
 
 class BuildConfig(BaseModel):

@@ -6,14 +6,14 @@ from typing import Annotated, Literal, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from training.data.build import BuildConfig, build_dataset
-from training.data.dataset import Dataset, Split
-from training.data.raw import RowReport
-from training.data.readers import READERS
-from training.data.readers.table import TableColumns, read_any_table
-from training.data.simulate import SimulationConfig, simulate_raw
-from training.data.storage import refuse_to_overwrite
-from training.errors import ConfigError
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.dataset import Dataset, Split
+from userip.training.data.raw import RowReport
+from userip.training.data.readers import READERS
+from userip.training.data.readers.table import TableColumns, read_any_table
+from userip.training.data.simulate import SimulationConfig, simulate_raw
+from userip.training.data.storage import refuse_to_overwrite
+from userip.training.errors import ConfigError
 
 Format = Literal["movietweetings", "movielens", "xwines", "amazon", "yelp", "table"]
 

@@ -18,8 +18,8 @@ from typing import Annotated, Final, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bank.manifest import sha256_of
-from training.errors import DataError, TestSplitError
+from userip.release.manifest import sha256_of
+from userip.training.errors import DataError, TestSplitError
 
 FORMAT_VERSION: Final = 1
 INFO: Final = "dataset.json"

@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 import msgspec
 import polars as pl
 
-from training.data.raw import LINE, SHOWN, RowReport
-from training.errors import DataError
-from training.progress import track
+from userip.training.data.raw import LINE, SHOWN, RowReport
+from userip.training.errors import DataError
+from userip.training.progress import track
 
 S = TypeVar("S", bound=msgspec.Struct)
 NOT_A_LITERAL: Final = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)

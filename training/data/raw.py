@@ -8,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from training.data.dataset import FieldInfo
-from training.errors import BadRowsError
+from userip.training.data.dataset import FieldInfo
+from userip.training.errors import BadRowsError
 
 ALLOWED_BAD_SHARE: Final = 0.01
 SHOWN: Final = 5

@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.data.catalogue import BACKGROUNDS, HOBBIES, PRICES, background_names, titles
-from training.data.dataset import FieldInfo
-from training.data.raw import RawData
-from training.errors import ConfigError
+from userip.training.data.catalogue import BACKGROUNDS, HOBBIES, PRICES, background_names, titles
+from userip.training.data.dataset import FieldInfo
+from userip.training.data.raw import RawData
+from userip.training.errors import ConfigError
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]

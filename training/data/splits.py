@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from training.data.dataset import Split
-from training.errors import DataError, EmptyDataError
+from userip.training.data.dataset import Split
+from userip.training.errors import DataError, EmptyDataError
 
 TEST_USERS: Final = 0.15
 VALID_USERS: Final = 0.10

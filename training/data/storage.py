@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from bank.manifest import sha256_of
-from training.data.dataset import INFO, INTERACTIONS, ITEMS, PLANTED, Dataset, DatasetInfo
-from training.errors import DataError
+from userip.release.manifest import sha256_of
+from userip.training.data.dataset import INFO, INTERACTIONS, ITEMS, PLANTED, Dataset, DatasetInfo
+from userip.training.errors import DataError
 
 
 def refuse_to_overwrite(out: Path) -> None:

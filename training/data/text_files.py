@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from training.data.raw import LINE, RowReport
-from training.errors import DataError
+from userip.training.data.raw import LINE, RowReport
+from userip.training.errors import DataError
 
 
 def find(directory: Path, *patterns: str) -> Path | None:

@@ -1,12 +1,12 @@
-"""The golden requests of a release: questions of every kind with torch's answers (`bank.golden`)."""
+"""The golden requests of a release: questions of every kind with torch's answers (`release.golden`)."""
 
 from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from bank.golden import Golden, GoldenRequest
-from training.recommender.fit import FittedRecommender
+from userip.release.golden import Golden, GoldenRequest
+from userip.training.recommender.fit import FittedRecommender
 
 USERS: Final = 24  # of each kind: with a row of their own, and folded in
 ITEMS: Final = 3  # known ones of a request, beside an unknown one

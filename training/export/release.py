@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bank.golden import GOLDEN
-from bank.manifest import FORMAT_VERSION, ITEMS, MANIFEST, Facet, Manifest, sha256_of
-from models.folding import fold
-from models.onnx_graph import folded_onnx
-from training.export.config import ExportConfig
-from training.export.describe import collect_votes, describe
-from training.export.golden import golden_requests
-from training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_graph, write_items
-from training.export.verify import PROFILES, verify_release
-from training.recommender.fit import FittedRecommender
+from userip.models.graphs.folded import folded_onnx
+from userip.models.recommenders.folding import fold
+from userip.release.golden import GOLDEN
+from userip.release.manifest import FORMAT_VERSION, ITEMS, MANIFEST, PROFILES, Facet, Manifest, sha256_of
+from userip.training.export.config import ExportConfig
+from userip.training.export.describe import collect_votes, describe
+from userip.training.export.golden import golden_requests
+from userip.training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_graph, write_items
+from userip.training.export.verify import verify_release
+from userip.training.recommender.fit import FittedRecommender
 
 CODEBOOKS: Final = "codebooks.safetensors"
 CONFIG: Final = "config.toml"

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from training.data.dataset import Dataset
-from training.export.release import CODEBOOKS, CONFIG, Origin, write_release
-from training.files import read_json
-from training.recommender.codes import CodeTable
-from training.recommender.config import CodesKind
-from training.recommender.step import METRICS
-from training.recommender.storage import read_recommender
+from userip.training.data.dataset import Dataset
+from userip.training.export.release import CODEBOOKS, CONFIG, Origin, write_release
+from userip.training.files import read_json
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import CodesKind
+from userip.training.recommender.step import METRICS
+from userip.training.recommender.storage import read_recommender
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from userip.training.config import TrainConfig
 
 
 def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", seed: int) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bank.manifest import SCORER, FieldSpec
-from bank.record import UNKNOWN_CODE
-from models.folding import FieldRoles
-from models.onnx_graph import ScorerGraph
-from training.recommender.encoder import FieldEncoder, rows_of_values
-from training.recommender.fit import FittedRecommender
+from userip.bank.record import UNKNOWN_CODE
+from userip.models.graphs.folded import ScorerGraph
+from userip.models.recommenders.folding import FieldRoles
+from userip.release.manifest import SCORER, FieldSpec
+from userip.training.recommender.encoder import FieldEncoder, rows_of_values
+from userip.training.recommender.fit import FittedRecommender
 
 
 @dataclass(frozen=True)

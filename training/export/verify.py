@@ -9,14 +9,13 @@ import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
-from bank.golden import GOLDEN, Golden
-from bank.manifest import ITEMS, SCORER, Manifest, read_manifest
-from bank.record import UNKNOWN_CODE
-from training.errors import TrainingError
-from training.recommender.fit import FittedRecommender
+from userip.bank.record import UNKNOWN_CODE
+from userip.release.golden import GOLDEN, Golden
+from userip.release.manifest import ITEMS, PROFILES, SCORER, Manifest, read_manifest
+from userip.training.errors import TrainingError
+from userip.training.recommender.fit import FittedRecommender
 
 TOLERANCE: Final = 1e-5
-PROFILES: Final = "profiles.parquet"
 
 
 class ExportError(TrainingError):

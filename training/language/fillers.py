@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from training.language.config import FacetConfig
-from training.language.histories import Bools, Histories
-from training.language.judgements import Judgements
+from userip.training.crossfit.histories import Bools, Histories
+from userip.training.language.config import FacetConfig
+from userip.training.language.judgements import Judgements
 
 Encode = Callable[[str], list[int]]
 Floats = NDArray[np.float64]

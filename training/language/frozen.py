@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from training.errors import ConfigError
+from userip.training.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

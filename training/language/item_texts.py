@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.language.histories import Ints
+from userip.training.crossfit.histories import Ints
 
 LIKED: Final = " liked"
 DISLIKED: Final = " disliked"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.language.histories import Histories, Ints
+from userip.training.crossfit.histories import Histories, Ints
 
 Floats = NDArray[np.float64]
 

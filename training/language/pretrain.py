@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from models.token_loss import token_loss
-from training.language.checkpoint import Checkpoint
-from training.language.config import LanguageConfig
-from training.language.fillers import Fillers
-from training.language.histories import Histories, Ints
-from training.language.reader import Reader
-from training.language.sequences import Batch, put_in_slots
-from training.progress import track
+from userip.models.prompt.token_loss import token_loss
+from userip.training.crossfit.histories import Histories, Ints
+from userip.training.language.checkpoint import Checkpoint
+from userip.training.language.config import LanguageConfig
+from userip.training.language.fillers import Fillers
+from userip.training.language.reader import Reader
+from userip.training.language.sequences import Batch, put_in_slots
+from userip.training.progress import track
 
 
 @dataclass(frozen=True)

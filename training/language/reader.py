@@ -6,13 +6,13 @@ from functools import cached_property
 
 import polars as pl
 
-from models.soft_prompt import Prompt, build_prompt
-from training.errors import ConfigError
-from training.language.config import FacetConfig, HistoryConfig
-from training.language.fillers import Encode, filler_vocabulary
-from training.language.histories import Histories
-from training.language.item_texts import DISLIKED, LIKED, ItemTexts, build_item_texts, item_strings
-from training.language.sequences import Batch, build_batch
+from userip.models.prompt.soft_prompt import Prompt, build_prompt
+from userip.training.crossfit.histories import Histories
+from userip.training.errors import ConfigError
+from userip.training.language.config import FacetConfig, HistoryConfig
+from userip.training.language.fillers import Encode, filler_vocabulary
+from userip.training.language.item_texts import DISLIKED, LIKED, ItemTexts, build_item_texts, item_strings
+from userip.training.language.sequences import Batch, build_batch
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.soft_prompt import PADDING, Prompt, additive_mask, allowed, positions
-from training.language.histories import Histories, Ints
-from training.language.item_texts import ItemTexts
+from userip.models.prompt.soft_prompt import PADDING, Prompt, additive_mask, allowed, positions
+from userip.training.crossfit.histories import Histories, Ints
+from userip.training.language.item_texts import ItemTexts
 
 # Sequences are padded to a multiple of so many tokens, so that batches have few shapes: the matrix library keeps
 # kernels for every shape, and freed blocks of ever other sizes fit nobody.

@@ -19,18 +19,18 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from models.token_loss import token_loss
-from training.config import TrainConfig
-from training.data.dataset import Dataset
-from training.errors import DataError
-from training.language.config import FacetConfig, HistoryConfig
-from training.language.fillers import Fillers
-from training.language.frozen import FrozenLM, torch_dtype
-from training.language.histories import Histories, Ints, histories_of
-from training.language.pretrain import Nats, new_model, pretrain, probe_users, split_nats
-from training.language.reader import Reader, tokenizer_texts
-from training.language.sequences import batches, put_in_slots, token_lengths
-from training.language.tokenizer import train_tokenizer
+from userip.models.prompt.token_loss import token_loss
+from userip.training.config import TrainConfig
+from userip.training.crossfit.histories import Histories, Ints, histories_of
+from userip.training.data.dataset import Dataset
+from userip.training.errors import DataError
+from userip.training.language.config import FacetConfig, HistoryConfig
+from userip.training.language.fillers import Fillers
+from userip.training.language.frozen import FrozenLM, torch_dtype
+from userip.training.language.pretrain import Nats, new_model, pretrain, probe_users, split_nats
+from userip.training.language.reader import Reader, tokenizer_texts
+from userip.training.language.sequences import batches, put_in_slots, token_lengths
+from userip.training.language.tokenizer import train_tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from training.language.item_texts import DISLIKED, LIKED
+from userip.training.language.item_texts import DISLIKED, LIKED
 
 BOS = "<bos>"
 

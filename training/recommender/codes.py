@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bank.record import UNKNOWN_CODE
-from training.errors import DataError, SplitMismatchError
-from training.files import read_json
-from training.recommender.config import CodesKind
+from userip.bank.record import UNKNOWN_CODE
+from userip.training.errors import DataError, SplitMismatchError
+from userip.training.files import read_json
+from userip.training.recommender.config import CodesKind
 
 CODES: Final = "codes.parquet"
 QUANTIZE: Final = "quantize.json"

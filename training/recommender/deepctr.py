@@ -4,7 +4,8 @@ What it takes from the library is the network itself. Fitting, early stop and we
 `training.recommender.fit`: the library's own L2 terms are added by its own `fit`, which is never called. So that the
 comparison is one of interactions between fields and of nothing else, the parts that all networks share are alike:
 
-start    embeddings as `models.layers.FieldNetwork` starts them and linear layers as torch does. The library's
+start    embeddings as `models.recommenders.layers.FieldNetwork` starts them and linear layers as torch does. The
+library's
          own N(0, 1e-4) for both leaves its deep parts without a gradient for epochs.
 MLP      Linear -> BatchNorm -> ReLU -> Dropout, which the library offers for some of its networks only.
          For FiBiNET it is worth .008 of validation AUC on MovieTweetings.
@@ -26,8 +27,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from models.dcn import DCNShape
-from training.errors import ConfigError
+from userip.models.recommenders.dcn import DCNShape
+from userip.training.errors import ConfigError
 
 NO_BATCHNORM: Final = ("FiBiNET", "PNN")  # whose constructors do not offer it
 MAX_ROWS: Final = 2**24  # the library looks up rows in float32, which counts no further without gaps

@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bank.manifest import Source
-from bank.record import UNKNOWN_CODE
-from training.data.dataset import Dataset
-from training.errors import ConfigError, DataError, SplitMismatchError
+from userip.bank.record import UNKNOWN_CODE
+from userip.release.manifest import Source
+from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError, DataError, SplitMismatchError
 
 FILE: Final = "encoder.json"
 MAX_CODES: Final = UNKNOWN_CODE  # which marks an unknown code in a record, so codes go from 0 to 65534

@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.dcn import DCN, DCNShape
-from training.data.dataset import Dataset
-from training.errors import ConfigError, EmptyDataError
-from training.profiles.folds import fold_of_rows
-from training.progress import track
-from training.recommender.codes import CodeTable
-from training.recommender.config import RecommenderConfig
-from training.recommender.encoder import FieldEncoder, with_item_fields
-from training.recommender.metrics import auc, evaluate
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.training.crossfit.folds import fold_of_rows
+from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError, EmptyDataError
+from userip.training.progress import track
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.encoder import FieldEncoder, with_item_fields
+from userip.training.recommender.metrics import auc, evaluate
 
 PREDICT_BATCH: Final = 65_536
 

@@ -7,13 +7,13 @@ the depth of the networks that have one apart from the MLP, `dropout` and `mlp` 
 from math import gcd
 from typing import Any, Final
 
-from models.dcn import DCN, DCNShape
-from models.dcnv2 import DCNv2
-from models.deepfm import DeepFM
-from models.ffm import FFM
-from models.pnn import PNN
-from training.recommender.deepctr import library_network
-from training.recommender.fit import Network
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcnv2 import DCNv2
+from userip.models.recommenders.deepfm import DeepFM
+from userip.models.recommenders.ffm import FFM
+from userip.models.recommenders.pnn import PNN
+from userip.training.recommender.deepctr import library_network
+from userip.training.recommender.fit import Network
 
 
 def _deep(shape: DCNShape) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from training.data.dataset import Dataset
-from training.recommender.codes import CodeTable
-from training.recommender.fit import FittedRecommender, fit_recommender
-from training.recommender.metrics import evaluate
-from training.recommender.storage import write_recommender
-from training.usage import has_collapsed, perplexity
+from userip.training.data.dataset import Dataset
+from userip.training.quantize.usage import has_collapsed, perplexity
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.fit import FittedRecommender, fit_recommender
+from userip.training.recommender.metrics import evaluate
+from userip.training.recommender.storage import write_recommender
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from userip.training.config import TrainConfig
 
 METRICS: Final = "metrics.json"
 

@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from models.dcn import DCN
-from training.data.dataset import Dataset
-from training.errors import DataError
-from training.recommender.codes import CodeTable
-from training.recommender.config import RecommenderConfig
-from training.recommender.encoder import FieldEncoder
-from training.recommender.fit import FittedRecommender, choose_codes, shape_of
+from userip.models.recommenders.dcn import DCN
+from userip.training.data.dataset import Dataset
+from userip.training.errors import DataError
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.encoder import FieldEncoder
+from userip.training.recommender.fit import FittedRecommender, choose_codes, shape_of
 
 WEIGHTS: Final = "recommender.safetensors"
 

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadtests.errors import BenchInputError
-from loadtests.report import write_report
 from tests.loadtests.report.made_up import EVIL, MACHINE, gate, load_row, scale_row, whole
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.report import write_report
 
 
 def written(out: Path, text: str = "") -> dict[str, str]:

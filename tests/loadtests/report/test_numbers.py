@@ -2,10 +2,10 @@
 
 import re
 
-from loadtests.report.build import build_report
-from loadtests.report.rows import read_gates, read_rows
 from tests.loadtests.report.made_up import Row, gate, load_row, process_row, scale_row
-from training.report.markdown import markdown
+from userip.loadtests.report.build import build_report
+from userip.loadtests.report.rows import read_gates, read_rows
+from userip.reporting.markdown import markdown
 
 
 def report(*rows: Row, gates: tuple[Row, ...] = ()) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.errors import BenchInputError
-from loadtests.report.rows import InProcessRow, LoadRow, ReleaseRow, ScaleRow, read_gates, read_rows
 from tests.loadtests.report.made_up import gate, load_row, process_row, scale_row
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.report.rows import InProcessRow, LoadRow, ReleaseRow, ScaleRow, read_gates, read_rows
 
 
 def test_rows_are_told_apart_by_scenario_and_generator() -> None:

@@ -10,14 +10,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from bank.manifest import read_manifest
-from bank.urls import open_bank
-from loadtests.errors import BenchInputError
-from loadtests.variants import ALL_NAMES, Variant, build_variants
-from service.app import create_app
-from service.settings import Settings
 from tests.training.toy import FIELDS, toy_dataset
-from training.export.publish import publish_release
+from userip.bank.urls import open_bank
+from userip.loadtests.errors import BenchInputError
+from userip.loadtests.variants import ALL_NAMES, Variant, build_variants
+from userip.ops.publish import publish_release
+from userip.release.manifest import read_manifest
+from userip.service.app import create_app
+from userip.service.settings import Settings
 
 USERS, ITEMS = 60, 40
 Request = tuple[str, list[str]]

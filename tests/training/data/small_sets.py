@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from training.data.build import BuildConfig, build_dataset
-from training.data.dataset import Dataset
-from training.data.raw import RawData, RowReport
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.dataset import Dataset
+from userip.training.data.raw import RawData, RowReport
 
 INTERACTIONS = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
 

@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 
 from tests.training.data.small_sets import random_rows, raw_of, small_dataset
-from training.data.build import BuildConfig, build_dataset
-from training.data.dataset import Dataset, FieldInfo
-from training.data.raw import RawData, RowReport
-from training.data.storage import write_dataset
-from training.errors import ConfigError, DataError, EmptyDataError
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.dataset import Dataset, FieldInfo
+from userip.training.data.raw import RawData, RowReport
+from userip.training.data.storage import write_dataset
+from userip.training.errors import ConfigError, DataError, EmptyDataError
 
 
 def build(raw: RawData, out: Path, **settings: object) -> Dataset:

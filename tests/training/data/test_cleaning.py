@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.cleaning import core, deduplicate, label
+from userip.training.data.cleaning import core, deduplicate, label
 
 pairs_strategy = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=80, unique=True)
 

@@ -3,15 +3,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import userip
 from tests.training.data.small_sets import random_rows
-from training.data.dataset import Dataset
+from userip import commands
+from userip.training.data.dataset import Dataset
 
 
 def run(arguments: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     """Run `userip ARGUMENTS`, check the exit code and give what it printed (errors: what it complained)."""
     try:
-        userip.main(arguments.split())
+        commands.main(arguments.split())
         found = 0
     except SystemExit as stop:
         found = int(str(stop.code))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.data.small_sets import small_dataset
-from training.data.dataset import INFO, INTERACTIONS, ITEMS, Dataset, FieldInfo, split_hash_of
-from training.errors import DataError, TestSplitError
+from userip.training.data.dataset import INFO, INTERACTIONS, ITEMS, Dataset, FieldInfo, split_hash_of
+from userip.training.errors import DataError, TestSplitError
 
 
 def test_rows_gives_only_the_parts_named_and_train_by_default(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data.raw import RawData, RowReport
-from training.data.readers import READERS
-from training.errors import DataError
+from userip.training.data.raw import RawData, RowReport
+from userip.training.data.readers import READERS
+from userip.training.errors import DataError
 
 
 def write(directory: Path, **files: str) -> Path:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.data.build import BuildConfig, build_dataset
-from training.data.raw import RowReport
-from training.data.readers import READERS
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.raw import RowReport
+from userip.training.data.readers import READERS
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("USERIP_TEST_DATA", ROOT.parent / "shared" / "data"))

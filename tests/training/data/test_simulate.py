@@ -6,12 +6,12 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
-from training.data.build import BuildConfig, build_dataset
-from training.data.catalogue import HOBBIES, titles
-from training.data.dataset import PLANTED, Dataset
-from training.data.raw import RowReport
-from training.data.simulate import SimulationConfig, simulate_raw
-from training.errors import ConfigError
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.catalogue import HOBBIES, titles
+from userip.training.data.dataset import PLANTED, Dataset
+from userip.training.data.raw import RowReport
+from userip.training.data.simulate import SimulationConfig, simulate_raw
+from userip.training.errors import ConfigError
 
 
 def simulated(out: Path, **settings: object) -> tuple[Dataset, pl.DataFrame]:

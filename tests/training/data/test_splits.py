@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.data.small_sets import random_rows, raw_of
-from training.data.dataset import Split
-from training.data.splits import add_split
-from training.errors import DataError, EmptyDataError
+from userip.training.data.dataset import Split
+from userip.training.data.splits import add_split
+from userip.training.errors import DataError, EmptyDataError
 
 RULES: Sequence[Split] = ("random", "temporal", "users")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data.raw import RawData, RowReport
-from training.data.readers.table import TableColumns, read_any_table
-from training.errors import ConfigError, DataError
+from userip.training.data.raw import RawData, RowReport
+from userip.training.data.readers.table import TableColumns, read_any_table
+from userip.training.errors import ConfigError, DataError
 
 CSV = "who,what,stars,when,city,device\nann,b1,4.5,100,Rome,phone\nann,b2,1,200,Rome,\nbob,b1,3,300,Oslo,desk\n"
 CATALOGUE = "what,name,kind,notes,pages\nb1,One,novel,short and sweet,100\nb2,Two,essay,dry,200\n"

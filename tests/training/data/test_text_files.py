@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from training.data.raw import LINE, RowReport
-from training.data.text_files import find, need, read_csv, read_delimited
-from training.errors import BadRowsError, DataError
+from userip.training.data.raw import LINE, RowReport
+from userip.training.data.text_files import find, need, read_csv, read_delimited
+from userip.training.errors import BadRowsError, DataError
 
 
 def written(path: Path, content: bytes) -> Path:

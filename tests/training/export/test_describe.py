@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from tests.training.toy import KINDS, toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.export.config import ExportConfig
-from training.export.describe import collect_votes, describe
-from training.recommender.codes import CodeTable
+from userip.training.data.dataset import Dataset
+from userip.training.export.config import ExportConfig
+from userip.training.export.describe import collect_votes, describe
+from userip.training.recommender.codes import CodeTable
 
 CONFIG = ExportConfig(min_users=5)
 

@@ -7,15 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bank.golden import GOLDEN, Golden
-from bank.manifest import sha256_of
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.export.config import ExportConfig
-from training.export.release import Origin, write_release
-from training.export.verify import ExportError, verify_release
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import FittedRecommender, fit_recommender
+from userip.release.golden import GOLDEN, Golden
+from userip.release.manifest import sha256_of
+from userip.training.data.dataset import Dataset
+from userip.training.export.config import ExportConfig
+from userip.training.export.release import Origin, write_release
+from userip.training.export.verify import ExportError, verify_release
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import FittedRecommender, fit_recommender
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from bank.errors import ReleaseError
-from bank.manifest import Manifest, read_manifest, sha256_of
-from bank.record import UNKNOWN_CODE
-from bank.urls import open_bank
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from training.export.config import ExportConfig
-from training.export.publish import publish_release
-from training.export.release import Origin, write_release
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import fit_recommender
+from userip.bank.record import UNKNOWN_CODE
+from userip.bank.urls import open_bank
+from userip.ops.publish import publish_release
+from userip.release.errors import ReleaseError
+from userip.release.manifest import Manifest, read_manifest, sha256_of
+from userip.training.export.config import ExportConfig
+from userip.training.export.release import Origin, write_release
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import fit_recommender
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import onnxruntime as ort
 import polars as pl
 import pytest
 
-from bank.errors import ReleaseError
-from bank.manifest import read_manifest
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.export.config import ExportConfig
-from training.export.release import Origin, write_release
-from training.export.verify import ExportError, verify_release
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import FittedRecommender, fit_recommender
+from userip.release.errors import ReleaseError
+from userip.release.manifest import read_manifest
+from userip.training.data.dataset import Dataset
+from userip.training.export.config import ExportConfig
+from userip.training.export.release import Origin, write_release
+from userip.training.export.verify import ExportError, verify_release
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import FittedRecommender, fit_recommender
 
 EXPORT = ExportConfig(check_rows=500)
 QUICK = RecommenderConfig(batch=128, lr=5e-3, epochs=4)

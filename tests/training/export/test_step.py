@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bank.manifest import read_manifest
 from tests.training.toy import toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.errors import DataError
-from training.export.config import ExportConfig
-from training.export.step import run_export
-from training.recommender.config import RecommenderConfig
-from training.recommender.step import run_fit
+from userip.release.manifest import read_manifest
+from userip.training.data.dataset import Dataset
+from userip.training.errors import DataError
+from userip.training.export.config import ExportConfig
+from userip.training.export.step import run_export
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.step import run_fit
 
 
 def _config(codes: str) -> Any:  # noqa: ANN401  (stands for TrainConfig, of which two parts are read)

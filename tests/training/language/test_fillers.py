@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, WIDTH, catalogue, frozen_lm, histories, random_histories
-from training.language.config import FacetConfig
-from training.language.fillers import (
+from userip.training.crossfit.histories import Histories
+from userip.training.language.config import FacetConfig
+from userip.training.language.fillers import (
     GENEROSITY,
     UNKNOWN,
     WARMTH,
@@ -20,8 +21,7 @@ from training.language.fillers import (
     NoWords,
     filler_vocabulary,
 )
-from training.language.histories import Histories
-from training.language.judgements import Judgements
+from userip.training.language.judgements import Judgements
 
 IDS = {" x": [1], " y": [2, 3], " w": [4], UNKNOWN: [9]} | {
     word: [10 + k] for k, word in enumerate((*GENEROSITY, *WARMTH))

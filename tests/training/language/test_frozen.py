@@ -17,9 +17,9 @@ from transformers import (
 )
 
 from tests.training.tiny_language import KINDS, frozen_lm, histories, reader_of, soft_prompts, tokenizer
-from training.errors import ConfigError
-from training.language.frozen import FrozenLM, torch_dtype
-from training.language.sequences import Batch, put_in_slots
+from userip.training.errors import ConfigError
+from userip.training.language.frozen import FrozenLM, torch_dtype
+from userip.training.language.sequences import Batch, put_in_slots
 
 USERS = histories([0, ~4, 7], [2], [])
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tests.training.tiny_language import histories, random_histories
-from training.language.histories import Histories, catalogue_rows, histories_of
+from userip.training.crossfit.histories import Histories, catalogue_rows, histories_of
 
 ITEMS = pl.DataFrame({"item_id": ["b", "a", "c"]})
 

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from training.language.item_texts import ItemTexts, build_item_texts, item_strings
+from userip.training.language.item_texts import ItemTexts, build_item_texts, item_strings
 
 
 def _encode(text: str) -> list[int]:

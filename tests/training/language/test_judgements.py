@@ -10,8 +10,8 @@ from scipy.optimize import brentq, minimize
 from scipy.stats import spearmanr
 
 from tests.training.tiny_language import histories, random_histories
-from training.language.histories import Histories
-from training.language.judgements import Judgements
+from userip.training.crossfit.histories import Histories
+from userip.training.language.judgements import Judgements
 
 Floats = NDArray[np.float64]
 

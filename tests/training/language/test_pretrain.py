@@ -9,14 +9,14 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, histories, tokenizer
-from training.language.checkpoint import Checkpoint
-from training.language.config import HistoryConfig, LanguageConfig
-from training.language.fillers import Fillers
-from training.language.frozen import FrozenLM
-from training.language.histories import Histories
-from training.language.pretrain import new_model, pretrain, probe_users, split_nats
-from training.language.reader import Reader
-from training.language.step import held_out
+from userip.training.crossfit.histories import Histories
+from userip.training.language.checkpoint import Checkpoint
+from userip.training.language.config import HistoryConfig, LanguageConfig
+from userip.training.language.fillers import Fillers
+from userip.training.language.frozen import FrozenLM
+from userip.training.language.pretrain import new_model, pretrain, probe_users, split_nats
+from userip.training.language.reader import Reader
+from userip.training.language.step import held_out
 
 CONFIG = LanguageConfig(layers=2, width=32, heads=2, vocabulary=420, steps=40, users=16, items=4, lr=5e-3)
 
@@ -112,7 +112,7 @@ def test_tiny_histories_still_train() -> None:
 
 def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between two checkpoints and started again, it ends with the weights of an unbroken training."""
-    monkeypatch.setattr("training.language.checkpoint.EVERY", 4)
+    monkeypatch.setattr("userip.training.language.checkpoint.EVERY", 4)
     config = CONFIG.model_copy(update={"steps": 10})
     unbroken, reader, fillers, expected = _fit(config)
     file = tmp_path / "checkpoint.safetensors"

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.training.tiny_language import WIDTH, frozen_lm, histories, random_histories, reader_of, soft_prompts
-from training.errors import ConfigError
-from training.language.sequences import GRAIN, batches, put_in_slots, token_lengths
+from userip.training.errors import ConfigError
+from userip.training.language.sequences import GRAIN, batches, put_in_slots, token_lengths
 
 
 @pytest.mark.parametrize("factorised", [True, False])

@@ -11,13 +11,13 @@ import torch
 
 from tests.training.tiny_language import frozen_lm
 from tests.training.toy import toy_dataset
-from training.config import TrainConfig
-from training.data.dataset import Dataset
-from training.data.storage import write_dataset
-from training.errors import ConfigError, DataError
-from training.language.histories import Histories, histories_of
-from training.language.pretrain import probe_users
-from training.language.step import load_language, run_language, train_histories
+from userip.training.config import TrainConfig
+from userip.training.crossfit.histories import Histories, histories_of
+from userip.training.data.dataset import Dataset
+from userip.training.data.storage import write_dataset
+from userip.training.errors import ConfigError, DataError
+from userip.training.language.pretrain import probe_users
+from userip.training.language.step import load_language, run_language, train_histories
 
 LANGUAGE = {"layers": 1, "width": 16, "heads": 2, "vocabulary": 400, "steps": 4, "users": 8, "items": 3}
 SEED = 5

@@ -3,11 +3,11 @@
 import json
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, tokenizer
-from training.language.config import HistoryConfig
-from training.language.fillers import GENEROSITY, UNKNOWN
-from training.language.item_texts import DISLIKED, LIKED
-from training.language.reader import tokenizer_texts
-from training.language.tokenizer import train_tokenizer
+from userip.training.language.config import HistoryConfig
+from userip.training.language.fillers import GENEROSITY, UNKNOWN
+from userip.training.language.item_texts import DISLIKED, LIKED
+from userip.training.language.reader import tokenizer_texts
+from userip.training.language.tokenizer import train_tokenizer
 
 TEXTS = tokenizer_texts(catalogue(), ATTRIBUTES, FACETS, HistoryConfig())
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.errors import DataError, SplitMismatchError
-from training.recommender.codes import CodeTable
+from userip.training.errors import DataError, SplitMismatchError
+from userip.training.recommender.codes import CodeTable
 
 SIZES = {"background": 3, "hobby": 40}
 HASH = "ab" * 32

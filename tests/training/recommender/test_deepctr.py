@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from models.dcn import DCN, DCNShape
-from models.dcnv2 import DCNv2
-from models.deepfm import DeepFM
-from models.pnn import PNN
 from tests.training.toy import FIELDS, toy_dataset
-from training.errors import ConfigError
-from training.recommender.config import RecommenderConfig
-from training.recommender.deepctr import MAX_ROWS, LibraryNetwork, load_library
-from training.recommender.fit import Network, fit_recommender
-from training.recommender.networks import CROSS_CHECKS, NETWORKS
+from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcnv2 import DCNv2
+from userip.models.recommenders.deepfm import DeepFM
+from userip.models.recommenders.pnn import PNN
+from userip.training.errors import ConfigError
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.deepctr import MAX_ROWS, LibraryNetwork, load_library
+from userip.training.recommender.fit import Network, fit_recommender
+from userip.training.recommender.networks import CROSS_CHECKS, NETWORKS
 
 SHAPE = DCNShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(8, 6))
 THEIRS = {name: network for name, network in (NETWORKS | CROSS_CHECKS).items() if not isinstance(network, type)}
@@ -140,9 +140,9 @@ socket.socket.connect = socket.getaddrinfo = refuse
 started = []
 threading.Thread.start = lambda thread: started.append(thread)
 
-import training.recommender.networks
+import userip.training.recommender.networks
 print("deepctr_torch" in sys.modules)
-from training.recommender.deepctr import load_library
+from userip.training.recommender.deepctr import load_library
 print(load_library().__version__, len(started), "requests" in sys.modules)
 
 for name in [name for name in sys.modules if name.startswith("deepctr_torch")]:

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from tests.training.toy import FIELDS, toy_dataset
-from training.data.dataset import Dataset, FieldInfo
-from training.errors import ConfigError, DataError, SplitMismatchError
-from training.recommender.encoder import FieldEncoder, rows_of_values, with_item_fields
+from userip.training.data.dataset import Dataset, FieldInfo
+from userip.training.errors import ConfigError, DataError, SplitMismatchError
+from userip.training.recommender.encoder import FieldEncoder, rows_of_values, with_item_fields
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.errors import ConfigError, EmptyDataError
-from training.profiles.folds import fold_of_rows
-from training.recommender.codes import CodeTable
-from training.recommender.config import RecommenderConfig
-from training.recommender.encoder import FieldEncoder
-from training.recommender.fit import FittedRecommender, encode_rows, fit_recommender
+from userip.training.crossfit.folds import fold_of_rows
+from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError, EmptyDataError
+from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.encoder import FieldEncoder
+from userip.training.recommender.fit import FittedRecommender, encode_rows, fit_recommender
 
 QUICK = RecommenderConfig(codes="none", batch=128, lr=5e-3, epochs=30)
 

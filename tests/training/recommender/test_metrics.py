@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from training.recommender.metrics import (
+from userip.training.recommender.metrics import (
     auc,
     ece,
     evaluate,

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from models.dcn import DCNShape
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import Network, fit_recommender
-from training.recommender.networks import CROSS_CHECKS, NETWORKS
+from userip.models.recommenders.dcn import DCNShape
+from userip.training.data.dataset import Dataset
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import Network, fit_recommender
+from userip.training.recommender.networks import CROSS_CHECKS, NETWORKS
 
 ALL = NETWORKS | CROSS_CHECKS
 QUICK = RecommenderConfig(batch=256, epochs=12, dropout=0.2)

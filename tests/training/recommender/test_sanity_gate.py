@@ -8,13 +8,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 
-from training.data.build import BuildConfig, build_dataset
-from training.data.dataset import Dataset
-from training.data.raw import RowReport
-from training.data.readers import READERS
-from training.recommender.config import RecommenderConfig
-from training.recommender.fit import fit_recommender
-from training.recommender.metrics import auc
+from userip.training.data.build import BuildConfig, build_dataset
+from userip.training.data.dataset import Dataset
+from userip.training.data.raw import RowReport
+from userip.training.data.readers import READERS
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import fit_recommender
+from userip.training.recommender.metrics import auc
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = Path(os.environ.get("USERIP_TEST_DATA", ROOT.parent / "shared" / "data")) / "ml-latest-small"

@@ -11,11 +11,11 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.training.toy import toy_codes, toy_dataset
-from training.data.dataset import Dataset
-from training.errors import DataError
-from training.recommender.config import RecommenderConfig
-from training.recommender.step import run_fit
-from training.recommender.storage import read_recommender
+from userip.training.data.dataset import Dataset
+from userip.training.errors import DataError
+from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.step import run_fit
+from userip.training.recommender.storage import read_recommender
 
 CONFIG: Any = SimpleNamespace(fit=RecommenderConfig(batch=128, lr=5e-3, epochs=8, user_field=False))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from training.data.raw import RawData, RowReport
-from training.data.readers.amazon import read_amazon
-from training.data.readers.movielens import read_movielens
-from training.data.readers.movietweetings import read_movietweetings
-from training.data.readers.xwines import read_xwines
-from training.data.readers.yelp import read_yelp
+from userip.training.data.raw import RawData, RowReport
+from userip.training.data.readers.amazon import read_amazon
+from userip.training.data.readers.movielens import read_movielens
+from userip.training.data.readers.movietweetings import read_movietweetings
+from userip.training.data.readers.xwines import read_xwines
+from userip.training.data.readers.yelp import read_yelp
 
 READERS: Final[dict[str, Callable[[Path, RowReport], RawData]]] = {
     "movietweetings": read_movietweetings,

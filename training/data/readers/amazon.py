@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from training.data.dataset import FieldInfo
-from training.data.json_lines import read_json_lines
-from training.data.raw import LINE, RawData, RowReport, banded, keep_good, missing
-from training.data.text_files import need
+from userip.training.data.dataset import FieldInfo
+from userip.training.data.json_lines import read_json_lines
+from userip.training.data.raw import LINE, RawData, RowReport, banded, keep_good, missing
+from userip.training.data.text_files import need
 
 ASIN: Final = re.compile(r"""["']asin["']\s*:\s*["']([^"']+)["']""")
 PRICE_WORDS: Final = ("cheap", "moderate", "expensive")

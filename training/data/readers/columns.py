@@ -5,9 +5,9 @@ from typing import Final
 
 import polars as pl
 
-from training.data.raw import LINE, RowReport, number
-from training.data.text_files import read_csv
-from training.errors import DataError
+from userip.training.data.raw import LINE, RowReport, number
+from userip.training.data.text_files import read_csv
+from userip.training.errors import DataError
 
 TRUE: Final = ("true", "t", "yes", "y", "1", "1.0")
 FALSE: Final = ("false", "f", "no", "n", "0", "0.0", "-1", "-1.0")

@@ -10,11 +10,11 @@ from typing import Final
 
 import polars as pl
 
-from training.data.dataset import FieldInfo
-from training.data.raw import RawData, RowReport, banded, keep_good, missing, parse_interactions, whole_number
-from training.data.readers.movies import ATTRIBUTES, FIELDS, movie_items
-from training.data.text_files import find, need, need_columns, read_csv, read_delimited
-from training.errors import DataError
+from userip.training.data.dataset import FieldInfo
+from userip.training.data.raw import RawData, RowReport, banded, keep_good, missing, parse_interactions, whole_number
+from userip.training.data.readers.movies import ATTRIBUTES, FIELDS, movie_items
+from userip.training.data.text_files import find, need, need_columns, read_csv, read_delimited
+from userip.training.errors import DataError
 
 RATING_COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
 # The columns of u.item, in the order of u.genre.

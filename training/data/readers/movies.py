@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from training.data.dataset import FieldInfo
+from userip.training.data.dataset import FieldInfo
 
 ATTRIBUTES: Final = ("genres", "decade")
 FIELDS: Final = (FieldInfo(name="decade", role="item"),)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.raw import RawData, RowReport, keep_good, missing, parse_interactions, whole_number
-from training.data.readers.movies import ATTRIBUTES, FIELDS, movie_items
-from training.data.text_files import need, read_delimited
+from userip.training.data.raw import RawData, RowReport, keep_good, missing, parse_interactions, whole_number
+from userip.training.data.readers.movies import ATTRIBUTES, FIELDS, movie_items
+from userip.training.data.text_files import need, read_delimited
 
 
 def read_movietweetings(source: Path, report: RowReport) -> RawData:

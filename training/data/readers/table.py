@@ -6,11 +6,11 @@ from typing import Annotated, Final, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.data.dataset import INTERACTION_COLUMNS, FieldInfo
-from training.data.raw import LINE, RawData, RowReport, keep_good, missing, number, unusable
-from training.data.readers.columns import is_text, read_table, seconds, truth
-from training.data.text_files import need_columns
-from training.errors import ConfigError, DataError
+from userip.training.data.dataset import INTERACTION_COLUMNS, FieldInfo
+from userip.training.data.raw import LINE, RawData, RowReport, keep_good, missing, number, unusable
+from userip.training.data.readers.columns import is_text, read_table, seconds, truth
+from userip.training.data.text_files import need_columns
+from userip.training.errors import ConfigError, DataError
 
 RESERVED: Final = {*INTERACTION_COLUMNS, "title", LINE}
 SUFFIXES: Final = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")

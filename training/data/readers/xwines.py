@@ -5,9 +5,9 @@ from typing import Final
 
 import polars as pl
 
-from training.data.dataset import FieldInfo
-from training.data.raw import RawData, RowReport, keep_good, missing, parse_interactions
-from training.data.text_files import need, need_columns, read_csv
+from userip.training.data.dataset import FieldInfo
+from userip.training.data.raw import RawData, RowReport, keep_good, missing, parse_interactions
+from userip.training.data.text_files import need, need_columns, read_csv
 
 RATING_COLUMNS: Final = ("UserID", "WineID", "Rating", "Date")
 WINE_COLUMNS: Final = ("WineID", "WineName", "WineryName")

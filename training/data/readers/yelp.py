@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from training.data.dataset import FieldInfo
-from training.data.json_lines import read_json_lines
-from training.data.raw import LINE, RawData, RowReport, keep_good, missing, unusable
-from training.data.text_files import need
+from userip.training.data.dataset import FieldInfo
+from userip.training.data.json_lines import read_json_lines
+from userip.training.data.raw import LINE, RawData, RowReport, keep_good, missing, unusable
+from userip.training.data.text_files import need
 
 FIELDS: Final = (FieldInfo(name="city", role="item"), FieldInfo(name="state", role="item"))
 

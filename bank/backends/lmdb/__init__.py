@@ -1,0 +1,1 @@
+"""The embedded bank: one LMDB directory, no server."""

@@ -1,0 +1,280 @@
+"""The embedded bank: one LMDB directory, no server. Keys and values are described in `bank.backends.lmdb.reader`.
+
+Every step that readers can see is one write transaction. Records of a release are written in transactions of
+about 100,000 users, under an attempt of their own that readers do not know until the release is complete.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
+from userip.bank.backends.lmdb.reader import (
+    HISTORY_KEY,
+    RELEASE_PREFIX,
+    read_history,
+    read_many,
+    read_meta,
+    read_names,
+    record_prefix,
+)
+from userip.bank.backends.lmdb.staging import Attempts, count_records, items_of
+from userip.bank.batch import Batch
+from userip.bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
+from userip.bank.layout import check_release_name
+from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
+from userip.bank.record import Record, encode
+from userip.bank.release_meta import (
+    HISTORY_LENGTH,
+    ReleaseMeta,
+    active_already,
+    check_record,
+    check_shape,
+    no_earlier,
+    now,
+    place_taken,
+    replaced_meanwhile,
+    unknown_release,
+)
+from userip.bank.urls import LmdbUrl
+
+if TYPE_CHECKING:
+    from userip.bank.backends.lmdb.environment import Transaction
+
+_USERS_PER_BUCKET: Final = 80  # as in Redis; here it only shapes the keys
+
+
+class LmdbBank:
+    """A `Bank` in an LMDB directory; `lease_s` is how long a silent publisher counts as alive."""
+
+    def __init__(self, url: LmdbUrl, *, create: bool = True, lease_s: float = 15.0) -> None:
+        self._env = LmdbEnvironment.acquire(url.path, url.map_mb)
+        self._attempts = Attempts(self._env, lease_s)
+        self._create = create
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"LmdbBank({self._env.where})"
+
+    def _exists(self) -> bool:
+        """Whether there is something to read; a bank that is yet to be created holds nothing."""
+        if self._env.exists():
+            return True
+        if not self._create:
+            raise BankUnavailableError(f"{self._env.where}: no bank there; `userip publish` makes one")
+        return False
+
+    def _require(self, release: str) -> None:
+        """Raise UnknownReleaseError for a release that is not there, without making a bank to look for it."""
+        if not self._exists():
+            raise UnknownReleaseError(unknown_release(self._env.where, release, []))
+        self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+
+    def active(self) -> str | None:
+        """The name of the active release."""
+        history = self._env.read(read_history) if self._exists() else []
+        return history[0] if history else None
+
+    def releases(self) -> list[ReleaseInfo]:
+        """All complete releases, oldest first."""
+        return self._env.read(self._releases) if self._exists() else []
+
+    def _releases(self, txn: "Transaction") -> list[ReleaseInfo]:
+        history = read_history(txn)
+        pages = txn.stat()
+        used = pages["psize"] * (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"])
+        metas = {name: read_meta(txn, name, self._env.where) for name in read_names(txn, RELEASE_PREFIX)}
+        found = [
+            ReleaseInfo(
+                name=name,
+                users=meta.users,
+                slots=meta.slots,
+                bytes=round(used * meta.users / pages["entries"]),  # entries of all releases share the pages
+                created=meta.created,
+                updated=meta.updated,
+                active=history[:1] == [name],
+                previous=history[1:2] == [name],
+            )
+            for name, meta in metas.items()
+        ]
+        return sorted(found, key=lambda info: (info.created, info.name))
+
+    def leftovers(self) -> list[Leftover]:
+        """Records that belong to no complete release."""
+        return self._attempts.leftovers() if self._exists() else []
+
+    def publish(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        progress: Progress | None = None,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Write a release beside the others and verify it; it is complete afterwards, but not active."""
+        check_release_name(release)
+        batch = Batch.of(user_ids, rows, codes, _USERS_PER_BUCKET, vectors)
+        if self.active() == release:
+            raise PublishError(active_already(self._env.where, release))
+        attempt = self._attempts.begin(release)
+        try:
+            self._attempts.write(attempt, batch, progress)
+            self._attempts.verify(attempt, batch)
+            meta = ReleaseMeta.of_batch(attempt, batch)
+            self._env.write(lambda txn: self._complete(txn, release, meta))
+        except BaseException:
+            # What cannot be removed now (the disk is full, say) `prune` removes later.
+            with contextlib.suppress(BankError):
+                self._attempts.delete(attempt)
+            raise
+        self._attempts.delete_dead(release)
+
+    def _complete(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
+        self._attempts.finish(txn, meta.attempt)
+        if read_history(txn)[:1] == [release]:
+            raise PublishError(active_already(self._env.where, release))
+        if (old := get(txn, RELEASE_PREFIX + release.encode())) is not None:
+            self._attempts.retire(txn, release, ReleaseMeta.model_validate_json(old).attempt)
+        self._put_meta(txn, release, meta)
+
+    def _put_meta(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
+        txn.put(RELEASE_PREFIX + release.encode(), meta.model_dump_json(exclude_defaults=True).encode())
+
+    def warnings(self) -> list[str]:
+        """None: a directory drops nothing by itself."""
+        return []
+
+    def lost(self, release: str) -> int:
+        """How many records of a complete release are not there any more."""
+
+        def look(txn: "Transaction") -> int:
+            meta = read_meta(txn, release, self._env.where)
+            return max(0, meta.users - count_records(txn, meta.attempt))
+
+        self._require(release)
+        return self._env.read(look)
+
+    def restore(
+        self,
+        release: str,
+        user_ids: Sequence[str],
+        rows: NDArray[np.uint32],
+        codes: NDArray[np.uint16],
+        vectors: NDArray[np.float32] | None = None,
+    ) -> Restored:
+        """Write those records of a complete release that are lost, in place."""
+        self._require(release)
+        first = self._env.read(lambda txn: read_meta(txn, release, self._env.where))
+        batch = Batch.in_layout(first.layout, user_ids, rows, codes, vectors)
+        check_shape(self._env.where, release, batch, first)
+
+        def held(txn: "Transaction") -> ReleaseMeta:
+            meta = read_meta(txn, release, self._env.where)
+            if meta.attempt != first.attempt:
+                raise PublishError(replaced_meanwhile(self._env.where, release))
+            return meta
+
+        def fill(txn: "Transaction", items: list[tuple[bytes, bytes]]) -> int:
+            held(txn)
+            _, added = txn.cursor().putmulti(items, overwrite=False)
+            return int(added)
+
+        def settle(txn: "Transaction") -> int:
+            meta = held(txn)
+            found = count_records(txn, meta.attempt)
+            if found < meta.users:
+                self._put_meta(txn, release, meta.model_copy(update={"users": found, "updated": now()}))
+            return max(0, meta.users - found)
+
+        written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.attempt, batch))
+        return Restored(written, self._env.write(settle))
+
+    def activate(self, release: str) -> None:
+        """Make a complete release the active one."""
+
+        def step(txn: "Transaction") -> None:
+            read_meta(txn, release, self._env.where)
+            history = read_history(txn)
+            if history[:1] != [release]:
+                history = [release, *(name for name in history if name != release)]
+                txn.put(HISTORY_KEY, json.dumps(history[:HISTORY_LENGTH]).encode())
+
+        self._require(release)
+        self._env.write(step)
+
+    def rollback(self) -> str:
+        """Activate the release that was active before; return its name."""
+
+        def step(txn: "Transaction") -> str:
+            history = read_history(txn)
+            if len(history) < 2:
+                raise UnknownReleaseError(no_earlier(self._env.where, history))
+            txn.put(HISTORY_KEY, json.dumps(history[1:]).encode())
+            return history[1]
+
+        if not self._exists():
+            raise UnknownReleaseError(no_earlier(self._env.where, []))
+        return self._env.write(step)
+
+    def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
+        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+        if not self._exists():
+            return []
+
+        def doomed(txn: "Transaction") -> list[str]:
+            kept = read_history(txn)[: 1 + max(keep, 0)]
+            return [name for name in read_names(txn, RELEASE_PREFIX) if kept and name not in kept]
+
+        def retire(txn: "Transaction") -> list[str]:
+            names = doomed(txn)
+            for name in names:
+                self._attempts.retire(txn, name, read_meta(txn, name, self._env.where).attempt)
+                txn.delete(RELEASE_PREFIX + name.encode())
+            history = [name for name in read_history(txn) if name not in names]
+            txn.put(HISTORY_KEY, json.dumps(history).encode())
+            return names
+
+        dead = [f"{left.release} (incomplete {left.attempt})" for left in self.leftovers() if not left.alive]
+        if dry_run:
+            return self._env.read(doomed) + dead
+        names = self._env.write(retire)
+        self._attempts.delete_dead()
+        return names + dead
+
+    def upsert(self, release: str, records: Mapping[str, Record]) -> None:
+        """Add or change users of a complete release: all of `records`, or none."""
+
+        def step(txn: "Transaction") -> None:
+            meta = read_meta(txn, release, self._env.where)
+            prefix, fresh = record_prefix(meta.attempt), 0
+            for user_id, record in records.items():
+                check_record(user_id, record, meta)
+                bucket, field, tag = meta.layout.place(user_id)
+                key, value = prefix + bucket.to_bytes(3, "big") + field, encode(record, tag)
+                old = get(txn, key)
+                if old is not None and old[1:5] != value[1:5]:
+                    raise PublishError(place_taken(self._env.where, release, user_id))
+                fresh += old is None
+                txn.put(key, value)
+            self._put_meta(txn, release, meta.model_copy(update={"users": meta.users + fresh, "updated": now()}))
+
+        self._require(release)
+        self._env.write(step)
+
+    def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """The records of `user_ids`, in order."""
+        where = self._env.where
+        self._require(release)
+        return self._env.read(lambda txn: read_many(txn, read_meta(txn, release, where), user_ids))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if not self._closed:
+            self._closed = True
+            self._env.release()

@@ -1,0 +1,168 @@
+"""One LMDB environment per directory and process, with a map that grows by itself.
+
+LMDB must not be opened twice in one process: a bank and a reader of the same directory share an environment.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import lmdb
+
+from userip.bank.errors import BankError, BankFullError, BankUnavailableError
+from userip.bank.layout import LAYOUT_VERSION
+
+if TYPE_CHECKING:
+    Transaction = lmdb.Transaction
+
+T = TypeVar("T")
+
+LAYOUT_KEY: Final = b"m:layout"
+_MAX_READERS: Final = 1024  # processes and threads that may read at once
+_GROWTH_BYTES: Final = 64 << 20
+
+_open: dict[Path, "LmdbEnvironment"] = {}
+_open_lock = threading.Lock()
+
+
+class LmdbEnvironment:
+    """Runs transactions, one at a time per process; opened on first use, read-only until a write."""
+
+    def __init__(self, path: Path, map_mb: int) -> None:
+        self.path = path
+        self.map_mb = map_mb
+        self.users = 0
+        self._env: lmdb.Environment | None = None
+        self._data = os.path.join(path, "data.mdb")  # as text: it is looked at before every read
+        self._inode = 0
+        self._writable = False
+        self._lock = threading.RLock()
+
+    @classmethod
+    def acquire(cls, path: Path, map_mb: int = 64) -> "LmdbEnvironment":
+        """The environment of `path` in this process. Give it back with `release`."""
+        path = path.absolute().resolve()
+        with _open_lock:
+            environment = _open.setdefault(path, cls(path, map_mb))
+            environment.users += 1
+            return environment
+
+    def release(self) -> None:
+        """Close the environment when nobody in this process uses it any more."""
+        with _open_lock:
+            self.users -= 1
+            if self.users == 0:
+                _open.pop(self.path, None)
+                self._close()
+
+    @property
+    def where(self) -> str:
+        """The store in words, for messages."""
+        return f"lmdb at {self.path}"
+
+    def exists(self) -> bool:
+        """Whether there is a bank in the directory."""
+        return os.path.exists(self._data)
+
+    def read(self, work: "Callable[[Transaction], T]") -> T:
+        """Run `work` in a read transaction. Raises BankUnavailableError if there is no bank."""
+        with self._lock:
+            env = self._opened(write=False)
+            try:
+                try:
+                    with env.begin() as txn:
+                        return work(txn)
+                except lmdb.MapResizedError:  # another process let the map grow
+                    env.set_mapsize(0)
+                    with env.begin() as txn:
+                        return work(txn)
+            except lmdb.Error as error:
+                raise BankUnavailableError(f"{self.where}: {error}") from None
+
+    def write(self, work: "Callable[[Transaction], T]") -> T:
+        """Run `work` in a write transaction, creating the bank if need be; all of it is stored, or nothing.
+
+        `work` runs again, from the state before it, when the map was too small and had to grow.
+        Raises BankFullError when the disk is full.
+        """
+        with self._lock:
+            env = self._opened(write=True)
+            while True:
+                try:
+                    with env.begin(write=True) as txn:
+                        return work(txn)
+                except lmdb.MapResizedError:
+                    env.set_mapsize(0)
+                except lmdb.MapFullError:
+                    size = env.info()["map_size"]
+                    env.set_mapsize(size + max(size, _GROWTH_BYTES))
+                except lmdb.Error as error:
+                    if isinstance(error, lmdb.DiskError) or _is_full(str(error)):
+                        raise BankFullError(f"{self.where}: the disk is full or failing ({error})") from None
+                    raise BankUnavailableError(f"{self.where}: {error}") from None
+
+    def _opened(self, *, write: bool) -> lmdb.Environment:
+        if self._env is not None and not self._same_file():
+            self._close()  # the directory was replaced, by a restored copy for example
+        if self._env is not None and (self._writable or not write):
+            return self._env
+        if not write and not self.exists():
+            raise BankUnavailableError(f"{self.where}: no bank there; `userip publish` makes one")
+        self._close()
+        try:
+            if write:
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._env = lmdb.open(
+                str(self.path), map_size=self.map_mb << 20, readonly=not write, max_readers=_MAX_READERS
+            )
+            self._env.reader_check()  # forget readers that were killed: they would keep old pages alive
+            if not write:
+                self._env.set_mapsize(0)  # as large as the writers made it
+            self._writable = write
+            self._inode = os.stat(self._data).st_ino
+            self._check_layout(self._env)
+        except (lmdb.Error, OSError) as error:
+            self._close()
+            raise BankUnavailableError(f"{self.where}: {error}") from None
+        except BankError:
+            self._close()
+            raise
+        return self._env
+
+    def _check_layout(self, env: lmdb.Environment) -> None:
+        with env.begin() as txn:
+            found = txn.get(LAYOUT_KEY)
+        if found is not None and found != b"%d" % LAYOUT_VERSION:
+            raise BankError(
+                f"{self.where}: key layout {found.decode(errors='replace')}, this version reads "
+                f"{LAYOUT_VERSION}; publish into a new directory"
+            )
+
+    def _same_file(self) -> bool:
+        try:
+            return os.stat(self._data).st_ino == self._inode
+        except OSError:
+            return False
+
+    def _close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+
+def get(txn: "Transaction", key: bytes) -> bytes | None:
+    """The value of `key`; our transactions give bytes, not buffers."""
+    return cast("bytes | None", txn.get(key))
+
+
+def key_of(cursor: lmdb.Cursor) -> bytes:
+    """The key where `cursor` stands."""
+    return bytes(cursor.key())
+
+
+def _is_full(message: str) -> bool:
+    # LMDB reports a write that the disk took only in part, the last before it is full, as an I/O error.
+    signs = ("No space left", "File too large", "quota exceeded", "Input/output error")
+    return any(words in message for words in signs)

@@ -1,0 +1,113 @@
+"""Clients for a Redis URL, and what their errors mean.
+
+No client retries: a publisher fails whole and starts anew, a reader falls back to the default profile.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from userip.bank.errors import BankFullError, BankRefusedError, BankUnavailableError
+from userip.bank.release_meta import ReleaseMeta
+from userip.bank.urls import RedisUrl
+
+SyncClient = redis.Redis | redis.RedisCluster
+Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
+
+_TLS_VERIFY: Final = {"full": "required", "ca": "required", "none": "none"}
+
+
+def tls_settings(url: RedisUrl) -> dict[str, Any]:
+    """redis-py's names for the TLS settings of `url`; empty without TLS."""
+    if not url.tls:
+        return {}
+    settings: dict[str, Any] = {
+        "ssl_cert_reqs": _TLS_VERIFY[url.verify],
+        "ssl_check_hostname": url.verify == "full",
+        "ssl_ca_certs": url.ca and str(url.ca),
+        "ssl_certfile": url.cert and str(url.cert),
+        "ssl_keyfile": url.key and str(url.key),
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def connection_settings(url: RedisUrl) -> dict[str, Any]:
+    """What every connection to `url` is told, but for its timeouts and retries."""
+    settings: dict[str, Any] = {
+        "username": url.username,
+        "password": url.password.get_secret_value() if url.password else None,
+        "protocol": 2,  # RESP3 gives nothing here and costs a HELLO per connection
+        "driver_info": None,  # likewise CLIENT SETINFO, which servers before 7.2 refuse
+    }
+    if url.socket is not None:
+        settings["path"] = url.socket
+    else:
+        settings |= {"host": url.host, "port": url.port}
+    if not url.cluster:
+        settings["db"] = url.db
+    return settings
+
+
+def sync_client(url: RedisUrl, timeout_s: float) -> SyncClient:
+    """A client whose every answer must come within `timeout_s`. A cluster is contacted at once."""
+    settings = connection_settings(url) | tls_settings(url)
+    settings |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    if url.cluster:
+        return redis.RedisCluster(ssl=url.tls, retry=no_retry(), **settings)
+    if url.socket is not None:
+        settings["unix_socket_path"] = settings.pop("path")
+    return redis.Redis(ssl=url.tls, retry=no_retry(), **settings)
+
+
+def no_retry() -> Retry:
+    """One attempt per command."""
+    return Retry(NoBackoff(), 0)
+
+
+def no_retry_async() -> AsyncRetry:
+    """One attempt per command, for asyncio."""
+    return AsyncRetry(NoBackoff(), 0)
+
+
+def meta_of(raw: Mapping[Any, Any]) -> ReleaseMeta:
+    """The metadata of a release from its hash."""
+    return ReleaseMeta.model_validate({text(name): text(value) for name, value in raw.items()})
+
+
+def text(value: bytes | str) -> str:
+    """A name or number that Redis answered."""
+    return value if isinstance(value, str) else value.decode()
+
+
+@contextmanager
+def named_errors(where: str) -> Iterator[None]:
+    """Turn redis-py's errors into the bank's, naming the server and never a password."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise BankFullError(
+            f"{where}: maxmemory is reached; the active release is as it was. `userip prune` makes room"
+        ) from None
+    except (AuthenticationError, NoPermissionError) as error:
+        raise BankRefusedError(f"{where}: access refused ({error}); check user, password and ACL") from None
+    except ResponseError as error:
+        raise BankUnavailableError(f"{where}: {error}") from None
+    except (RedisError, RedisClusterException, OSError) as error:
+        raise BankUnavailableError(f"{where}: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

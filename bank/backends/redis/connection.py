@@ -1,0 +1,127 @@
+"""One exchange with Redis: some commands out, their replies back, in one round trip and never mixed up.
+
+A connection whose exchange did not end as planned (deadline, cancelled request, error) is closed before any
+other can get it: a reply that comes late must not answer another request.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    RedisCluster,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.connection import AbstractConnection
+
+from userip.bank.backends.redis.client import connection_settings, no_retry_async, tls_settings
+from userip.bank.urls import RedisUrl
+
+Command = Sequence[bytes]
+
+
+class Exchange(Protocol):
+    """A way to send commands. The caller bounds the time."""
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to `commands`, in order. Raises redis-py's errors."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class ServerExchange:
+    """Exchanges with one server, over a pool that lets requests wait when all connections are in use."""
+
+    def __init__(self, url: RedisUrl, deadline_s: float, max_connections: int) -> None:
+        kinds: dict[str, type[AbstractConnection]] = {
+            "tcp": Connection,
+            "tls": SSLConnection,
+            "unix": UnixDomainSocketConnection,
+        }
+        self.pool = BlockingConnectionPool(
+            connection_class=kinds["unix" if url.socket else "tls" if url.tls else "tcp"],
+            max_connections=max_connections,
+            timeout=deadline_s,
+            # The caller's deadline bounds the whole exchange, connecting included. A timer per reply on top
+            # of it would double the time of a batch of 50 (300 us instead of 135, measured).
+            socket_timeout=None,
+            socket_connect_timeout=deadline_s,
+            retry=no_retry_async(),
+            **connection_settings(url),
+            **tls_settings(url),
+        )
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to `commands`, in order."""
+        connection: AbstractConnection = await self.pool.get_connection()  # type: ignore[no-untyped-call]
+        clean = False
+        try:
+            await connection.send_packed_command(b"".join([pack(command) for command in commands]), False)
+            replies = [await connection.read_response() for _ in commands]
+            clean = True
+            return replies
+        finally:
+            if not clean:
+                await connection.disconnect(nowait=True)
+            await self._release(connection)
+
+    async def _release(self, connection: AbstractConnection) -> None:
+        try:
+            await self.pool.release(connection)
+        except asyncio.CancelledError:
+            # A request that is cancelled twice must still give its connection back.
+            task = asyncio.ensure_future(self._release_again(connection))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+            raise
+
+    async def _release_again(self, connection: AbstractConnection) -> None:
+        with suppress(KeyError):  # the first time went far enough
+            await self.pool.release(connection)
+
+    @property
+    def in_use(self) -> int:
+        """Connections that some exchange holds at this moment."""
+        return len(self.pool._in_use_connections)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.pool.disconnect()
+
+
+class ClusterExchange:
+    """Exchanges with a cluster: redis-py sends each command to the node that holds its key, all at once."""
+
+    def __init__(self, url: RedisUrl, deadline_s: float, max_connections: int) -> None:
+        self._client = RedisCluster(
+            max_connections=max_connections,
+            socket_timeout=deadline_s,
+            socket_connect_timeout=deadline_s,
+            retry=no_retry_async(),
+            ssl=url.tls,
+            **connection_settings(url),
+            **tls_settings(url),
+        )
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to `commands`, in order."""
+        pipe = self._client.pipeline()
+        for command in commands:  # a name in str: redis-py routes by it
+            pipe.execute_command(command[0].decode(), *command[1:])
+        return list(await pipe.execute())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def pack(command: Command) -> bytes:
+    """A command as it goes over the wire (RESP)."""
+    parts = [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
+    return b"*%d\r\n%b" % (len(command), b"".join(parts))

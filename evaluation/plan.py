@@ -1,0 +1,148 @@
+"""What an evaluation does, as data: the lines of every section, the search, the ablations and the sweeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from userip.evaluation.controls import CONTROLS
+from userip.evaluation.results import Section
+from userip.training.data.dataset import Split
+
+Preset = Literal["quick", "full"]
+Changes = Mapping[str, Any]
+
+# The search of every method with every recommender: changes of `fit`, the first of which is none. All fitted with
+# seed 0, the best validation AUC is kept.
+GRID: Final[dict[Preset, tuple[Changes, ...]]] = {
+    "quick": ({}, {"weight_decay": 1e-4}, {"weight_decay": 1e-3}),
+    "full": (
+        {},
+        {"weight_decay": 1e-4},
+        {"weight_decay": 1e-3},
+        {"dropout": 0.2},
+        {"dropout": 0.2, "weight_decay": 1e-3},
+    ),
+}
+GRID_OF: Final[dict[str, tuple[Changes, ...]]] = {"deepfm": ({"mlp": ()},)}  # further points of one recommender
+
+# Inference is what a quick evaluation spends its time on: seed s takes the profiles of seed s mod 2.
+RUNS: Final[dict[Preset, int | None]] = {"quick": 2, "full": None}
+
+SHAPED: Final = ("constant", "random", "shuffled")  # controls that only borrow the shape of the codes
+NO_FIELD: Final = "-no-user-field"
+OWN: Final = ("dcn", "dcnv2", "pnn", "deepfm", "ffm")
+LIBRARY: Final = ("afm", "fibinet", "difm", "afn", "autoint", "onn")  # of the extra `baselines`
+TRANSFER: Final = ("pnn", "dcnv2", "deepfm")
+LANGUAGE_ROWS: Final = {"kar-style": None, "pepler-style": 2, "rella-style": 1}  # seeds at most; None: all
+OWN_RECOMMENDER: Final = ("constant-rate", "pepler-style", "rella-style")  # which no search of ours tunes
+DENSE: Final = "without quantizer (dense z)"
+AS_CONFIGURED: Final = "as configured"
+ABLATION_SEEDS: Final = 3
+
+CURVE_ITEMS: Final = (1, 2, 4, 8, 16, 32)
+CURVE_METHODS: Final = ("userip", "statistics")
+CURVE_SEEDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Other settings of training: `--set` lines, over a preset if one is named, then facets and codebook sizes."""
+
+    settings: tuple[str, ...] = ()
+    preset: str | None = None
+    size: int | None = None
+    facets: int | None = None
+
+
+ABLATIONS: Final[dict[str, Variation]] = {
+    AS_CONFIGURED: Variation(),
+    DENSE: Variation(),
+    "last 8 items": Variation(("history.longest=8",)),
+    "last 8 items, each sees those before it": Variation(("history.longest=8", "history.factorised=false")),
+    "without surrogate": Variation(("quantize.surrogate=false",)),
+    "without cross-fitting": Variation(("infer.folds=0",)),
+    "random start": Variation(("infer.start=random",)),
+    "shared start": Variation(("infer.start=shared",)),
+    "without polarity": Variation(("history.polarity=false",)),
+    "straight-through to z": Variation(("quantize.update=gradient", "quantize.straight_through=z")),
+    "straight-through to both": Variation(("quantize.update=gradient", "quantize.straight_through=both")),
+    "preset paper": Variation(preset="paper"),
+    "preset released": Variation(preset="released"),
+    "preset practical": Variation(preset="practical"),
+}
+NOT_THERE: Final = {"without the mask": "the facets' slots never see each other's soft tokens: no setting changes that"}
+SWEEPS: Final[dict[str, Variation]] = {
+    **{f"soft_tokens={m}": Variation((f"infer.soft_tokens={m}",)) for m in (1, 2, 4)},
+    **{f"size={size}": Variation(size=size) for size in (3, 4, 9, 16, 27, 81)},
+    **{f"facets={count}": Variation(facets=count) for count in (1, 2, 3)},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: what is tuned once and then fitted with every seed.
+
+    seeds     how many; None: as many as the evaluation has
+    one_run   the codes are those of seed 0 for every seed of the recommender
+    """
+
+    section: Section
+    method: str
+    recommender: str = "dcn"
+    variant: str = ""
+    seeds: int | None = None
+    one_run: bool = False
+
+    @property
+    def network(self) -> str:
+        """The recommender's name in NETWORKS."""
+        return self.recommender.removesuffix(NO_FIELD)
+
+    @property
+    def user_field(self) -> bool:
+        """Whether the recommender has a table per user."""
+        return not self.recommender.endswith(NO_FIELD)
+
+    def __str__(self) -> str:
+        return ", ".join(part for part in (self.section, self.method, self.recommender, self.variant) if part)
+
+
+def plan(preset: Preset, split: Split) -> list[Line]:
+    """All lines of an evaluation, section by section."""
+    lines = _controls(split)
+    lines += [Line("recommenders", "none", name) for name in (*OWN, *(LIBRARY if preset == "full" else ()))]
+    if preset == "full":
+        lines += [Line("llm", name, _recommender_of(name), seeds=most) for name, most in LANGUAGE_ROWS.items()]
+    goals = (*TRANSFER, "onn") if preset == "full" else TRANSFER
+    lines += [Line("transfer", method, name) for name in goals for method in ("constant", "userip")]
+    if preset == "full":
+        lines += [_varied("ablations", name, split) for name in ABLATIONS]
+        lines += [_varied("sweep", name, split) for name in SWEEPS]
+    return lines
+
+
+def grid_of(preset: Preset, line: Line) -> tuple[Changes, ...]:
+    """The points of a line's search; one, and no change, where nothing of ours tunes it."""
+    if line.method in OWN_RECOMMENDER:
+        return ({},)
+    return GRID[preset] + GRID_OF.get(line.network, ())
+
+
+def _controls(split: Split) -> list[Line]:
+    methods = ("none", *SHAPED, *CONTROLS, "userip")
+    lines = [Line("controls", "constant-rate", "", seeds=1)]
+    for recommender in ("dcn", f"dcn{NO_FIELD}"):
+        lines += [Line("controls", method, recommender) for method in methods]
+    if split == "users":
+        lines.append(Line("controls", "retrained"))
+    return lines
+
+
+def _recommender_of(method: str) -> str:
+    return "" if method in OWN_RECOMMENDER else "dcn"
+
+
+def _varied(section: Section, variant: str, split: Split) -> Line:
+    # Unseen users are served without a user field: there the codes are all that is known of them.
+    recommender = f"dcn{NO_FIELD}" if split == "users" else "dcn"
+    return Line(section, "userip", recommender, variant, ABLATION_SEEDS, one_run=True)

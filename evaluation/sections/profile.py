@@ -1,0 +1,71 @@
+"""What a profile is worth to the language model: held-out train interactions under own z and under others (P14)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy.stats import t as student
+
+from userip.evaluation.intervals import LEVEL, Difference
+from userip.evaluation.results import Results
+from userip.evaluation.sections.wording import estimate, listed, say, sign_count, verdict_of
+from userip.reporting.blocks import Cell, Column, Section, Table
+
+OWN: Final = "own z"
+FILLS: Final = {
+    OWN: "the user's own profile",
+    "own z before the E steps": "the profile as it starts",
+    "shared prompt": "the prompt that all share",
+    "another user's z": "another user's profile",
+}
+CLAIMED: Final = ("shared prompt", "another user's z")
+PARTS: Final = {"title": "item", "polarity": "liked or not"}
+
+
+def profile_worth(results: Results) -> list[Section]:
+    """Nats per held-out interaction that the own profile saves; the interval is over seeds, by Student's t."""
+    probes = [probe for _, probe in sorted(results.probe.items()) if isinstance(probe.get(OWN), Mapping)]
+    if not probes:
+        return []
+    fills = [fill for fill in FILLS if all(isinstance(probe.get(fill), Mapping) for probe in probes)]
+    parts = [part for part in PARTS if all(part in probe[fill] for probe in probes for fill in fills)]
+    saved = {
+        fill: over_seeds([_total(probe[fill], parts) - _total(probe[OWN], parts) for probe in probes])
+        for fill in fills
+        if fill != OWN
+    }
+    told = [f"{say(one)} nats against {FILLS[fill]} ({sign_count(one)} seeds)" for fill, one in saved.items()]
+    answer = f"A user's own profile saves {listed(told)} for each held-out interaction of train users."
+    if len(probes) == 1:
+        answer += " One seed has no interval."
+    claimed = [saved[fill] for fill in CLAIMED if fill in saved]
+    verdict = verdict_of(claimed if len(claimed) == len(CLAIMED) else [])
+    columns = (Column("profile"), *(Column(f"nats, {PARTS[part]}", "metric", "lower") for part in parts))
+    columns += (Column("nats, both", "metric", "lower"), Column("saved by the own profile", "difference"))
+    rows: list[tuple[Cell, ...]] = []
+    for fill in fills:
+        means = [float(np.mean([probe[fill][part] for probe in probes])) for part in parts]
+        rows.append((FILLS[fill], *means, sum(means), estimate(saved[fill]) if fill in saved else None))
+    users = sorted({f"{probe['users']:,}" for probe in probes if "users" in probe})
+    note = (
+        f"Means over {len(probes)} {'seed' if len(probes) == 1 else 'seeds'}"
+        + (f", {listed(users)} users each" if users else "")
+        + "; the steps and the prior were chosen on the same held-out interactions, which favours the own profile "
+        "over the one it starts as. Intervals are over seeds (Student's t)."
+    )
+    table = Table("What held-out interactions of train users cost", columns, tuple(rows), note, (0,))
+    question = "Does a profile tell of its own user more than the shared prompt or another user's profile?"
+    return [Section("What a profile is worth", question, answer, verdict, (table,))]
+
+
+def over_seeds(values: Sequence[float]) -> Difference:
+    """Mean with its 95 % interval by Student's t; NaN bounds for one value."""
+    mean, count = float(np.mean(values)), len(values)
+    half = float("nan")
+    if count > 1:
+        half = float(student.ppf((1 + LEVEL) / 2, count - 1) * np.std(values, ddof=1) / count**0.5)
+    return Difference(mean, mean - half, mean + half, tuple(values))
+
+
+def _total(figures: Mapping[str, Any], parts: Sequence[str]) -> float:
+    return float(sum(figures[part] for part in parts))

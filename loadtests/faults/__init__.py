@@ -1,0 +1,1 @@
+"""Faults that take minutes: outage, overload, hot swaps, hours of steady load."""

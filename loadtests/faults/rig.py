@@ -1,0 +1,157 @@
+"""What the fault tests work on: a redis-server with a release in it, a service over both, and traffic that notes all.
+
+The release is one of `loadtests.variants`: random weights, but every user has a record of their own, so that another
+user's scores show.
+"""
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from userip.loadtests.servers.cores import available_cores, pin, share_out
+from userip.loadtests.servers.processes import HOST, Server, run_to_end, userip
+from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.loadtests.traffic.answers import Verifier
+from userip.loadtests.traffic.generator import LoadGenerator, Plan
+from userip.loadtests.traffic.wire import Connection
+from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
+from userip.loadtests.variants import build_variants
+
+USERS: Final = 2_000
+ITEMS: Final = 2_000
+_START_S: Final = 0.05  # until the first request: what is due while a run is made ready would come as one burst
+
+
+class Answered(NamedTuple):
+    """One request: seconds on `time.perf_counter`, status (0: broken connection), what was said of the profile."""
+
+    due: float
+    latency: float
+    status: int
+    profile: str
+
+
+class Traffic(LoadGenerator):
+    """Notes every answer. A known user's must be, byte for byte, the one that the same request got at first."""
+
+    def __init__(self, port: int, workload: Workload, connections: int, seed: int = 0) -> None:
+        self._workload = workload
+        self._rng = np.random.default_rng(seed)
+        self._first: dict[int, bytes] = {}
+        self.answers: list[Answered] = []
+        self.changed = 0
+        plan = Plan(port=port, workload="", connections=connections)
+        super().__init__(plan, workload.messages(f"{HOST}:{port}"), Verifier({}))
+
+    def ask_everything(self) -> None:
+        """Ask each request of the pool once, as the answers to compare with."""
+        self.run(iter(range(len(self._workload))), time.perf_counter() + 120, None, 0.0)
+        self.answers.clear()
+
+    def at_rate(self, rate: float, seconds: float) -> list[Answered]:
+        """Poisson arrivals for so long; their answers, in the order in which they came."""
+        size = int(rate * seconds + 10 * (rate * seconds) ** 0.5) + 10
+        gaps = self._rng.exponential(1 / rate, size)
+        start = time.perf_counter() + _START_S
+        due = start + gaps.cumsum()
+        return self._run(start + seconds, iter(due[due < start + seconds].tolist()))
+
+    def at_most(self, seconds: float) -> list[Answered]:
+        """As many as the service answers: each connection sends when it has its answer."""
+        return self._run(time.perf_counter() + seconds, None)
+
+    def _run(self, until: float, due: Iterator[float] | None) -> list[Answered]:
+        self.answers = []
+        order = (index % len(self._workload) for index in count(int(self._rng.integers(len(self._workload)))))
+        gc.disable()  # this process holds so much that a collection takes a third of a second, and looks like an outage
+        try:
+            self.run(order, until, due, 0.0)
+        finally:
+            gc.enable()
+        return self.answers
+
+    def _take(self, connection: Connection, answer: tuple[int, bytes], measure_from: float) -> None:
+        now = connection.free = time.perf_counter()
+        status, body = answer
+        profile = "known" if b'"profile":"known"' in body else "default" if b'"profile":"default"' in body else ""
+        if status == 200 and not profile:
+            profile = "unavailable"
+        if profile == "known" and self._first.setdefault(connection.index, body) != body:
+            self.changed += 1
+        self.answers.append(Answered(connection.due, now - connection.due, status, profile))
+
+    def _fail(self, connection: Connection, measure_from: float, why: object) -> None:
+        self.answers.append(Answered(connection.due, time.perf_counter() - connection.due, 0, ""))
+        super()._fail(connection, measure_from, why)
+
+
+class Rig:
+    """Redis, a published release and, from `serve` on, a service. A context manager: at the end all have ended."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._number = count()
+        self.service: Server | None = None
+        self.cores = share_out(available_cores(), 1)
+        self.release = build_variants(None, directory, ["userip"], users=USERS, items=ITEMS)["userip"].release
+        self.redis = RedisServer()
+        try:
+            pin(self.redis.pid, self.cores.redis)
+            self.publish()
+        except BaseException:
+            self.redis.stop()
+            raise
+
+    def publish(self) -> None:
+        """Write the release into Redis and activate it."""
+        run_to_end(userip("publish", "--release", self.release, "--bank", self.redis.url))
+
+    def serve(self, *settings: str) -> Server:
+        """Start the service with these settings, in place of the one before."""
+        self.stop_service()
+        port = free_port()
+        command = userip("serve", "--release", self.release, "--bank", self.redis.url, "--port", str(port))
+        for setting in settings:
+            command += ["--set", setting]
+        log = self.directory / f"service-{next(self._number)}.log"
+        self.service = Server("service", command, port, log, self.cores.service)
+        return self.service
+
+    def traffic(self, candidates: int = 100, connections: int = 64) -> Traffic:
+        """Connections to the service, users by Zipf's law."""
+        assert self.service is not None, "serve first"
+        workload = make_workload(population_of_release(self.release), "/score", candidates)
+        return Traffic(self.service.port, workload, connections)
+
+    def stop_service(self) -> None:
+        """End the service, if one runs."""
+        if self.service is not None:
+            self.service.stop()
+            self.service = None
+
+    def __enter__(self) -> "Rig":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_service()
+        self.redis.stop()
+
+
+def p99_ms(answers: Sequence[Answered]) -> float:
+    """The 99th percentile of the latencies in milliseconds, infinite for none."""
+    return float(np.quantile([answer.latency for answer in answers], 0.99)) * 1000 if answers else float("inf")
+
+
+def shares(answers: Sequence[Answered]) -> str:
+    """How many answers of which kind, in words."""
+    kinds = Counter(answer.profile or str(answer.status or "no answer") for answer in answers)
+    return ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())

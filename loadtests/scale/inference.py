@@ -1,0 +1,256 @@
+"""How fast soft prompts are inferred: `python -m userip.loadtests.scale.inference`.
+
+Three loops take turns on the same users, so that whatever else the machine does falls on all of them alike:
+
+as configured   `Inference.infer` as a run calls it: start, E steps, the check whether they helped
+every token     the same, but every step sees all interactions of a history and scores all of its tokens: what
+                the naive loop does, so these two are compared like with like
+naive           METHOD 13.3: float32, padded to the longest of a batch of users in random order, logits at every
+                position, every token of every interaction, one dense Adam over the rows of all users
+
+Useful FLOP of one user-step, forward and backward without gradients of weights:
+
+    4 * B * (prompt tokens + history tokens that the step sees)  +  4 * d * V * (tokens that it scores)
+
+with B the weights in the model's blocks and d * V its output embeddings. Padding, attention, softmax, logits that
+nobody scores, Adam, the start and the last check are work, but not counted as useful, for any of the three.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+
+from userip.loadtests.scale.naive_inference import naive_steps
+from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
+from userip.training.config import TrainConfig, load_config
+from userip.training.crossfit.histories import Histories, Ints
+from userip.training.language.fillers import Fillers
+from userip.training.language.frozen import FrozenLM
+from userip.training.language.reader import Reader
+from userip.training.language.sequences import batches, token_lengths
+from userip.training.methods.userip.infer import open_language, open_start
+from userip.training.methods.userip.inference import Inference
+from userip.training.methods.userip.probe import Choice
+from userip.training.methods.userip.start import fit_start
+
+PEAK_SIZE = 2048
+
+
+class Work(NamedTuple):
+    """What one turn of a loop amounts to."""
+
+    user_steps: int
+    tokens: int
+    flop: float
+
+    def __add__(self, other: object) -> "Work":
+        if not isinstance(other, Work):
+            return NotImplemented
+        return Work(self.user_steps + other.user_steps, self.tokens + other.tokens, self.flop + other.flop)
+
+
+class Took(NamedTuple):
+    """Seconds of a turn: by the clock, and of the processor (all threads together)."""
+
+    clock: float
+    processor: float
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A loop that is timed: `turn` does `work`."""
+
+    name: str
+    dtype: torch.dtype
+    turn: Callable[[], None]
+    work: Work
+
+
+def useful(lm: FrozenLM, reader: Reader, histories: Histories, stride: int = 1) -> Work:
+    """One step of every user of `histories`, scoring every `stride`-th title token: the formula above."""
+    blocks = sum(p.numel() for name, p in lm.model.base_model.named_parameters() if p.ndim == 2 and _is_block(name))
+    tokens = len(histories) * len(reader.prompt.tokens) + int(token_lengths(histories, reader.texts).sum())
+    scored = len(reader.batch(histories).every(stride, 0).target)
+    return Work(len(histories), tokens, 4.0 * blocks * tokens + 4.0 * lm.head.numel() * scored)
+
+
+def _is_block(name: str) -> bool:
+    return ".weight" in name and any(part.isdigit() for part in name.split("."))
+
+
+def benchmark(
+    run: Annotated[Path | None, typer.Option(help="A run whose language model and start are taken.")] = None,
+    users: Annotated[int, typer.Option(min=8, help="Users in all: rows of the naive loop's Adam.")] = 10_000,
+    timed: Annotated[int, typer.Option(min=1, help="About so many users take part in a turn.")] = 64,
+    turns: Annotated[int, typer.Option(min=1, help="How often every loop has its turn.")] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Time the loops in turn, measure the matmul peak beside them, and print the figures."""
+    config = load_config(file=None if run is None else run / "config.toml")
+    lm, reader, fillers = simulated_language(config, seed) if run is None else open_language(run, config)
+    plain = naive_model(lm)
+    histories = simulated_histories(users, len(reader.items), seed)
+    print(
+        f"{sum(p.numel() for p in lm.model.parameters()):,} parameters, vocabulary {len(lm.table):,}, "
+        f"{torch.get_num_threads()} threads; {users:,} users of {histories.lengths.mean():.1f} interactions of "
+        f"{reader.texts.length.mean():.1f} tokens, prompt of {len(reader.prompt.tokens)}"
+    )
+    every = replace_infer(config, items_per_step=config.history.longest, title_stride=1)
+    loops = [
+        infer_loop("as configured", config, lm, reader, fillers, histories, timed, run, seed),
+        infer_loop("every token", every, lm, reader, fillers, histories, timed, run, seed),
+        naive_loop(plain, reader, fillers, histories, timed, every, run, seed),
+    ]
+    peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    seconds: dict[str, list[Took]] = {loop.name: [] for loop in loops}
+    for turn in range(turns + 1):
+        for loop in loops:
+            took = _took(loop.turn)
+            if turn:  # the first turn warms up
+                seconds[loop.name].append(took)
+        for dtype, rates in peaks.items():  # in every turn: the neighbours of a shared machine take from it too
+            rates.append(matmul_rate(dtype, PEAK_SIZE))
+    steps = loops[0].work.user_steps // sum(map(len, _timed_groups(config, reader, histories, timed)))
+    _report(loops, seconds, {dtype: float(np.median(rates)) for dtype, rates in peaks.items()}, steps)
+
+
+def infer_loop(
+    name: str,
+    config: TrainConfig,
+    lm: FrozenLM,
+    reader: Reader,
+    fillers: Fillers,
+    histories: Histories,
+    timed: int,
+    run: Path | None,
+    seed: int,
+) -> Loop:
+    """`Inference.infer` on every n-th batch of like-long users."""
+    inference = _inference(config, lm, reader, fillers, histories, run, seed)
+    groups = _timed_groups(config, reader, histories, timed)
+    work = Work(0, 0, 0.0)
+    for members in groups:
+        for step in range(inference.choice.steps):
+            part = histories.of(members).pick(config.infer.items_per_step, seed + step)
+            work = work + useful(lm, reader, part, config.infer.title_stride)
+
+    def turn() -> None:
+        for members in groups:
+            inference.infer(histories.of(members), members, seed)
+
+    return Loop(name, lm.table.dtype, turn, work)
+
+
+def naive_loop(
+    lm: FrozenLM,
+    reader: Reader,
+    fillers: Fillers,
+    histories: Histories,
+    timed: int,
+    config: TrainConfig,
+    run: Path | None,
+    seed: int,
+) -> Loop:
+    """One pass over the same users in random order, in batches of 32."""
+    inference = _inference(config, lm, reader, fillers, histories, run, seed)
+    members = np.random.default_rng(seed).permutation(np.concatenate(_timed_groups(config, reader, histories, timed)))
+    z = inference.start.shared.expand(len(histories), -1, -1, -1).clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([z], lr=0.01)
+
+    def turn() -> None:
+        naive_steps(lm, reader, histories, z, optimiser, [members[at : at + 32] for at in range(0, len(members), 32)])
+
+    return Loop("naive", torch.float32, turn, useful(lm, reader, histories.of(members)))
+
+
+def matmul_rate(dtype: torch.dtype, size: int) -> float:
+    """FLOP/s of a square matrix product, the best of five."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    return 2.0 * size**3 / min(_took(lambda: torch.mm(a, b)).clock for _ in range(5))
+
+
+def replace_infer(config: TrainConfig, **settings: int) -> TrainConfig:
+    """The same configuration with other settings of `infer`."""
+    return config.model_copy(update={"infer": config.infer.model_copy(update=settings)})
+
+
+def _inference(
+    config: TrainConfig,
+    lm: FrozenLM,
+    reader: Reader,
+    fillers: Fillers,
+    histories: Histories,
+    run: Path | None,
+    seed: int,
+) -> Inference:
+    if run is not None:
+        start, choice = open_start(run)
+    else:
+        untuned = replace_infer(config, shared_steps=0).infer
+        start = fit_start(lm, reader, fillers, histories, untuned, seed)
+        choice = Choice(config.infer.steps, config.infer.priors[0], {})
+    # At least one step: there has to be something to time.
+    return Inference(lm, reader, fillers, start, choice._replace(steps=max(choice.steps, 1)), config, ())
+
+
+def _timed_groups(config: TrainConfig, reader: Reader, histories: Histories, timed: int) -> list[Ints]:
+    """Every n-th of the batches that a run would make, so that they hold about `timed` users of all lengths."""
+    cap = int(config.infer.items_per_step * float(reader.texts.length.mean()))
+    lengths = np.minimum(token_lengths(histories, reader.texts), cap)
+    groups = batches(lengths, len(reader.prompt.tokens), config.infer.batch_tokens)
+    count = max(round(len(groups) * timed / len(histories)), 1)
+    return [groups[int((k + 0.5) * len(groups) / count)] for k in range(count)]
+
+
+def naive_model(lm: FrozenLM) -> FrozenLM:
+    """The same model in float32, with the attention that transformers takes by itself: there it is the faster one."""
+    model = copy.deepcopy(lm.model).to(torch.float32)  # type: ignore[arg-type]  # transformers wraps it untyped
+    model.set_attn_implementation("sdpa")
+    return FrozenLM.of(model, lm.tokenizer)
+
+
+def _took(work: Callable[[], object]) -> Took:
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return Took(time.perf_counter() - clock, time.process_time() - processor)
+
+
+def _report(loops: list[Loop], seconds: dict[str, list[Took]], peaks: dict[torch.dtype, float], steps: int) -> None:
+    """`steps`: user-steps that a user's profile takes."""
+    for dtype, peak in peaks.items():
+        print(f"matmul peak, {str(dtype).removeprefix('torch.'):9s} {peak / 1e9:7.1f} GFLOP/s")
+    for loop in loops:
+        each = float(np.median([took.clock for took in seconds[loop.name]]))
+        rate = loop.work.flop / each
+        print(
+            f"{loop.name:14s} {loop.work.user_steps / each:7.1f} user-steps/s "
+            f"{loop.work.user_steps / each / steps:6.1f} users/s "
+            f"{loop.work.tokens / each:8,.0f} tokens/s {rate / 1e9:7.1f} useful GFLOP/s, "
+            f"{rate / peaks[loop.dtype]:.0%} of the peak"
+        )
+    naive = loops[-1]
+    for loop in loops[:-1]:
+        pairs = list(zip(seconds[naive.name], seconds[loop.name], strict=True))
+        for what, mine, others in (
+            ("useful FLOP/s", loop.work.flop, naive.work.flop),
+            ("user-steps/s", loop.work.user_steps, naive.work.user_steps),
+        ):
+            clock = np.array([slow.clock / fast.clock for slow, fast in pairs]) * mine / others
+            # A busy neighbour stretches the clock of one turn, but hardly the processor time.
+            processor = np.array([slow.processor / fast.processor for slow, fast in pairs]) * mine / others
+            print(
+                f"{loop.name} against naive, {what}: {np.median(clock):.2f} times ({clock.min():.2f} to "
+                f"{clock.max():.2f} in {len(pairs)} turns); by processor time {np.median(processor):.2f} "
+                f"({processor.min():.2f} to {processor.max():.2f})"
+            )
+
+
+if __name__ == "__main__":
+    typer.run(benchmark)

@@ -1,0 +1,1 @@
+"""The servers under test and the machine they run on."""

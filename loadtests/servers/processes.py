@@ -1,0 +1,227 @@
+"""The servers under test: started as an operator starts them, kept on their cores, stopped whatever happens."""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from userip.bank import open_bank
+from userip.loadtests.errors import GeneratorError, LoadTestError, ServerStartError
+from userip.loadtests.scenarios import Cache, Scenario
+from userip.loadtests.servers.cores import Cores, pin, share_out
+from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.ops.publish import publish_release
+
+ROOT: Final = Path(__file__).parents[1]
+HOST: Final = "127.0.0.1"
+KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1, "warm": 1_000_000}
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 20.0
+
+
+def environment() -> dict[str, str]:
+    """This shell's environment without its own settings of the service; the rooms can be imported."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("USERIP_")}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+def userip(*arguments: str | Path) -> list[str]:
+    """`userip ARGUMENTS` in this interpreter."""
+    return [sys.executable, "-m", "userip", *map(str, arguments)]
+
+
+def run_to_end(command: Sequence[str], given: str = "", cores: Iterable[int] = (), timeout: float = 600) -> str:
+    """Run a program on `cores` (empty: any); its stdout. Raises GeneratorError with the last line that it said."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        try:
+            if cores:
+                pin(process.pid, cores)
+            out, err = process.communicate(given, timeout=timeout)
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise GeneratorError(f"{' '.join(command[:3])}: not done after {timeout:.0f} s") from None
+            raise
+    if process.returncode:
+        said = (err.strip() or out.strip() or "nothing").splitlines()[-1]
+        raise GeneratorError(f"{' '.join(command[:3])}: exit code {process.returncode}: {said}")
+    return out
+
+
+class Server:
+    """A server process, ready when the constructor returns. Raises ServerStartError with the end of its log."""
+
+    def __init__(self, name: str, command: Sequence[str], port: int, log: Path, cores: Iterable[int]) -> None:
+        self.name, self.port, self.log = name, port, log
+        with log.open("wb") as output:
+            # A session of its own: Ctrl-C reaches the bench alone, which then stops its servers in order.
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=environment(), cwd=log.parent, start_new_session=True
+            )
+        try:
+            pin(self.pid, cores)
+            self._await_ready()
+            pin(self.pid, cores)  # what it started in between
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """One answer. Raises ServerStartError for any other status than 200."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        try:
+            connection.request("POST", path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerStartError(f"{self.name}: does not answer ({error}); its log: {self.log}") from None
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ServerStartError(f"{self.name}: POST {path} gave {response.status}: {content[:300].decode()}")
+        return content
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for what is still there."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived their parent
+        self._process.wait()
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
+            try:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.05)
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise ServerStartError(f"{self.name}: did not get ready: {lines[-1] if lines else 'no output'} ({self.log})")
+
+
+@dataclass(frozen=True)
+class Key:
+    """Servers that are alike: one serves all scenarios that want such a one."""
+
+    variant: str
+    cache: Cache
+    workers: int
+
+
+class Fleet:
+    """Redis with every release published, and the servers that the present scenario needs. A context manager."""
+
+    def __init__(self, directory: Path, available: Iterable[int]) -> None:
+        self._directory, self._available = directory, tuple(available)
+        self._releases: dict[str, tuple[Path, str]] = {}
+        self._echo_answer: Path | None = None
+        self._servers: dict[Key, Server] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.redis = RedisServer()
+        except (FileNotFoundError, RuntimeError) as error:
+            raise LoadTestError(str(error)) from None
+
+    def cores(self, workers: int) -> Cores:
+        """Who runs where, with so many workers."""
+        return share_out(self._available, workers)
+
+    def publish(self, variant: str, release: Path) -> None:
+        """Write a release's records into a database of its own, where it is the active one."""
+        url = f"{self.redis.url}/{len(self._releases)}"
+        with contextlib.closing(open_bank(url)) as bank:
+            publish_release(release, bank)
+        self._releases[variant] = (release, url)
+
+    def echo(self, answer: bytes) -> None:
+        """The answer that the echo server gives."""
+        self._echo_answer = self._directory / "echo-answer.json"
+        self._echo_answer.write_bytes(answer)
+
+    def serve(self, scenario: Scenario) -> dict[str, Server]:
+        """The servers of the scenario's variants; those that it does not need are stopped."""
+        pin(self.redis.pid, self.cores(scenario.workers).redis)
+        keys = {variant: self._key(variant, scenario) for variant in scenario.variants}
+        for key in [key for key in self._servers if key not in keys.values()]:
+            self._servers.pop(key).stop()
+        for key in keys.values():
+            if key not in self._servers:
+                self._servers[key] = self._start(key)
+        return {variant: self._servers[key] for variant, key in keys.items()}
+
+    def stop(self) -> None:
+        """End every process."""
+        for server in self._servers.values():
+            server.stop()
+        self._servers.clear()
+        self.redis.stop()
+
+    def _key(self, variant: str, scenario: Scenario) -> Key:
+        return Key(variant, "off", 1) if variant == "echo" else Key(variant, scenario.cache, scenario.workers)
+
+    def _start(self, key: Key) -> Server:
+        port = free_port()
+        log = self._directory / f"{key.variant}-{key.cache}-{key.workers}.log"
+        if key.variant == "echo":
+            assert self._echo_answer is not None, "the answer is set before the server is asked for"
+            command = [
+                sys.executable,
+                "-m",
+                "userip.loadtests.servers.echo",
+                "--answer",
+                str(self._echo_answer),
+                "--port",
+                str(port),
+            ]
+        else:
+            release, bank = self._releases[key.variant]
+            command = userip("serve", "--release", release, "--bank", bank, "--port", str(port))
+            command += ["--workers", str(key.workers)]
+            for setting in _settings(key.cache):
+                command += ["--set", setting]
+        return Server(key.variant, command, port, log, self.cores(key.workers).service)
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _settings(cache: Cache) -> list[str]:
+    """Patience that a service in use would not have: at saturation the queue is what is measured, and on a machine
+    that does other work as well an answer is to be late, not refused or given by default."""
+    return [
+        f"cache_records={KEPT_RECORDS[cache]}",
+        "cache_seconds=3600",
+        "max_queue_ms=10000",
+        "deadline_ms=10000",
+        "bank_deadline_ms=5000",
+        "access_log=0",  # the echo server writes none either
+    ]

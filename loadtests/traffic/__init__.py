@@ -1,0 +1,1 @@
+"""What is asked, by which generator, and whether the answers are right."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: the folded recommender that is served, the plain export, KAR."""

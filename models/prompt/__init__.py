@@ -1,0 +1,1 @@
+"""The soft prompt and the loss of the tokens behind it."""

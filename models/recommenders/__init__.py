@@ -1,0 +1,1 @@
+"""Recommenders over categorical fields, one file each, and how a fitted one is folded."""

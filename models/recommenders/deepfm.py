@@ -1,0 +1,32 @@
+"""DeepFM (METHOD 8; Guo et al., IJCAI 2017). The pairs are a factorization machine, the MLP is beside it.
+
+logit = w_0 + sum_i w_i + sum_{i<j} <e_i, e_j> + w_out . MLP([e_1; ..; e_F])
+"""
+
+from torch import Tensor, nn
+
+from userip.models.recommenders.dcn import DCNShape
+from userip.models.recommenders.layers import FieldNetwork, LinearTerm, mlp
+
+
+class DeepFM(FieldNetwork):
+    """The network of `shape`, whose `cross_layers` it has no use for. No MLP: a factorization machine."""
+
+    def __init__(self, shape: DCNShape) -> None:
+        super().__init__(shape.field_sizes, shape.embedding)
+        self.shape = shape
+        self.linear = LinearTerm(shape.field_sizes)
+        self.mlp = mlp(shape.width, shape.mlp, shape.dropout)
+        if shape.mlp:
+            self.head = nn.Linear(shape.mlp[-1], 1, bias=False)  # w_0 is the bias
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows int64 [B, F] -> logits float32 [B]."""
+        flat = self.embed(rows)
+        e = flat.view(len(flat), -1, self.shape.embedding)  # [B, F, d]
+        # All pairs at once: ((sum e)^2 - sum e^2) / 2, per column
+        products = (e.sum(dim=1).square() - e.square().sum(dim=1)).sum(dim=1) / 2
+        logits: Tensor = self.linear(rows) + products
+        if self.shape.mlp:
+            logits = logits + self.head(self.mlp(flat)).squeeze(1)
+        return logits

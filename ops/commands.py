@@ -1,0 +1,205 @@
+"""The commands on a bank: publish, activate, rollback, prune, inspect."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from userip.bank.errors import UnknownReleaseError
+from userip.bank.protocol import Bank, ReleaseInfo
+from userip.bank.urls import open_bank, redact
+from userip.ops import inspection
+from userip.ops.inspection import BankView, DirectoryView, ServiceView
+from userip.release.manifest import read_manifest
+
+BankOption = Annotated[
+    str,
+    typer.Option(
+        "--bank",
+        envvar="USERIP_BANK_URL",
+        help="lmdb:///path, redis://, rediss://, unix:// or redis+cluster:// URL of the bank.",
+    ),
+]
+
+
+@contextmanager
+def _bank(url: str) -> Iterator[Bank]:
+    with closing(open_bank(url, create=False)) as bank:
+        yield bank
+
+
+def publish(
+    release: Annotated[Path, typer.Option(help="A release directory: RUN/release.")],
+    bank: BankOption,
+    activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
+) -> None:
+    """Records beside the old ones, verified, then the pointer; of the active release, records that were lost."""
+    from userip.ops.publish import publish_release
+
+    opened = open_bank(bank)
+    try:
+        name = read_manifest(release).release
+        if opened.active() == name:
+            with contextlib.suppress(UnknownReleaseError):  # a pointer to a release that was lost: it is written anew
+                print(_complete(release, opened, name))
+                return
+        manifest = publish_release(release, opened, activate)
+    finally:
+        opened.close()
+    state = "active" if activate else "published, not active"
+    print(f"{manifest.release}: {manifest.users:,} users {state}")
+    serve = f"userip serve --release {release} --bank {redact(bank)}"
+    print(f"next: {serve if activate else f'userip activate --bank {redact(bank)} {manifest.release}'}")
+
+
+def _complete(release: Path, bank: Bank, name: str) -> str:
+    """Write what the bank has lost of the active release `name`, and say so."""
+    from userip.ops.publish import restore_release
+
+    # A release's name holds the hash of its content: the same name is the same records, and users may have
+    # been folded in since.
+    lost = bank.lost(name)
+    if not lost:
+        return f"{name}: active already, nothing to do"
+    done = restore_release(release, bank)
+    said = f"{name}: active already; {lost:,} records were lost, {done.written:,} written again"
+    if done.gone:
+        said += f"; {done.gone:,} were of users folded in since: run `userip infer-new` for them again"
+    return said
+
+
+def activate(
+    bank: BankOption,
+    name: Annotated[str | None, typer.Argument(metavar="[RELEASE]", help="Name of a complete release.")] = None,
+    release: Annotated[str | None, typer.Option("--release", help="The same as an option.")] = None,
+) -> None:
+    """Make a published release the active one."""
+    if (name is None) == (release is None):
+        raise typer.BadParameter("name one release; `userip inspect --bank URL` lists them")
+    with _bank(bank) as opened:
+        before = opened.active()
+        wanted = name or release or ""
+        opened.activate(wanted)
+    print(f"active: {wanted}" + (f" (before: {before})" if before not in (None, wanted) else ""))
+
+
+def rollback(bank: BankOption) -> None:
+    """Make the release active that was active before."""
+    with _bank(bank) as opened:
+        before = opened.active()
+        now = opened.rollback()
+    print(f"active: {now} (before: {before})")
+
+
+def prune(
+    bank: BankOption,
+    keep: Annotated[int, typer.Option(min=0, help="Releases behind the active one to keep for rollback.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete releases that nothing points to, and what unfinished publications left."""
+    with _bank(bank) as opened:
+        names = opened.prune(keep, dry_run=dry_run)
+    for name in names:
+        print(f"{'would delete' if dry_run else 'deleted'}: {name}")
+    if not names:
+        print("nothing to delete")
+
+
+def inspect(
+    bank: BankOption,
+    release: Annotated[Path | None, typer.Option(help="A release directory to compare with (RUN/release).")] = None,
+    service: Annotated[str | None, typer.Option(help="A running service to compare with: http://host:port.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="USERIP_SERVICE_KEY", help="An API key, if the service wants one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show what is active, how old and how big, and what differs.
+
+    Exit code 1 when bank, release directory and service do not agree.
+    """
+    with _bank(bank) as opened:
+        held = BankView.of(redact(bank), opened)
+    directory = None if release is None else DirectoryView.of(release)
+    running = None if service is None else ServiceView.of(service, key)
+    if as_json:
+        print(json.dumps(inspection.as_json(held, directory, running), indent=2))
+    else:
+        print("\n".join(_as_text(held, directory, running)))
+    if inspection.differences(held, directory, running):
+        raise typer.Exit(1)
+
+
+def _as_text(bank: BankView, directory: DirectoryView | None, service: ServiceView | None) -> list[str]:
+    lines = [f"bank {bank.url}", *_releases(bank)]
+    if directory is not None:
+        lines.append(f"directory {directory.path}")
+        if (manifest := directory.manifest) is not None:
+            lines.append(f"          {manifest.release}, exported {_ago(manifest.created)}")
+            size = f"{directory.bytes / 1e6:,.1f} MB"
+            lines.append(f"          {manifest.users:,} users, {manifest.items:,} items, {size}, every hash agrees")
+    if service is not None:
+        lines.append(f"service {service.url}")
+        if service.problem is None:
+            loaded = inspection.age(datetime.fromtimestamp(service.serves["loaded_at"], UTC))
+            ready = "not ready" if service.not_ready else "ready"
+            lines.append(f"          {service.serves['release']}, loaded {loaded} ago, {ready}")
+    found = inspection.differences(bank, directory, service)
+    lines += [f"differs   {line}" for line in found]
+    if not found and (directory is not None or service is not None):
+        named = {"the directory": directory, "the service": service}
+        lines.append(" and ".join(["agrees    the bank", *(name for name, view in named.items() if view is not None)]))
+    return lines
+
+
+def _releases(bank: BankView) -> list[str]:
+    lines = []
+    if bank.releases:
+        head: tuple[str, ...] = ("", "release", "users", "slots", "size", "bytes/user", "created", "updated")
+        rows = [head, *(_row(info) for info in bank.releases)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        right = {2, 3, 4, 5}  # numbers
+        lines += [
+            "  ".join(
+                cell.rjust(width) if column in right else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+    else:
+        lines.append("no releases yet; `userip publish` writes one")
+    if (active := bank.active) is not None:
+        lines.append(f"          active; published {_ago(active.created)}, records changed {_ago(active.updated)}")
+    elif bank.releases:
+        lines.append("no release is active; `userip activate RELEASE` makes one so")
+    lines += [f"warning   {line}" for line in bank.warnings]
+    for left in bank.leftovers:
+        state = "being written" if left.alive else "left behind; `userip prune` deletes it"
+        lines.append(f"incomplete  {left.release} (attempt {left.attempt}, {left.started[:19]}): {state}")
+    return lines
+
+
+def _ago(iso: str) -> str:
+    try:
+        return f"{inspection.age(datetime.fromisoformat(iso))} ago"
+    except ValueError:  # a manifest may say anything
+        return f"at {iso!r}"
+
+
+def _row(info: ReleaseInfo) -> tuple[str, ...]:
+    per_user = info.bytes_per_user
+    return (
+        "active" if info.active else "previous" if info.previous else "",
+        info.name,
+        f"{info.users:,}",
+        str(info.slots),
+        "?" if info.bytes is None else f"{info.bytes / 1e6:,.1f} MB",
+        "?" if per_user is None else f"{per_user:.1f}",
+        info.created[:19],
+        info.updated[:19],
+    )

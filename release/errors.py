@@ -1,0 +1,9 @@
+"""Errors of the release room."""
+
+from userip.errors import UserIPError
+
+
+class ReleaseError(UserIPError):
+    """A release directory is incomplete, altered or of another format. The message names the file."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Online without HTTP: a user and items in, scores out. Errors here carry no status codes."""

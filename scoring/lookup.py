@@ -1,0 +1,201 @@
+"""Reading profiles: bounded in time, never failing, and honest about what was found.
+
+In turn: the process's own cache, the bank (unless the breaker is open), what the cache still has from before, the
+replica on this machine if there is one, the default profile.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from structlog.typing import FilteringBoundLogger
+
+from userip.bank.errors import BankError, BankUnavailableError, RecordError, UnknownReleaseError
+from userip.bank.protocol import AsyncReader, Lookup
+from userip.bank.record import UNKNOWN_CODE, Record
+from userip.scoring.breaker import Breaker
+from userip.scoring.coalescing import CoalescingReader
+from userip.scoring.record_cache import RecordCache
+from userip.scoring.scorer import Shape
+
+# known: the bank holds this user; default: it does not; unavailable: it could not say.
+Outcome = Literal["known", "default", "unavailable"]
+# unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not even asked.
+# Of a request whose lookup went on as a probe: what the bank's failure was before.
+Failure = Literal["unavailable", "no_release", "error", "breaker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of one user; `record` is there when the outcome is known."""
+
+    outcome: Outcome
+    record: Record | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """The profiles of some users, in the order asked, and what happened on the way.
+
+    hits     how many came fresh from the cache; stale: how many from it because the bank failed
+    replica  how many came from the replica because the bank failed and the cache had nothing
+    corrupt  damaged or impossible records, each taken as the default profile and not remembered
+    seconds  how long the bank took, None when it was not asked
+    """
+
+    profiles: list[Profile]
+    hits: int = 0
+    stale: int = 0
+    replica: int = 0
+    corrupt: int = 0
+    failure: Failure | None = None
+    seconds: float | None = None
+
+
+DEFAULT = Profile("default")
+CORRUPT = Profile("default")  # told from the other by identity
+UNAVAILABLE = Profile("unavailable")
+_TELL_EVERY_S = 60.0
+
+
+class Profiles:
+    """The bank as scoring sees it; `replica` is asked when bank and cache have nothing."""
+
+    def __init__(
+        self,
+        reader: AsyncReader,
+        log: FilteringBoundLogger,
+        cache: RecordCache[Profile],
+        breaker: Breaker,
+        replica: AsyncReader | None = None,
+    ) -> None:
+        self.reader = reader
+        self._replica = replica
+        self._lookups = CoalescingReader(self._get_many)
+        self._log = log
+        self._cache = cache
+        self._breaker = breaker
+        self._failing: Failure | None = None
+        self._damage_told = -_TELL_EVERY_S
+        self._probes: set[asyncio.Task[None]] = set()
+
+    async def read(self, release: str, shape: Shape, user_ids: Sequence[str], *, cached: bool = True) -> Reading:
+        """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so.
+
+        Without `cached` the bank is asked even for users of whom the cache has a fresh profile.
+        """
+        now = time.monotonic()
+        get = self._cache.get
+        found = [get(release, user_id, now) if cached else None for user_id in user_ids]
+        if None not in found:
+            return Reading(found, hits=len(found))  # type: ignore[arg-type]  # just seen
+        missing = [user_id for user_id, profile in zip(user_ids, found, strict=True) if profile is None]
+        reading = Reading([], hits=len(user_ids) - len(missing))
+        fresh = await self._from_bank(release, shape, missing, now, reading)
+        reading.profiles = [
+            fresh[user_id] if profile is None else profile for user_id, profile in zip(user_ids, found, strict=True)
+        ]
+        return reading
+
+    async def _from_bank(
+        self, release: str, shape: Shape, user_ids: Sequence[str], now: float, reading: Reading
+    ) -> dict[str, Profile]:
+        if self._breaker.is_open:
+            # Nobody waits for a bank that fails: now and then one lookup is tried behind its request's back.
+            if self._breaker.allows(now):
+                probe = asyncio.create_task(self._probe(release, user_ids))
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
+                reading.failure = self._failing
+            else:
+                reading.failure = "breaker"
+            return await self._without_bank(release, shape, user_ids, reading)
+        try:
+            found = await self._lookups.find(release, user_ids)  # bounded by the reader's deadline
+        except BankError as error:
+            reading.failure = _kind(error)
+        done = time.monotonic()
+        reading.seconds = done - now
+        if reading.failure is not None:
+            return await self._without_bank(release, shape, user_ids, reading)
+        profiles = {}
+        for user_id in user_ids:
+            profile = profiles[user_id] = _judge(found[user_id], shape)
+            if profile is CORRUPT:
+                reading.corrupt += 1
+            elif profile.record is not None:  # a stranger is asked for again: a fold-in shows at once
+                self._cache.put(release, user_id, profile, done)
+        if reading.corrupt and done >= self._damage_told + _TELL_EVERY_S:
+            self._damage_told = done
+            self._log.error("records in the bank are damaged; default profiles are served", release=release)
+        return profiles
+
+    async def _without_bank(
+        self, release: str, shape: Shape, user_ids: Sequence[str], reading: Reading
+    ) -> dict[str, Profile]:
+        profiles = dict.fromkeys(user_ids, UNAVAILABLE)
+        for user_id in profiles:
+            if (stale := self._cache.stale(release, user_id)) is not None:
+                profiles[user_id] = stale
+                reading.stale += 1
+        if self._replica is not None and reading.stale < len(profiles):
+            missing = [user_id for user_id, profile in profiles.items() if profile is UNAVAILABLE]
+            with suppress(BankError):  # no copy of this release yet
+                found = await self._replica.get_many(release, missing)
+                profiles.update(
+                    (user_id, _judge(record, shape)) for user_id, record in zip(missing, found, strict=True)
+                )
+                reading.replica = len(missing)
+                reading.corrupt += sum(profiles[user_id] is CORRUPT for user_id in missing)
+        return profiles
+
+    async def _get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
+        """One round trip; however many requests it is for, the breaker hears of it once."""
+        try:
+            records = await self.reader.get_many(release, user_ids)
+        except BankError as error:
+            self._note(_kind(error), time.monotonic())
+            raise
+        self._note(None, time.monotonic())
+        return records
+
+    async def _probe(self, release: str, user_ids: Sequence[str]) -> None:
+        with suppress(BankError):  # `_get_many` has told the breaker
+            await self._lookups.find(release, user_ids)
+
+    def _note(self, failure: Failure | None, now: float) -> None:
+        """Tell the breaker; log when the bank goes away and when it comes back, not on every request between."""
+        if failure is None:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed(now)
+        if failure != self._failing:
+            if failure is None:
+                self._log.info("bank is back")
+            else:
+                self._log.warning("bank reads fail; default profiles are served", failure=failure)
+            self._failing = failure
+
+
+def _kind(error: BankError) -> Failure:
+    if isinstance(error, BankUnavailableError):
+        return "unavailable"
+    return "no_release" if isinstance(error, UnknownReleaseError) else "error"
+
+
+def _judge(record: Lookup, shape: Shape) -> Profile:
+    if isinstance(record, RecordError) or (record is not None and not _possible(record, shape)):
+        return CORRUPT
+    return DEFAULT if record is None else Profile("known", record)
+
+
+def _possible(record: Record, shape: Shape) -> bool:
+    """Whether every number of the record is a row that the graph has. Values of the bank are not trusted."""
+    if record.row >= (shape.user or record.row + 1) or len(record.codes) != len(shape.slots):
+        return False
+    if len(record.vector) != 4 * shape.vector:
+        return False
+    return all(code == UNKNOWN_CODE or code + 1 < size for code, size in zip(record.codes, shape.slots, strict=True))

@@ -1,0 +1,150 @@
+"""Which release a worker ought to serve, and how it gets there.
+
+An operator's reload is an order to all workers of the service (`scoring.release_override`). A service that follows
+its bank
+serves the active release otherwise: every worker looks at the bank's pointer by itself, so that all of them end at
+the same release, those too that were restarted in between or could not load it at first. An order holds until the
+pointer moves.
+
+A release that cannot be loaded is tried again, ever more seldom; the one before is served meanwhile.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from userip.bank.errors import BankError
+from userip.bank.protocol import AsyncReader
+from userip.release.errors import ReleaseError
+from userip.scoring.background import keep_doing
+from userip.scoring.current_release import Serving
+from userip.scoring.loaded_release import Release
+from userip.scoring.release_override import Order, Orders
+from userip.service.errors import AbsentReleaseError, ReloadError, ScoringError
+from userip.service.observe.metrics import Metrics
+
+_LONGEST_WAIT_S = 60.0
+_EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is tried again and again until it works or is not wanted any more."""
+
+    target: tuple[str, int]
+    wait_s: float
+    at: float = 0.0  # time.monotonic() of the next one
+
+
+class Reloader:
+    """Keeps this worker at the release that it ought to serve."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        reader: AsyncReader,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        orders: Orders,
+        *,
+        follows: bool,
+        every_s: float,
+    ) -> None:
+        """`follows` the bank's active release; looks at it, and at orders, `every_s` seconds."""
+        self._serving = serving
+        self._reader = reader
+        self._metrics = metrics
+        self._log = log
+        self._orders = orders
+        self._follows = follows
+        self._every_s = every_s
+        self._pointer: str | None = None
+        self._done = 0 if (order := orders.last()) is None else order.number  # what was loaded just now is as ordered
+        self._attempt: _Attempt | None = None
+        self._said: tuple[str | None, str] | None = None
+
+    async def reload(self, release: str | None = None) -> tuple[str, str]:
+        """Serve `release`, or what `release_dir` holds now, and order the same of the other workers.
+
+        Returns the names of the release now and before. Raises ReloadError; then nothing has changed, here or
+        elsewhere.
+        """
+        before = self._serving.current.name
+        await self._ask_bank()
+        name = (await self._load(release)).name
+        self._done = self._orders.give(name, self._pointer).number
+        self._settle(name)
+        return name, before
+
+    async def follow(self) -> None:
+        """Look again and again; runs until cancelled."""
+        await keep_doing(self.look, self._log, "could not see which release to serve", self._every_s)
+
+    async def look(self) -> None:
+        """See which release ought to be served, and load it if it is another one."""
+        order = await self._order()
+        target = (order.release, order.number) if order is not None else (self._pointer, 0)
+        wanted, number = target
+        if wanted is None or (wanted == self._serving.current.name and number in (0, self._done)):
+            self._settle(wanted)
+            return
+        self._serving.wanted = wanted
+        self._metrics.behind(wanted != self._serving.current.name)
+        if self._attempt is None or self._attempt.target != (wanted, number):
+            self._attempt = _Attempt((wanted, number), self._every_s)
+        if time.monotonic() >= self._attempt.at:
+            await self._try(self._attempt)
+
+    async def _order(self) -> Order | None:
+        order = self._orders.last()  # before the bank is asked: so its pointer is no older than the order's
+        if await self._ask_bank() and order is not None and order.pointer != self._pointer:
+            self._orders.forget(order)
+            return self._orders.last()  # one that another worker was given meanwhile
+        return order
+
+    async def _ask_bank(self) -> bool:
+        """Look where the pointer is; whether the bank said so. A bank that lost everything moves nothing."""
+        with suppress(BankError):
+            if self._follows and (active := await self._reader.active()) is not None:
+                self._pointer = active
+                return True
+        return False
+
+    async def _try(self, attempt: _Attempt) -> None:
+        name, number = attempt.target
+        try:
+            await self._load(name)
+        except ReloadError as error:
+            attempt.at = time.monotonic() + attempt.wait_s
+            if not isinstance(error, AbsentReleaseError):  # to look for a directory costs little; to load one does not
+                attempt.wait_s = min(2 * attempt.wait_s, _LONGEST_WAIT_S)
+        else:
+            self._done = number or self._done
+            self._settle(name)
+
+    async def _load(self, name: str | None) -> Release:
+        """Load and note what came of it; one line of the log for each cause. Raises ReloadError."""
+        before = self._serving.current.name
+        try:
+            release = await self._serving.reload(name)
+        except ReloadError as error:
+            again = (name, str(error)) == self._said
+            if not again:
+                self._said = (name, str(error))
+                fault = None if isinstance(error.__cause__, _EXPECTED) else error.__cause__
+                self._log.error("reload failed", release=name, served=before, problem=str(error), exc_info=fault)
+            if not (again and isinstance(error, AbsentReleaseError)):
+                self._metrics.reloaded(ok=False)
+            raise
+        self._said = None
+        self._metrics.reloaded(ok=True)
+        self._metrics.serving(release.name, release.loaded_at, release.manifest.created)
+        self._log.info("reloaded", release=release.name, before=before, golden_requests=release.golden)
+        return release
+
+    def _settle(self, wanted: str | None) -> None:
+        self._attempt = None
+        self._serving.wanted = wanted
+        self._metrics.behind(False)

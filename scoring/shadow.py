@@ -1,0 +1,159 @@
+"""Scoring a share of the requests with a second release as well: how will its scores differ once it is served?
+
+Nothing of it reaches an answer. A request is put aside when its answer is ready and scored again later, from bank
+records of the second release's own; what would pile up is dropped, and the comparing rests for longer than it works,
+so that it never takes more than a quarter of the worker's time.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from structlog.typing import FilteringBoundLogger
+
+from userip.bank.urls import open_reader
+from userip.release.errors import ReleaseError
+from userip.scoring.background import keep_doing
+from userip.scoring.breaker import Breaker
+from userip.scoring.current_release import Serving, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Facts, Scored
+from userip.scoring.loaded_release import Release
+from userip.scoring.lookup import Profiles
+from userip.scoring.messages import ScoreRequest
+from userip.scoring.record_cache import RecordCache
+from userip.service.errors import ScoringError
+from userip.service.observe.metrics import Metrics
+from userip.service.settings import Settings
+
+_MOST_CANDIDATES = 20_000  # that wait; with more, requests are dropped
+_REST = 3.0  # seconds of rest for each second of work
+_CONNECTIONS = 4
+_CACHE = 10_000
+
+
+@dataclass(slots=True)
+class Differences:
+    """What was compared so far by this worker; a difference is the shadow's probability less the served one."""
+
+    compared: int = 0
+    dropped: int = 0
+    failed: int = 0
+    candidates: int = 0
+    total: float = 0.0
+    absolute: float = 0.0
+    largest: float = 0.0
+
+
+class Shadow:
+    """The second release and the requests that wait for it."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        dataplane: Dataplane,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        share: float,
+        profiles: Profiles,
+    ) -> None:
+        self.seen = Differences()
+        self.share = share
+        self._serving = serving
+        self._dataplane = dataplane
+        self._metrics = metrics
+        self._log = log
+        self._profiles = profiles
+        self._waiting: deque[tuple[Sequence[ScoreRequest], Sequence[Scored]]] = deque()
+        self._candidates = 0
+        self._some = asyncio.Event()
+
+    @property
+    def release(self) -> Release:
+        """What the shadow scores with."""
+        return self._serving.current
+
+    def offer(self, requests: Sequence[ScoreRequest], answers: Sequence[Scored]) -> None:
+        """Take a share of what was answered, if there is room. Called for every request: the rest waits for `run`."""
+        if random.random() >= self.share:  # noqa: S311  (no secret)
+            return
+        if self._candidates > _MOST_CANDIDATES:
+            self.seen.dropped += 1
+            self._metrics.shadowed("dropped")
+            return
+        self._candidates += sum(len(request.item_ids) for request in requests)
+        self._waiting.append((requests, answers))
+        self._some.set()
+
+    async def run(self) -> None:
+        """Compare what waits, until cancelled."""
+        try:
+            await keep_doing(self._compare_next, self._log, "could not compare with the shadow release")
+        finally:
+            await self._profiles.reader.close()
+
+    async def _compare_next(self) -> None:
+        await self._some.wait()
+        requests, answers = self._waiting.popleft()
+        self._candidates -= sum(len(request.item_ids) for request in requests)
+        if not self._waiting:
+            self._some.clear()
+        started = time.perf_counter()
+        await self._compare(requests, answers)
+        await asyncio.sleep(_REST * (time.perf_counter() - started))
+
+    async def _compare(self, requests: Sequence[ScoreRequest], answers: Sequence[Scored]) -> None:
+        fields = {name for name, _ in self.release.context_rows}
+        asked = [_with_fields(request, fields) for request in requests]
+        try:
+            others = await self._dataplane.score(asked, Facts(), batch=True)
+        except ScoringError:
+            others = []
+        # A profile that one of the two could not read would show the bank's state, not the release's.
+        if not others or any(scored.profile == "unavailable" for scored in (*answers, *others)):
+            self.seen.failed += 1
+            self._metrics.shadowed("failed")
+            return
+        pairs = zip(answers, others, strict=True)
+        difference = np.concatenate([other.scores - answer.scores for answer, other in pairs]).astype(np.float64)
+        absolute, seen = np.abs(difference), self.seen
+        self._metrics.shadowed("compared", absolute)
+        seen.compared += 1
+        seen.candidates += len(difference)
+        seen.total += float(difference.sum())
+        seen.absolute += float(absolute.sum())
+        seen.largest = max(seen.largest, float(absolute.max(initial=0.0)))
+
+
+def make_shadow(settings: Settings, directory: Path, metrics: Metrics, log: FilteringBoundLogger) -> Shadow | None:
+    """Load the release in `directory`. One that cannot be loaded is logged and left out: it must not stop a service."""
+    try:
+        release = load_and_warm_up(directory, settings.max_candidates)
+    except (ReleaseError, ScoringError, OSError) as error:
+        log.error("shadow release cannot be loaded; nothing is compared", problem=str(error))
+        return None
+    reader = open_reader(
+        settings.bank_url.get_secret_value(),
+        deadline_s=settings.bank_deadline_ms / 1000,
+        max_connections=_CONNECTIONS,
+    )
+    profiles = Profiles(
+        reader,
+        log.bind(shadow=release.name),
+        RecordCache(min(_CACHE, settings.cache_records), settings.cache_seconds),
+        Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
+    )
+    serving = Serving(directory, release, reader, settings.max_candidates)
+    return Shadow(serving, Dataplane(serving, profiles), metrics, log, settings.shadow_share, profiles)
+
+
+def _with_fields(request: ScoreRequest, fields: set[str]) -> ScoreRequest:
+    """The request without context fields that the shadow's release does not have."""
+    if not request.context or request.context.keys() <= fields:
+        return request
+    known = {name: value for name, value in request.context.items() if name in fields}
+    return ScoreRequest(request.user_id, request.item_ids, known)

@@ -1,0 +1,1 @@
+"""The HTTP layers around the routes: bounds of a request, buffering, draining, error pages."""

@@ -1,0 +1,276 @@
+"""What is refused before there is a request: bounds that uvicorn and httptools do not have, and overload.
+
+A header block may come in pieces without end, or never end; the gate sees a request only when it is whole. The costs
+on the way of every request are a few sums and comparisons.
+
+A request that an overloaded worker does not take on gets its 503 here, from the parser: as a task with a cycle of
+ASGI messages it would cost four times as much, and the time goes off those who are answered.
+"""
+
+import asyncio
+import time
+from typing import Any, Final, NamedTuple
+
+import httptools
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from userip.service.errors import PROBLEM_JSON, problem_body
+from userip.service.http.head_buffering import JoinedWrites
+from userip.service.http.middleware import ADMITTED, REFUSED_HEADERS, Gate
+
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
+MAX_URL_BYTES: Final = 16 * 1024  # a user id of 256 characters takes at most 3 KB, percent-encoded
+_LOOK_EVERY_S = 5.0
+# How long a connection may be in one state. Work is bounded by the gate; this ends answers that nobody takes.
+_HEADERS_S = 10.0
+_IDLE_S = 75.0
+_WORK_S = 300.0
+
+
+class _Refusal(NamedTuple):
+    status: int
+    kind: str
+    title: str
+    detail: str
+
+    def answer(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers and body of the answer, which is the last one."""
+        body = problem_body(self.status, self.kind, self.title, detail=self.detail, request_id="")
+        length = b"%d" % len(body)
+        return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", length), (b"connection", b"close")], body
+
+
+_MALFORMED: Final = _Refusal(400, "malformed-request", "Malformed request", "This is not HTTP/1.1.")
+_LONG_URL: Final = _Refusal(414, "url-too-long", "URL too long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
+_LARGE: Final = _Refusal(
+    431,
+    "headers-too-large",
+    "Headers too large",
+    f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
+)
+_OVERLOADED: Final = b"".join(
+    (b"HTTP/1.1 503 Service Unavailable\r\n", *(b"%b: %b\r\n" % header for header in REFUSED_HEADERS))
+)
+_OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
+_CLOSE: Final = b"connection: close\r\n"
+
+
+class _RefusedError(Exception):
+    """Stops the parser, which reports it as a malformed request."""
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """uvicorn's protocol with bounds on headers, URL and time."""
+
+    _received = 0  # bytes since the last header block or piece of a body: of what may have no end
+    _header_bytes = 0
+    _comes = False  # a message has begun and not ended
+    _upgrades = False  # it asks for another protocol than HTTP/1.1
+    _refusal = _MALFORMED
+    _state: tuple[object, float] = (None, _IDLE_S)
+    _since = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _gate: Gate | None = None
+    _at_work: RequestResponseCycle | None = None
+    _refused: str | None = None  # why the request whose body comes now is not taken on
+    _swallowed = 0  # bytes of that body
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look at the state of the connection now and then."""
+        self._writes = JoinedWrites(transport)
+        super().connection_made(self._writes)  # type: ignore[arg-type]  # all of a transport that uvicorn uses
+        self._gate = getattr(self.app, "gate", None)
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._at_work is not None:  # uvicorn tells only the last one that was read
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and refuse a header block, trailers or the frame of a chunk that grow too large without their end."""
+        self._received += len(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        if self._received > MAX_HEADER_BYTES + MAX_URL_BYTES and self._comes:
+            self._refusal = _LARGE
+            self.send_400_response("")
+
+    def _feed(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = memoryview(rest)[upgrade.args[0] :]
+                    self._stay()
+                else:
+                    return
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._header_bytes, self._comes = 0, True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. What comes behind a body, a trailer, is none: whoever stands before this service has not seen
+        it among the headers, and the request may be at work already."""
+        if "method" in self.scope:
+            return
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) == MAX_HEADERS:
+            self._refusal = _LARGE
+            raise _RefusedError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Let a request through, or refuse it before there is a task."""
+        if len(self.url) > MAX_URL_BYTES:
+            self._refusal = _LONG_URL
+            raise _RefusedError
+        self._upgrades = self.parser.should_upgrade()
+        if self._upgrades:
+            return
+        self._received = 0
+        if self._gate is not None and self._next_in_turn():
+            path = self.url.partition(b"?")[0].decode("ascii", "replace")
+            self._refused = self._gate.overload(path, time.perf_counter())
+            if self._refused is not None:
+                self.scope["method"] = self.parser.get_method().decode("ascii")
+                self.scope["path"], self._swallowed = path, 0
+                return
+            self.scope[ADMITTED] = True  # type: ignore[typeddict-unknown-key]  # a key of our own
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Of a refused request the body is read and forgotten: the answer comes where the client expects it."""
+        self._received = 0
+        if self._refused is None:
+            super().on_body(body)
+            return
+        self._swallowed += len(body)
+        if self._gate is not None and self._swallowed > self._gate.body_bytes:
+            self._refuse(keep=False)
+            raise _RefusedError
+
+    def on_message_complete(self) -> None:
+        """What comes next is another request."""
+        if self._upgrades:
+            return
+        self._received, self._comes = 0, False
+        if self._refused is None:
+            super().on_message_complete()
+        else:
+            self._refuse(keep=self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0")
+
+    def on_response_complete(self) -> None:
+        """An answer without a body is all head."""
+        self._writes.flush()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed: tell why, and close. Answers to the requests before it go first."""
+        if self.transport.is_closing():  # it was told already
+            return
+        if self._refused is not None:
+            self._refuse(keep=False)
+            return
+        if self.cycle is not None:
+            own = self._comes and self.cycle.scope is self.scope
+            if own and self.pipeline:  # it waits for its turn
+                self.pipeline[0] = (self.cycle, self._tell)  # type: ignore[assignment]  # an application by other names
+                self.flow.pause_reading()
+                return
+            if own and self.cycle.response_started:  # the answer came before the rest of the body
+                self.transport.close()
+                return
+            if not own and not self.cycle.response_complete:
+                self.cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+        headers, body = self._refusal.answer()
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        status = f"HTTP/1.1 {self._refusal.status} {self._refusal.title}\r\n".encode()
+        self.transport.write(status + lines + b"\r\n" + body)
+        self.transport.close()
+
+    async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in its turn a request whose rest cannot be parsed."""
+        headers, body = self._refusal.answer()
+        await send({"type": "http.response.start", "status": self._refusal.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _stay(self) -> None:
+        """Go on in HTTP/1.1, as a server may, with a request that asks for another protocol: clients that try HTTP/2 by
+        default (Java's, `curl --http2`) send their body along. The parser has stopped at the end of the head, so
+        another one is given it without that wish; the rest is for that one."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError
+        head = [b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                wishes = [wish for wish in value.split(b",") if wish.strip().lower() not in _OTHER_PROTOCOLS]
+                head.append(b"connection: %b\r\n" % b",".join(wishes))
+            elif name not in _OTHER_PROTOCOLS:
+                head.append(b"%b: %b\r\n" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"".join([*head, b"\r\n"]))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401  # uvicorn's own type
+        """Know whose turn it is."""
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _next_in_turn(self) -> bool:
+        """Whether the request that was read is answered next, and can be answered at once."""
+        before = self.cycle is None or self.cycle.response_complete
+        # Whoever does not take answers must not be asked on: a task waits until there is room, and nothing is read.
+        return before and not self.expect_100_continue and self.url[:1] == b"/" and not self.flow.write_paused
+
+    def _refuse(self, *, keep: bool) -> None:
+        """Answer the request that was not taken on."""
+        if self._gate is None or self._refused is None or self.transport.is_closing():
+            return
+        reason, self._refused = self._refused, None
+        method = self.scope["method"]
+        name, body = self._gate.refusal(reason, self.scope["path"], method, self.headers)
+        keep = keep and not self._gate.leaves
+        self.transport.write(
+            b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
+            % (_OVERLOADED, len(body), name, b"" if keep else _CLOSE, b"" if method == "HEAD" else body)
+        )
+        self._writes.flush()
+        self._state = (self.scope, _IDLE_S)  # this connection was not idle
+        if not keep:
+            self.transport.close()
+
+    def _reads_headers(self) -> bool:
+        return self.scope is not None and "method" not in self.scope and not self.transport.is_closing()
+
+    def _look(self) -> None:
+        """Close a connection that has been in one state for too long: half a header, idle, or an answer not taken."""
+        state: tuple[object, float]
+        if self.cycle is not None and not self.cycle.response_complete:
+            state = (self.cycle, _WORK_S)
+        elif self._reads_headers():
+            state = (self.scope, _HEADERS_S)
+        else:
+            state = (self.cycle, _IDLE_S)
+        now = self.loop.time()
+        if state[0] is not self._state[0] or state[1] != self._state[1]:
+            self._state, self._since = state, now
+        elif now - self._since > state[1]:
+            self.transport.abort()
+            return
+        self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)

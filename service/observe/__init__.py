@@ -1,0 +1,1 @@
+"""What is told of a request: one record, read by metrics, log and traces."""

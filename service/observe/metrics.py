@@ -1,0 +1,277 @@
+"""The service's metrics: what there is, as data, and the one place that counts (`Metrics.observe`).
+
+Counts are plain numbers of this process, since a dozen of them are added to in every request; prometheus_client
+turns them into text when somebody asks. Workers of one service write theirs to a directory now and then
+(`service.observe.metrics_files`), and any of them answers `/metrics` for all.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from userip.service.observe.metrics_files import Counts, Labels, MetricsFiles
+from userip.service.observe.request_record import Exchange
+
+V = TypeVar("V")
+Freshness = Literal["records_updated_timestamp_seconds", "replica_updated_timestamp_seconds"]
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds. A bank read or a run of the graph takes tens of microseconds, a request a few hundred.
+BUCKETS: Final = (
+    0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075,
+    0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5,
+)  # fmt: skip
+STAGE_BUCKETS: Final = (0.00001, 0.00002, 0.00003, 0.00005, *BUCKETS)
+CANDIDATES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0)
+DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Definition(NamedTuple):
+    """One metric, without the prefix `userip_`. A gauge of several workers is their sum, or their maximum."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["counter", "sum", "max", "histogram"] = "counter"
+    buckets: tuple[float, ...] = ()
+
+
+DEFINITIONS: Final = (
+    Definition("http_requests", "Requests answered.", ("route", "method", "status")),
+    Definition(
+        "http_request_seconds",
+        "Time to answer: ok, refused (4xx), failed (5xx), shed (under load).",
+        ("route", "outcome"),
+        "histogram",
+        BUCKETS,
+    ),
+    Definition(
+        "stage_seconds",
+        "Time of a request's stage: decode, lookup, score, encode.",
+        ("stage",),
+        "histogram",
+        STAGE_BUCKETS,
+    ),
+    Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
+    Definition("in_flight", "Requests at work.", (), "sum"),
+    Definition(
+        "asked_seconds",
+        "What requests cost of a worker's time, those too that were refused for want of it: its rate is load.",
+    ),
+    Definition("shed", "Requests refused or given up under load: in_flight, queue, bodies, deadline.", ("reason",)),
+    Definition(
+        "key_requests",
+        "Requests by API key (its id), and what became of them: accepted, rate_limited, forbidden, unauthorized.",
+        ("key", "outcome"),
+    ),
+    Definition("profiles", "Profiles looked up: known, default, unavailable.", ("outcome",)),
+    Definition(
+        "cache_lookups", "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank.", ("result",)
+    ),
+    Definition("replica_lookups", "Profiles asked of the replica, because bank and cache could not say."),
+    Definition("bank_failures", "Bank reads that gave nothing: unavailable, no_release, error, breaker.", ("reason",)),
+    Definition("corrupt_records", "Bank records that were damaged or impossible; served with the default profile."),
+    Definition("unknown_items", "Candidates that the release does not know."),
+    Definition("unknown_context_values", "Context values that the release does not know."),
+    Definition("reloads", "Reloads of the release directory: done, failed.", ("outcome",)),
+    Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
+    Definition("release_created_timestamp_seconds", "When the served release was exported.", ("release",), "max"),
+    Definition("build_info", "Always 1; the label tells the version.", ("version",), "max"),
+    Definition(
+        "records_updated_timestamp_seconds", "When the records of the served release last changed.", ("release",), "max"
+    ),
+    Definition(
+        "replica_updated_timestamp_seconds", "The same of the records in this machine's replica.", ("release",), "max"
+    ),
+    Definition("shadow_requests", "Requests for the shadow release: compared, dropped, failed.", ("outcome",)),
+    Definition(
+        "shadow_difference", "How far the shadow's probability is from the served one.", (), "histogram", DIFFERENCES
+    ),
+    Definition("release_behind", "1 while a worker serves another release than it ought to.", (), "max"),
+    Definition("workers", "Workers that answer.", (), "sum"),
+)
+_OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
+_OUTCOMES: Final = ("", "ok", "ok", "ok", "refused", "failed")  # by the first digit of the status
+_BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITIONS}
+
+
+class Metrics(Collector):
+    """Every metric of one application. `shared` is the directory of its workers, None with one worker."""
+
+    def __init__(self, shared: Path | None = None, version: str = "0") -> None:
+        self._files = None if shared is None else MetricsFiles(shared)
+        self._counters: defaultdict[tuple[str, Labels], float] = defaultdict(float)
+        self._gauges: dict[tuple[str, Labels], float] = {("in_flight", ()): 0.0, ("workers", ()): 1.0}
+        self._gauges["build_info", (version,)] = 1.0
+        self._histograms: dict[tuple[str, Labels], list[float]] = {}
+        for definition in DEFINITIONS:
+            if definition.kind == "counter" and not definition.labels:
+                self._counters[definition.name, ()] = 0.0  # there from the start: a rate needs a first value
+        self._registry = CollectorRegistry()
+        if self._files is None:
+            ProcessCollector(registry=self._registry)
+        self._registry.register(self)
+
+    def entered(self) -> None:
+        """Count a request in."""
+        self._gauges["in_flight", ()] += 1
+
+    def observe(self, exchange: Exchange, seconds: float) -> None:
+        """Count a request out, with everything that is known of it."""
+        self._gauges["in_flight", ()] -= 1
+        count, facts = self._counters, exchange.facts
+        method = exchange.method if exchange.method in _METHODS else "other"
+        count["http_requests", (exchange.route, method, str(exchange.status))] += 1
+        outcome = "shed" if exchange.shed else _OUTCOMES[exchange.status // 100]
+        self._record("http_request_seconds", (exchange.route, outcome), seconds)
+        for outcome in facts.outcomes:
+            count["profiles", (outcome,)] += 1
+        for stage, took in facts.stages.items():
+            self._record("stage_seconds", (stage,), took)
+        if facts.candidates:
+            self._record("candidates", (), facts.candidates)
+        if facts.cache_hits:
+            count["cache_lookups", ("hit",)] += facts.cache_hits
+        if facts.cache_misses:
+            count["cache_lookups", ("miss",)] += facts.cache_misses
+        if facts.stale:
+            count["cache_lookups", ("stale",)] += facts.stale
+        if exchange.key is not None or exchange.refused:
+            key = "none" if exchange.key is None else exchange.key.id
+            count["key_requests", (key, exchange.refused or "accepted")] += 1
+        if exchange.shed:
+            count["shed", (exchange.shed,)] += 1
+        if facts.bank_failure is not None:
+            count["bank_failures", (facts.bank_failure,)] += 1
+        for name, number in (
+            ("replica_lookups", facts.replica),
+            ("corrupt_records", facts.corrupt),
+            ("unknown_items", facts.unknown_items),
+            ("unknown_context_values", facts.unknown_context),
+        ):
+            if number:
+                count[name, ()] += number
+
+    def asked(self, seconds: float) -> None:
+        """Count what a request costs, before it is taken on or refused."""
+        self._counters["asked_seconds", ()] += seconds
+
+    def refused(self, route: str, method: str, reason: str) -> None:
+        """Count a request that was refused under load as soon as it was read."""
+        count = self._counters
+        count["http_requests", (route, method if method in _METHODS else "other", "503")] += 1
+        count["shed", (reason,)] += 1
+        self._record("http_request_seconds", (route, "shed"), 0.0)
+
+    def reloaded(self, *, ok: bool) -> None:
+        """Count a reload."""
+        self._counters["reloads", ("done" if ok else "failed",)] += 1
+
+    def shadowed(self, outcome: str, differences: NDArray[np.float64] | None = None) -> None:
+        """Count a request that the shadow was to score, and the absolute differences that it found."""
+        self._counters["shadow_requests", (outcome,)] += 1
+        for difference in () if differences is None else differences.tolist():
+            self._record("shadow_difference", (), difference)
+
+    def behind(self, behind: bool) -> None:
+        """Note whether another release ought to be served than is."""
+        self._gauges["release_behind", ()] = float(behind)
+
+    def serving(self, release: str, loaded: float, created: str) -> None:
+        """Note which release is served from now on: when it was loaded, in unix seconds, and exported, in ISO 8601."""
+        for key in [key for key in self._gauges if key[0] in _OF_RELEASE]:
+            del self._gauges[key]
+        times = (loaded, _unix_time(created))
+        self._gauges |= {(name, (release,)): time for name, time in zip(_OF_RELEASE, times, strict=True) if time}
+
+    def updated(self, gauge: Freshness, release: str, at: float | None) -> None:
+        """Note when the records of the served release last changed, in unix seconds; None where nobody knows."""
+        for key in [key for key in self._gauges if key[0] == gauge]:
+            del self._gauges[key]
+        if at is not None:
+            self._gauges[gauge, (release,)] = at
+
+    def share(self) -> None:
+        """Let the other workers know what this one counted."""
+        if self._files is not None:
+            self._files.write(self._counts())
+
+    def leave(self) -> None:
+        """Share for the last time: what was counted stays, what is live ends with this worker."""
+        self._gauges.clear()
+        self.share()
+
+    def render(self) -> bytes:
+        """All metrics in the text format, of all workers."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks for when it renders."""
+        everybody = [self._counts(), *(self._files.others() if self._files is not None else ())]
+        for definition in DEFINITIONS:
+            yield _family(definition, everybody)
+
+    def _record(self, name: str, labels: Labels, value: float) -> None:
+        """Add to a histogram: a count per bucket, one for what is above all, and the sum of the values."""
+        cell = self._histograms.get((name, labels))
+        if cell is None:
+            cell = self._histograms[name, labels] = [0.0] * (len(_BOUNDS[name]) + 2)
+        cell[bisect_left(_BOUNDS[name], value)] += 1
+        cell[-1] += value
+
+    def _counts(self) -> Counts:
+        return Counts(dict(self._counters), dict(self._gauges), self._histograms)
+
+
+def _unix_time(iso: str) -> float | None:
+    """The time in unix seconds; one without a zone is UTC, and what is no time at all is left out."""
+    try:
+        time = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _family(definition: Definition, everybody: Iterable[Counts]) -> Metric:
+    name, text = f"userip_{definition.name}", definition.text
+    if definition.kind == "histogram":
+        histogram = HistogramMetricFamily(name, text, labels=definition.labels)
+        cells: dict[Labels, list[float]] = {}
+        for counts in everybody:
+            for labels, cell in _of(counts.histograms, definition.name):
+                cells[labels] = [a + b for a, b in zip(cells.get(labels, [0.0] * len(cell)), cell, strict=True)]
+        for labels, cell in cells.items():
+            histogram.add_metric(labels, _cumulative(definition.buckets, cell), sum_value=cell[-1])
+        return histogram
+    kind = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
+    family = kind(name, text, labels=definition.labels)
+    values: dict[Labels, float] = {}
+    for counts in everybody:
+        for labels, value in _of(counts.counters if definition.kind == "counter" else counts.gauges, definition.name):
+            before = values.get(labels, 0.0)
+            values[labels] = max(before, value) if definition.kind == "max" else before + value
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _of(cells: Mapping[tuple[str, Labels], V], name: str) -> list[tuple[Labels, V]]:
+    return [(labels, value) for (of, labels), value in cells.items() if of == name]
+
+
+def _cumulative(bounds: tuple[float, ...], cell: list[float]) -> list[tuple[str, float]]:
+    total, buckets = 0.0, []
+    for bound, count in zip((*bounds, float("inf")), cell[:-1], strict=True):
+        total += count
+        buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
+    return buckets

@@ -1,0 +1,1 @@
+"""The routes, thin: decode, ask the dataplane, encode."""

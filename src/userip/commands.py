@@ -1,0 +1,119 @@
+"""The console script `userip`: a table of commands, each imported only when it is called."""
+
+import errno
+import importlib
+import importlib.metadata
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+from typer.main import get_command
+
+from userip.errors import UserIPError
+
+# command -> (module:function, one line of help). Modules are imported on use: `serve` never loads torch.
+COMMANDS: Final = {
+    "simulate": ("userip.training.data.commands:simulate", "Write a simulated data set with planted user profiles."),
+    "prepare": ("userip.training.data.commands:prepare", "Read, clean, label and split interactions."),
+    "train": ("userip.training.commands:train", "Run language, infer, quantize, fit and export in turn."),
+    "language": ("userip.training.commands:language", "Step 1: train or copy the frozen language model."),
+    "infer": ("userip.training.commands:infer", "Step 2: infer soft-prompt profiles for every user."),
+    "quantize": ("userip.training.commands:quantize", "Step 3: codebooks, EM rounds and codes."),
+    "fit": ("userip.training.commands:fit", "Step 4: fit the recommender on the codes."),
+    "export": ("userip.training.commands:export", "Step 5: write the release directory."),
+    "infer-new": ("userip.training.commands:infer_new", "Fold in new or changed users, into the bank too."),
+    "evaluate": ("userip.evaluation.commands:evaluate", "Compare the codes with their controls on one data set."),
+    "publish": ("userip.ops.commands:publish", "Write a release's records into a bank, then activate it."),
+    "activate": ("userip.ops.commands:activate", "Move the active pointer to a published release."),
+    "rollback": ("userip.ops.commands:rollback", "Move the active pointer back to the release before."),
+    "prune": ("userip.ops.commands:prune", "Delete releases that nothing points to."),
+    "inspect": ("userip.ops.commands:inspect", "Show a bank's releases, users and bytes per user."),
+    "serve": ("userip.service.commands:serve", "Serve a release over HTTP."),
+    "new-key": ("userip.service.commands:new_key", "Make an API key and its line for the key file."),
+    "bench": ("userip.loadtests.commands:bench", "Load-test the service beside a plain DCN, KAR and an echo."),
+    "demo": ("userip.demo.commands:demo", "Go from nothing to a running service that answers, explained."),
+}
+
+_SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
+_INTERRUPTED: Final = 130
+# Faults of the machine, not of the program: no right to a file, a disk that is full, read-only or broken.
+_OUTSIDE: Final = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+class UsageError(UserIPError):
+    """The command line names no command, or one that this installation cannot run."""
+
+    exit_code = 2
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command. Exit codes: 0 done, 2 wrong usage or input (one line on stderr), 1 anything else."""
+    # ONNX Runtime reads it once, when it is imported; transformers' bars would mix with ours.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except typer.TyperException as error:
+        # The option parser's complaint, which names the option; a list of choices comes in several lines.
+        print(f"userip: {' '.join(error.format_message().split())}", file=sys.stderr)
+        code = 2
+    except Exception as error:
+        # Errors that a person can act on carry an exit code and a one-line message (each room's errors.py).
+        code = getattr(error, "exit_code", 0)
+        if code:
+            print(f"userip: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in _OUTSIDE:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"userip: {where}{error.strerror}", file=sys.stderr)
+            code = 1
+        else:
+            traceback.print_exc()
+            code = 1
+    if code == _INTERRUPTED:
+        print("userip: interrupted; the same command continues where it stopped", file=sys.stderr)
+    if code:
+        sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run `arguments[0]` with the rest; give its exit code."""
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if name == "--version":
+        print(f"userip {importlib.metadata.version('userip')}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}; `userip --help` lists them")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app.command(name, help=COMMANDS[name][1], context_settings=settings)(_load(name))
+    # A command gives nothing back; typer gives the code of a `typer.Exit` that was raised on the way.
+    result = get_command(app).main(args=rest, prog_name=f"userip {name}", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _load(name: str) -> Callable[..., Any]:
+    """Import the function of a command. Raises UsageError naming the extra that a missing library is in."""
+    module, function = COMMANDS[name][0].split(":")
+    try:
+        command: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "userip":
+            raise
+        extra = "load" if module.startswith("userip.loadtests") else "train"
+        raise UsageError(f"`userip {name}` needs {error.name}: pip install 'userip[{extra}]'") from None
+    return command
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items())
+    usage = "Usage: userip COMMAND [OPTIONS]\n       userip COMMAND --help"
+    return "\n".join((usage, "", _SUMMARY, "", "Commands:", *lines))

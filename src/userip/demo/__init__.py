@@ -1,0 +1,1 @@
+"""`userip demo`: from nothing to a running service that answers, explained."""

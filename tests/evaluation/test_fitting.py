@@ -1,0 +1,70 @@
+"""Fits over several processes: how they end when the evaluation does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.training.tiny_run import easy_set
+
+pytestmark = pytest.mark.slow
+FITS = 3_000  # of the constant rate: far more than get done before the signal
+DEADLINE = 300  # seconds: processes that import torch start slowly where all cores are busy
+EVALUATION = f"""
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from userip.training.data.dataset import Dataset
+from userip.evaluation.cells import Task
+from userip.evaluation.fitting import Fitting
+from userip.evaluation.plan import Line
+from userip.training.recommender.config import RecommenderConfig
+
+if __name__ == "__main__":
+    line = Line("controls", "constant-rate", "")
+    tasks = [Task(line, seed, RecommenderConfig(), None) for seed in range({FITS})]
+    Fitting(Dataset.open(Path(sys.argv[1])), Path(sys.argv[2]), 2).run(tasks, "fits")
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_evaluation_that_is_stopped_leaves_no_process_and_starts_no_fit(tmp_path: Path, by: signal.Signals) -> None:
+    """By Ctrl-C, `kill` or a kill: the fits that wait are not done first, and the processes that fit end with it."""
+    easy_set(tmp_path / "data", users=60)
+    script = tmp_path / "evaluation.py"
+    script.write_text(EVALUATION)
+    cells = tmp_path / "report" / "cells"
+    command = [sys.executable, str(script), str(tmp_path / "data"), str(tmp_path / "report")]
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as started:
+        try:
+            _wait_until(lambda: any(cells.glob("*.npz")) or started.poll() is not None)
+            started.send_signal(by)
+            assert started.wait(DEADLINE) != 0
+            _wait_until(lambda: not _group_lives(started.pid))
+        finally:
+            if _group_lives(started.pid):
+                os.killpg(started.pid, signal.SIGKILL)
+    assert 0 < len(list(cells.glob("*.npz"))) < FITS
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not holds():
+        assert time.monotonic() < end, "nothing has happened"
+        time.sleep(0.05)

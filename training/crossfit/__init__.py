@@ -1,0 +1,1 @@
+"""Histories, and what of them a training row may see: folds and views."""

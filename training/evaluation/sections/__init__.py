@@ -1,5 +1,0 @@
-"""The report's sections: every claim as a question, answered in a sentence, with a verdict."""
-
-from training.evaluation.sections.build import build_report
-
-__all__ = ["build_report"]

@@ -1,0 +1,1 @@
+"""Profile methods: from histories to profiles, one folder each."""

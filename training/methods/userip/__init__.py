@@ -1,0 +1,1 @@
+"""UserIP-Tuning: soft prompts inferred through a frozen language model, with codebooks in the loop."""

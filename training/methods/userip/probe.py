@@ -1,0 +1,134 @@
+"""How far to infer: E steps and prior strength, chosen on held-out interactions of train users.
+
+The E step over-fits a short history. So some train users' histories are parted 70:30; z is inferred from the one
+part, the other part judges. The same users then say what a profile is worth: their own z against the shared
+prompt and against another user's z.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from userip.training.crossfit.histories import Histories, Ints
+from userip.training.language.fillers import Fillers
+from userip.training.language.frozen import FrozenLM
+from userip.training.language.pretrain import Nats
+from userip.training.language.reader import Reader
+from userip.training.language.sequences import batches, token_lengths
+from userip.training.language.step import held_out
+from userip.training.methods.userip.config import InferConfig
+from userip.training.methods.userip.e_step import Objective, e_step
+from userip.training.methods.userip.start import Start
+from userip.training.progress import track
+
+ROUND = 2  # steps between two looks at the held-out part
+JUDGED = 32  # held-out interactions of one user, at most
+
+
+class Choice(NamedTuple):
+    """steps and prior to use, and the figures of the probe (nats per held-out item)."""
+
+    steps: int
+    prior: float
+    figures: dict[str, Any]
+
+
+def choose(
+    lm: FrozenLM,
+    reader: Reader,
+    fillers: Fillers,
+    train: Histories,
+    start: Start,
+    config: InferConfig,
+    seed: int,
+) -> Choice:
+    """Try every prior for up to `config.steps` steps. At least one round of steps is taken."""
+    draw = np.random.default_rng([seed, 7])
+    able = np.flatnonzero(train.lengths >= 4)
+    users = train.of(np.sort(draw.permutation(able)[: config.probe_users]))
+    if not config.probe_users or not len(users) or not config.steps:
+        return Choice(config.steps, config.priors[0], {})
+    ranks = users.ranks(draw)
+    known_part = ranks < np.maximum(users.lengths * 7 // 10, 1)[users.owner]
+    known, target = users.keep(known_part), users.keep(~known_part).pick(JUDGED, seed)
+    history = reader.history
+
+    def judge(z: Tensor) -> tuple[float, Nats]:
+        nats = held_out(lm, reader, target, z)
+        tokens = max(float(reader.texts.length.mean()) - 1, 1)
+        weighted = history.title_weight * nats.title + history.polarity_weight * nats.polarity
+        return weighted / tokens, nats
+
+    groups = batches(
+        token_lengths(known.last(config.items_per_step), reader.texts),
+        len(reader.prompt.tokens),
+        config.batch_tokens,
+    )
+    views = np.arange(len(known))
+    begin = start.of(lm, fillers, known, views)
+    tried: list[tuple[float, int, float, Tensor]] = []
+    looks = range(ROUND, config.steps + 1, ROUND) or range(config.steps, config.steps + 1)
+    curve: dict[str, Any] = {"0 steps": asdict(judge(begin)[1])}
+    todo = [(prior, steps) for prior in config.priors for steps in looks]
+    z = begin
+    for prior, steps in track(todo, label="probe"):
+        if steps == looks[0]:
+            z = begin.clone()
+        z = _advance(
+            lm,
+            reader,
+            known,
+            groups,
+            z,
+            begin,
+            start,
+            prior,
+            config,
+            looks[0] if steps == looks[0] else ROUND,
+            seed + 1000 * steps,
+        )
+        score, nats = judge(z)
+        curve[f"{steps} steps, prior {prior:g}"] = asdict(nats)
+        tried.append((score, steps, prior, z))
+    _, steps, prior, best = min(tried, key=lambda entry: entry[:2])
+    shared = start.shared.expand_as(best)
+    other = best[torch.from_numpy(np.roll(views, 1))]
+    figures = {
+        "users": len(users),
+        "held_out_items": len(target.items),
+        "own z": asdict(judge(best)[1]),
+        "own z before the E steps": asdict(judge(begin)[1]),
+        "shared prompt": asdict(judge(shared)[1]),
+        "another user's z": asdict(judge(other)[1]),
+        "steps": steps,
+        "prior": prior,
+        "curve": curve,
+    }
+    return Choice(steps, prior, figures)
+
+
+def _advance(
+    lm: FrozenLM,
+    reader: Reader,
+    known: Histories,
+    groups: Sequence[Ints],
+    z: Tensor,
+    begin: Tensor,
+    start: Start,
+    prior: float,
+    config: InferConfig,
+    steps: int,
+    seed: int,
+) -> Tensor:
+    moved = z.clone()
+    for users in groups:
+        moved[users] = e_step(
+            lm, reader, known.of(users), z[users], begin[users], start.subspace, Objective(prior=prior),
+            steps=steps, lr=config.lr, items_per_step=config.items_per_step, title_stride=config.title_stride,
+            seed=seed,
+        )  # fmt: skip
+    return moved

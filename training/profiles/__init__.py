@@ -1,1 +1,0 @@
-"""Profile inference: soft prompts per user, EM with codebooks, cross-fitting and fold-in."""

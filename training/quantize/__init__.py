@@ -1,0 +1,1 @@
+"""From profiles to codes, without a language model."""
