@@ -56,7 +56,8 @@ def demo(
 
 
 def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) -> None:
-    from userip.ops.commands import publish, train
+    from userip.ops.commands import publish
+    from userip.training.commands import train
     from userip.training.data.commands import simulate
 
     data, run, facets = out / "data", out / "run", out / "facets.toml"
