@@ -9,8 +9,8 @@ import redis
 
 from tests.training.toy import toy_dataset
 from userip.bank import Record, open_bank
-from userip.release.manifest import read_manifest
 from userip.ops.commands import publish
+from userip.release.manifest import read_manifest
 from userip.training.errors import ConfigError
 from userip.training.export.config import ExportConfig
 from userip.training.export.release import Origin, write_release
