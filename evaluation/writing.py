@@ -15,9 +15,9 @@ import numpy as np
 from userip.evaluation.intervals import Bootstrap, Difference, Figures
 from userip.evaluation.results import BASE, SECTIONS, Results, Scored
 from userip.evaluation.sections import build_report
+from userip.files import json_text, write_text
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
-from userip.training.files import json_text, write_text
 from userip.training.progress import track
 from userip.training.recommender.metrics import auc, evaluate, logloss
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from userip.files import json_text, write_text
 from userip.loadtests.errors import BenchInputError, WrongAnswerError
 from userip.loadtests.gates import Gate, judge
 from userip.loadtests.results import Results, Row
@@ -23,7 +24,6 @@ from userip.loadtests.stage import Stage, Subject
 from userip.loadtests.traffic.drivers import missing
 from userip.loadtests.traffic.workload import Population, population_of_dataset, population_of_release
 from userip.training.data.dataset import INFO
-from userip.training.files import json_text, write_text
 from userip.training.progress import track
 
 IN_PROCESS = "in-process"

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from userip.files import write_text
 from userip.loadtests.gates import IN_PROCESS, RATIOS, Gate
 from userip.loadtests.in_process import SIZES, Row, measure, spread
 from userip.loadtests.scenarios import Preset
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.variants import NAMES, build_variants
-from userip.training.files import write_text
 
 
 def run(

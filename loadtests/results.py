@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from userip.files import json_text, write_text
 from userip.loadtests.errors import BenchInputError, LoadTestError
 from userip.loadtests.scenarios import Scenario
-from userip.training.files import json_text, write_text
 
 Row = dict[str, Any]
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from userip.files import write_text
 from userip.training.errors import ConfigError
 from userip.training.export.config import ExportConfig
-from userip.training.files import write_text
 from userip.training.language.config import FacetConfig, HistoryConfig, LanguageConfig
 from userip.training.methods.userip.config import InferConfig, QuantizeConfig
 from userip.training.recommender.config import RecommenderConfig

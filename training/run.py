@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from userip.files import write_text
 from userip.training.config import TrainConfig, write_config
 from userip.training.data.dataset import INFO, Dataset
 from userip.training.errors import ConfigError, DataError, SplitMismatchError
-from userip.training.files import write_text
 
 log = logging.getLogger(__name__)
 

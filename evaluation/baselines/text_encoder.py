@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from userip.files import beside
 from userip.training.errors import ConfigError
-from userip.training.files import beside
 from userip.training.language.frozen import torch_dtype
 from userip.training.progress import track
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from userip.files import json_text, write_text
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.lookups import publish_planted, storm
 from userip.loadtests.faults.outage import outage
@@ -25,7 +26,6 @@ from userip.loadtests.faults.rig import Rig
 from userip.loadtests.faults.swaps import swap_under_load
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.redis_server import RedisServer
-from userip.training.files import json_text, write_text
 
 _LOOKUPS: Final = 100_000
 _USERS: Final = 50_000

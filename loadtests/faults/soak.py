@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.bank import Record, open_bank
+from userip.files import json_text, write_text
 from userip.loadtests.errors import BenchInputError, LoadTestError
 from userip.loadtests.faults.chaos import interrupt, told
 from userip.loadtests.faults.rig import Rig, p99_ms
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import family, rss_mb
-from userip.training.files import json_text, write_text
 
 RATE: Final = 200.0
 _WARM_UP: Final = 0.2  # of the time: caches fill, and the allocator finds its size

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from userip.files import json_text, write_text
 from userip.loadtests.report.build import build_report
 from userip.loadtests.report.rows import read_gates, read_rows
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
-from userip.training.files import json_text, write_text
 
 __all__ = ["write_report"]
 

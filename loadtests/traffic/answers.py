@@ -15,9 +15,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from userip.files import write_text
 from userip.loadtests.errors import BenchInputError
 from userip.loadtests.traffic.workload import Workload
-from userip.training.files import write_text
 
 TOLERANCE: Final = 1e-5  # max abs difference of a probability
 VERIFIED: Final = 128  # users of a pool whose scores are computed before; their requests are verified whenever sent

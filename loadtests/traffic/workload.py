@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from userip.files import write_text
 from userip.loadtests.errors import BenchInputError
 from userip.loadtests.scenarios import Route
-from userip.training.files import write_text
 
 POOL_INSTANCES: Final = 200_000
 SMALLEST_POOL: Final = 128

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from userip.files import write_text
 from userip.loadtests.figures import SHARES, Figures
 from userip.loadtests.servers.cores import cpu_seconds
 from userip.loadtests.servers.processes import HOST, run_to_end
 from userip.loadtests.traffic.workload import Workload
-from userip.training.files import write_text
 
 MISSING: Final = "wrk is not installed: tools/wrk.sh installs it"
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from userip.training.files import beside
+from userip.files import beside
 
 EVERY = 50  # steps, some ten seconds
 

@@ -23,8 +23,8 @@ import typer
 
 from userip.demo.service import DemoService, port_to_use
 from userip.demo.story import tell
+from userip.files import write_text
 from userip.training.errors import DataError
-from userip.training.files import write_text
 
 FILES: Final = frozenset({"demo.json", "facets.toml", "data", "run", "bank", "serve.log"})
 

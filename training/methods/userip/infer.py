@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
+from userip.files import write_text
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.crossfit.views import Views
 from userip.training.data.dataset import Dataset
-from userip.training.files import write_text
 from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.reader import Reader

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from userip.files import beside
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.files import beside
 from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.reader import Reader

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from userip.files import beside
 from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
-from userip.training.files import beside
 from userip.training.methods.userip.config import QuantizeConfig
 from userip.training.methods.userip.e_step import Objective
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from userip.training.files import beside, json_text, write_text
+from userip.files import beside, json_text, write_text
 
 
 def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
