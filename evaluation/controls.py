@@ -1,4 +1,4 @@
-"""Codes that need no language model, of the same shape as the profile's: what a profile has to beat (METHOD 10 P9).
+"""Codes that need no language model, of the same shape as the profile's: what it has to beat (docs/method.md#controls).
 
 The k-th facet below is the k-th in alphabetical order, as CodeTable sorts them; every facet keeps its size.
 
@@ -11,9 +11,9 @@ statistics     bins of polarity              k-means over items met       k-mean
 statistics-mf  bins of polarity              k-means over preference      k-means of further seeds
 judgements     bins of Rasch generosity      bins of warmth of ratings    as the second, between its cuts
 
-`statistics` is the baseline of METHOD 13.2; `statistics-mf` groups users by what they liked instead of met, along the
-factors of the matrix of interactions. `judgements` is what the background slot's words are counted from, without a
-language model, a soft prompt or a hobby: what remains of a gain over it is theirs.
+`statistics-mf` groups users by what they liked instead of met, along the factors of the matrix of interactions.
+`judgements` is what the background slot's words are counted from, without a language model, a soft prompt or a hobby:
+what remains of a gain over it is theirs.
 
 All are cross-fitted: the codes of fold f come from the user's train rows without fold f. Whatever is fitted (items'
 means, cuts, directions, centres) is fitted on train rows of train users alone; held-out users, whose histories nothing
@@ -68,7 +68,7 @@ def genre_kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_se
 
 
 def statistics(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
-    """Polarity, and who meets the same items (METHOD 13.2)."""
+    """Polarity, and who meets the same items (docs/method.md#controls)."""
     views = Views.of(dataset, folds, fold_seed)
     vectors = taste(items_met(views), views.fitted, seed)
     return _table("statistics", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))

@@ -1,4 +1,4 @@
-"""The ablation without a quantizer: the recommender reads z itself (METHOD 13, table 3 of the paper).
+"""The ablation without a quantizer: the recommender reads z itself (docs/method.md#other-baselines; Table 3).
 
     x_0 = [e_user; e_item; ..; P_1 z_1; ..; P_J z_J]     P_j: R^{m d} -> R^{embedding}, z standardised
 

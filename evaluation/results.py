@@ -19,7 +19,7 @@ from userip.training.data.dataset import Split
 Predictions = NDArray[np.float32]
 Section = Literal["controls", "recommenders", "llm", "ablations", "transfer", "sweep"]
 SECTIONS: Final[tuple[Section, ...]] = ("controls", "recommenders", "llm", "transfer", "ablations", "sweep")
-BASE: Final = "constant"  # the method that codes have to beat (METHOD 13.1)
+BASE: Final = "constant"  # the method that codes have to beat (docs/method.md#controls)
 
 
 class Cell(NamedTuple):

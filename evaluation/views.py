@@ -14,7 +14,7 @@ from userip.training.recommender.codes import FULL
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """The histories that codes are made from, one view per user and fold (METHOD 13.2).
+    """The histories that codes are made from, one view per user and fold (docs/method.md#cross-fitting).
 
     Fold -1 holds a user's whole history; fold f >= 0 a train user's train rows without those of fold f, so that a
     code made from it knows nothing of the labels that the recommender fits with it. Held-out users have fold -1 only,

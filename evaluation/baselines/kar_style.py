@@ -1,9 +1,9 @@
-"""KAR-style: a DCN over the usual fields that also reads what a user's history and an item say (METHOD section 4).
+"""KAR-style: a DCN over the usual fields that also reads what a user's history and an item say.
 
-Frozen sentence vectors of a user's and an item's text go through a hybrid-expert adaptor that is trained with
-the DCN, end to end on the click loss. It is KAR in small: a template in the place of the large model's answers,
-MiniLM in the place of BERT, our DCN's widths. Its network and serving modes are in `models.recommenders.kar`,
-`models.graphs.kar`.
+See docs/method.md#kar-baseline. Frozen sentence vectors of a user's and an item's text go through a hybrid-expert
+adaptor that is trained with the DCN, end to end on the click loss. It is KAR in small: a template in the place of the
+large model's answers, MiniLM in the place of BERT, our DCN's widths. Its network and serving modes are in
+`models.recommenders.kar`, `models.graphs.kar`.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a text encoder is told of a user or an item (METHOD section 4): a template in the place of KAR's LLM.
+"""What a text encoder is told of a user or an item (docs/method.md#kar-baseline): a template in the place of KAR's LLM.
 
 A user reads like
 

@@ -1,4 +1,4 @@
-"""Prompts that end where the model has to say " liked" or " disliked" (ReLLa-style; METHOD 8).
+"""Prompts that end where the model has to say " liked" or " disliked" (ReLLa-style; docs/method.md#other-baselines).
 
 [BOS] task   past item: liked   past item: disliked   ..   the item at hand:
 """

@@ -1,7 +1,8 @@
-"""PEPLER-style: user and item as a two-vector prompt that makes a language model say the item's text (METHOD 8).
+"""PEPLER-style: user and item as a two-vector prompt that makes a language model say the item's text.
 
-PEPLER (Li, Zhang and Chen, 2023) puts the two vectors before the explanation of a rating. Of a click it says
-nothing; here the click is  sigma(<u, i> + b_u + b_i + b), the text is the item's title and attributes, and
+See docs/method.md#other-baselines. PEPLER (Li, Zhang and Chen, 2023) puts the two vectors before the explanation of a
+rating. Of a click it says nothing; here the click is  sigma(<u, i> + b_u + b_i + b), the text is the item's title and
+attributes, and
 
     loss = BCE(click) + text_weight * NLL(text) / tokens
 

@@ -1,8 +1,9 @@
-"""ReLLa-style: a language model that is told a user's most similar past items and says liked or disliked (METHOD 8).
+"""ReLLa-style: a language model that is told a user's most similar past items and says liked or disliked.
 
-ReLLa (Lin et al., 2024) retrieves the past items that are semantically nearest to the target, writes them with
-their ratings into the prompt, and tunes a large language model to answer yes or no. Here the model is the run's own
-small one and all its weights are tuned (ReLLa's low-rank adapters spare what a model of this size does not need):
+See docs/method.md#other-baselines. ReLLa (Lin et al., 2024) retrieves the past items that are semantically nearest to
+the target, writes them with their ratings into the prompt, and tunes a large language model to answer yes or no. Here
+the model is the run's own small one and all its weights are tuned (ReLLa's low-rank adapters spare what a model of
+this size does not need):
 
     p(click) = softmax over (" liked", " disliked") of the logits behind  "past: liked  past: disliked .. target:"
 

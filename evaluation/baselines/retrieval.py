@@ -1,4 +1,4 @@
-"""Which of a user's past items are most like the one at hand (ReLLa's semantic behaviour retrieval; METHOD 8)."""
+"""Which of a user's past items are most like the one at hand: ReLLa's retrieval (docs/method.md#other-baselines)."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """Sentence vectors from a small pre-trained encoder, kept on disk so that no text is encoded twice.
 
-The vector of a text is the mean of the encoder's last states over its tokens (METHOD section 4, "bert_avg"),
+The vector of a text is the mean of the encoder's last states over its tokens (docs/method.md#kar-baseline),
 padding left out.
 """
 

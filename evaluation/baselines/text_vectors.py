@@ -1,8 +1,8 @@
 """The text vectors of a data set: one per item, and per user one for the whole history and one per fold.
 
-KAR keeps the labels of a row out of the text that the row is fitted with by a cut in time. Here the cut is by
-folds, as for the codes (METHOD 13.2): a train row of fold f gets the text of its user's other train rows. Valid
-and test rows get the text of the whole history, which holds train rows, or for held-out users history rows, and
+KAR keeps the labels of a row out of the text that the row is fitted with by a cut in time. Here the cut is by folds,
+as for the codes (docs/method.md#cross-fitting): a train row of fold f gets the text of its user's other train rows.
+Valid and test rows get the text of the whole history, which holds train rows, or for held-out users history rows, and
 no valid or test row.
 """
 

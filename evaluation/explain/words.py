@@ -1,9 +1,9 @@
 """The vocabulary's words nearest to a soft token, and whether they are nearer than chance.
 
-Some word is nearest to any vector, so a list of nearest words alone says nothing (METHOD 10, P18). Each list comes with
-how near the nearest word of random vectors is, and the share of them that have a nearer one: the p-value. Nearness is
-the cosine, which no vector's length enters, so random vectors need no rescaling to the token's norm.
-Random vectors are normal with the mean and covariance of
+Some word is nearest to any vector, so a list of nearest words alone says nothing (docs/method.md#explaining-codes).
+Each list comes with how near the nearest word of random vectors is, and the share of them that have a nearer one: the
+p-value. Nearness is the cosine, which no vector's length enters, so random vectors need no rescaling to the token's
+norm. Random vectors are normal with the mean and covariance of
     words     the embeddings of the words themselves: is the token nearer than any point of that cloud?
     profiles  all users' soft tokens of the facet: does this code point at a word more than a profile as such?
 Where profiles start at slot words (infer.start "filler"), they lie among those words' embeddings by construction: then

@@ -23,7 +23,7 @@ from userip.reporting.blocks import (
     WordLists,
 )
 
-AGREE: Final = 0.6  # adjusted Rand index that a claim of "profile" expects (METHOD 11.1)
+AGREE: Final = 0.6  # adjusted Rand index that a claim of "profile" expects (docs/method.md#collapse)
 SHOWN: Final = 10  # words of a card
 NOTE: Final = (
     "Codes were inferred from the train rows that are described here: this says what a code holds, and validates "

@@ -1,4 +1,4 @@
-"""Is it the language profile, or would any grouping of users do (METHOD 10, P9)?"""
+"""Is it the language profile, or would any grouping of users do (docs/method.md#controls)?"""
 
 from userip.evaluation.sections.judge import Judge
 from userip.evaluation.sections.users import NOTHING_OF_OURS, STATISTICS, other_codes, ours

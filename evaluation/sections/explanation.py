@@ -26,7 +26,7 @@ QUERY: Final = "history"  # every token of the history looks; the paper's figure
 
 
 def nearest_words(results: Results) -> list[Section]:
-    """Words nearest to every code's centre, against what random vectors come to (METHOD 10, P18)."""
+    """Words nearest to every code's centre, against what random vectors come to (docs/method.md#explaining-codes)."""
     if results.explanation is None or not results.explanation.words:
         return []
     facets = results.explanation.words

@@ -1,4 +1,4 @@
-"""Users whom the recommender knows: do codes add anything to what it learned of them (METHOD 13.1)?"""
+"""Users whom the recommender knows: do codes add anything to what it learned of them (docs/method.md#controls)?"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Users whom the recommender has never seen: do codes by fold-in alone replace retraining (METHOD 13.2)?"""
+"""Users whom the recommender has never seen: do codes by fold-in alone replace retraining (docs/method.md#fold-in)?"""
 
 from typing import Final
 

@@ -5,8 +5,9 @@ Three loops take turns on the same users, so that whatever else the machine does
 as configured   `Inference.infer` as a run calls it: start, E steps, the check whether they helped
 every token     the same, but every step sees all interactions of a history and scores all of its tokens: what
                 the naive loop does, so these two are compared like with like
-naive           METHOD 13.3: float32, padded to the longest of a batch of users in random order, logits at every
-                position, every token of every interaction, one dense Adam over the rows of all users
+naive           docs/method.md#speed-of-inference: float32, padded to the longest of a batch of users in random
+                order, logits at every position, every token of every interaction, one dense Adam over the rows of all
+                users
 
 Useful FLOP of one user-step, forward and backward without gradients of weights:
 

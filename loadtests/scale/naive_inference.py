@@ -1,4 +1,4 @@
-"""The loop that anybody would write first, to measure ours against (METHOD 13.3)."""
+"""The loop that anybody would write first, to measure ours against (docs/method.md#speed-of-inference)."""
 
 import torch
 from torch import Tensor

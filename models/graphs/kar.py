@@ -1,4 +1,4 @@
-"""KAR's network as ONNX graphs, in the serving modes that METHOD section 4 asks to be timed.
+"""KAR's network as ONNX graphs, in the serving modes that docs/method.md#kar-baseline asks to be timed.
 
 mode              user side of a request            item side of a candidate         graph
 online      (A)   its vector, adapted in the graph  its vector, adapted in the graph `kar_online_onnx`

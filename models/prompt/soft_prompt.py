@@ -1,4 +1,4 @@
-"""The prompt of METHOD 2.2 and its block-closed causal mask (2.3, paper Fig. 4).
+"""The prompt (Eq. 3) and its block-closed causal mask (Figure 4; docs/method.md#mask).
 
 A sequence is  [BOS] n_1 z_1 ... n_J z_J T h  with facet names n_j, soft tokens z_j, task T and history h.
 Every token carries a block number; who may look at whom follows from the numbers alone:

@@ -29,7 +29,7 @@ class Usage(NamedTuple):
 class Codebook(torch.nn.Module):
     """K codes e_k in R^d (parameter `codes`, float32 [K, d]) and the metric `scale` (float32 [r, d], Eq. 6).
 
-    straight_through  "both": forward e_k, gradient to e_k and to z  (e + z - sg[z], METHOD 2.5)
+    straight_through  "both": forward e_k, gradient to e_k and to z  (e + z - sg[z], docs/method.md#quantization)
                       "z":    forward e_k, gradient to z alone       (z + sg[e - z], as in VQ-VAE)
     """
 
@@ -57,7 +57,8 @@ class Codebook(torch.nn.Module):
     def forward(self, z: Tensor, *, reduction: str = "sum") -> Quantized:
         """Quantize z [N, d]. The commitment || A (z - sg[e_k]) ||^2 is summed over A's rows, or averaged.
 
-        The paper's mean over d, weighted .001, moves nothing at d = 768 (METHOD 2.6), so "sum" is the default.
+        The paper's mean over d, weighted .001, moves nothing at d = 768, so "sum" is the default
+        (docs/method.md#quantization).
         """
         indices = self.assign(z)
         nearest = self.codes[indices]
@@ -119,7 +120,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 def kmeans(z: Tensor, size: int, scale: Tensor, *, restarts: int, seed: int, iterations: int = 50) -> Tensor:
     """k-means++ with restarts on z [N, d] in the metric `scale` [r, d]: the best codes found, float32 [size, d].
 
-    Start codebooks with it only after z has structure (METHOD 11.1): on a fresh z it collapses.
+    Start codebooks with it only after z has structure (docs/method.md#collapse): on a fresh z it collapses.
     """
     if len(z) == 0:
         raise ValueError("k-means needs at least one profile")

@@ -14,7 +14,8 @@ DROPOUT: Final = 0.5  # as in the recommender that the codes are for
 class Surrogate(nn.Module):
     """f_phi(v_i, e~_1 .. e~_J): x_0 = [E_v(i); P_1 e~_1; ..; P_J e~_J]  with P_j: R^D -> R^8 linear.
 
-    There is no user row: it would absorb what the codes are to learn (METHOD 2.5), and a folded-in user has none.
+    There is no user row: it would absorb what the codes are to learn, and a folded-in user has none (see
+    docs/method.md#surrogate).
     `forward` takes items int64 [n] (0 .. items - 1) and one quantized profile float [n, D] per facet: logits [n].
     """
 

@@ -1,4 +1,4 @@
-"""Deep & Cross Network on categorical fields (METHOD 2.10, the paper's Eq. 8).
+"""Deep & Cross Network on categorical fields (Eq. 8; docs/method.md#recommender).
 
     x_0     = [e_1; ..; e_F]                          one embedding of width d per field
     x_{l+1} = x_0 * (x_l . w_l) + b_l + x_l           l = 0 .. L-1

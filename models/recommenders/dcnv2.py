@@ -1,4 +1,4 @@
-"""Deep & Cross Network, version 2, in its parallel form (METHOD 8; Wang et al., WWW 2021).
+"""Deep & Cross Network, version 2, in its parallel form (docs/method.md#other-networks; Wang et al., WWW 2021).
 
     x_{l+1} = x_0 * (W_l x_l + b_l) + x_l             l = 0 .. L-1
     logit   = w_out . [x_L; MLP(x_0)] + b_out

@@ -1,4 +1,4 @@
-"""DeepFM (METHOD 8; Guo et al., IJCAI 2017). The pairs are a factorization machine, the MLP is beside it.
+"""DeepFM (docs/method.md#other-networks; Guo et al., IJCAI 2017): a factorization machine beside an MLP.
 
 logit = w_0 + sum_i w_i + sum_{i<j} <e_i, e_j> + w_out . MLP([e_1; ..; e_F])
 """

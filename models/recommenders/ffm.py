@@ -1,4 +1,4 @@
-"""Field-aware Factorization Machine (METHOD 8; Juan et al., RecSys 2016).
+"""Field-aware Factorization Machine (docs/method.md#other-networks; Juan et al., RecSys 2016).
 
     logit = w_0 + sum_i w_i + sum_{i<j} <e_i^(f_j), e_j^(f_i)>
 

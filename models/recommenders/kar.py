@@ -1,4 +1,4 @@
-"""A DCN that reads texts: KAR's hybrid-expert adaptor beside the fields' embeddings (METHOD section 4).
+"""A DCN that reads texts: KAR's hybrid-expert adaptor beside the fields' embeddings (docs/method.md#kar-baseline).
 
     expert(x)   = relu(W_2 relu(W_1 x + b_1) + b_2)          vector -> hidden -> out
     gate_t(x)   = softmax(G_t x + g_t)                       over the shared and the branch's own experts

@@ -1,4 +1,4 @@
-"""Product-based Neural Network with inner products (METHOD 8; Qu et al., ICDM 2016).
+"""Product-based Neural Network with inner products (docs/method.md#other-networks; Qu et al., ICDM 2016).
 
 logit = w_out . MLP([e_1; ..; e_F; <e_1, e_2>; <e_1, e_3>; ..; <e_F-1, e_F>]) + b_out
 """

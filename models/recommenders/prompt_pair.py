@@ -1,4 +1,4 @@
-"""User and item as two continuous prompt vectors whose product is the click (PEPLER; METHOD 8)."""
+"""User and item as two continuous prompt vectors whose product is the click (docs/method.md#other-baselines)."""
 
 import torch
 from torch import Tensor, nn

@@ -24,7 +24,7 @@ def _trained_looking(shape: DCNShape, seed: int = 0) -> DCN:
 
 
 def _logit_by_loops(model: DCN, rows: list[int]) -> float:
-    """METHOD 2.10, one number at a time, in Python floats."""
+    """docs/method.md#recommender, one number at a time, in Python floats."""
     shape, state = model.shape, {name: value.double().numpy() for name, value in model.state_dict().items()}
     x0 = []
     for field, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""DCNv2, PNN, DeepFM and FFM against their formulas (METHOD 8), written as explicit loops over Python floats."""
+"""DCNv2, PNN, DeepFM and FFM against their formulas (docs/method.md#other-networks), as loops over Python floats."""
 
 import math
 from collections.abc import Callable

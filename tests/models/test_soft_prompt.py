@@ -1,4 +1,4 @@
-"""The prompt's mask by the rules of METHOD 2.3, and through real attention layers of two architectures."""
+"""The prompt's mask by the rules of docs/method.md#mask, and through real attention layers of two architectures."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_the_prompt_is_laid_out_as_in_equation_3() -> None:
 
 
 def test_the_mask_follows_the_rules_of_the_method() -> None:
-    """Every pair of a row with all segments and padding, against the rules of METHOD 2.3 written out."""
+    """Every pair of a row with all segments and padding, against the rules of docs/method.md#mask written out."""
     segments = ["B", "N1", "Z1", "N2", "N2", "Z2", "T", "H0", "H0", "H1", "pad"]
     number = {"B": 0, "N1": 1, "Z1": 1, "N2": 2, "Z2": 2, "T": 3, "H0": 4, "H1": 5, "pad": PADDING}
     sees = {

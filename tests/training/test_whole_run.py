@@ -165,9 +165,9 @@ def null_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_without_any_effect_codes_gain_nothing(null_runs: list[Run]) -> None:
     """NULL: where no user differs from another, inferred codes and constant ones have the same test AUC.
 
-    Constant codes are what to compare with: two more fields, whatever they hold, move the AUC by themselves (METHOD
-    13.1). Mean of three data sets of three seeds, whose standard error over data sets is .0013; codes of the planted
-    tastes add over .02 there.
+    Constant codes are what to compare with: two more fields, whatever they hold, move the AUC by themselves (see
+    docs/method.md#controls). Mean of three data sets of three seeds, whose standard error over data sets is .0013;
+    codes of the planted tastes add over .02 there.
     """
     gains = []
     for dataset, path in null_runs:
@@ -217,7 +217,7 @@ def test_without_any_effect_a_code_tells_only_of_rows_it_has_seen(null_runs: lis
 
 
 def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A start that is known to collapse (METHOD 11.1) is a warning in the log, and marked in both JSON files."""
+    """A start known to collapse (docs/method.md#collapse) is a warning in the log, and marked in both JSON files."""
     run = tmp_path / "run"
     _copy_steps(easy.path, run, "language", "infer")
     config = tiny_config(

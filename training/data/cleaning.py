@@ -1,4 +1,4 @@
-"""Cleaning: one row per user and item, the iterated core, labels (METHOD 2.1)."""
+"""Cleaning: one row per user and item, the iterated core, labels (docs/method.md#data)."""
 
 import numpy as np
 import polars as pl

@@ -36,7 +36,7 @@ class HistoryConfig(_Frozen):
 
     polarity         say of every item whether the user liked it, behind its title. The profile must know.
     polarity_weight  weight of the polarity tokens in the likelihood, against `title_weight`.
-    factorised       every item sees the prompt and itself only (METHOD 13.3); else also the items before it.
+    factorised       every item sees the prompt and itself only (docs/method.md#mask); else also the items before it.
     item_tokens      an item's text, its title and first `attributes` descriptive columns, is cut there.
     longest          a user's last so many interactions are the history; steps sample it (infer.items_per_step).
     task             T of Eq. 3; not empty: its last token, which sees every facet, predicts the history's first.

@@ -5,7 +5,7 @@
 The first rows make every dimension count alike. The further rows are the leading eigenvectors of
 G = E[ (d logit / d z) (d logit / d z)^T ], the surrogate's sensitivity: delta^T G delta is, to first order, the change
 of the click logit when z moves by delta. So k-means minimises what quantization costs in clicks, beside what it
-costs in likeness. METHOD 13.3: k-means alone ignores which directions matter.
+costs in likeness. See docs/method.md#quantization.
 """
 
 import torch

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-COLLAPSED_UNDER: Final = 0.5  # of the codebook's size (METHOD 10, P12)
+COLLAPSED_UNDER: Final = 0.5  # of the codebook's size (docs/method.md#collapse)
 
 
 def perplexity(share: Sequence[float] | NDArray[np.float64]) -> float:

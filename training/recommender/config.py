@@ -1,4 +1,4 @@
-"""Settings of the recommender (METHOD 2.10).
+"""Settings of the recommender (docs/method.md#recommender).
 
 Rate, weight decay and dropout are those that validation AUC chose for the plain DCN on three real sets; with the
 paper's own (preset `paper`: .001, 1e-6, .2) it stays half a point of AUC below a logistic regression.

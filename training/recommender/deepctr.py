@@ -13,8 +13,8 @@ ONN      is the exception in both: its products start as the library has them, N
          an MLP without BatchNorm, which would blow them up. That is worth .008 there.
 seed     drawn from torch's generator. The library's constructors reset it, to 1024 if they are not told otherwise.
 
-What differs from METHOD 8: all but PNN have a linear term, and ONN has no copy of the embeddings beside its products,
-which are element-wise.
+What differs from docs/method.md#other-networks: all but PNN have a linear term, and ONN has no copy of
+the embeddings beside its products, which are element-wise.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Fit a recommender: the one training loop of all networks (METHOD 2.10).
+"""Fit a recommender: the one training loop of all networks (docs/method.md#recommender).
 
 Everything is a tensor before the first step: rows int64 [n, F], labels float32 [n]. An epoch is one
 permutation cut into batches. Fitting ends when the validation AUC has not grown for `patience` epochs; the
@@ -140,7 +140,7 @@ def encode_rows(
     *,
     cross_fitted: bool = False,
 ) -> NDArray[np.int64]:
-    """Rows int64 [n, F]. `cross_fitted`: train rows take the code made without their fold (METHOD 13.2)."""
+    """Rows int64 [n, F]. `cross_fitted`: train rows take the code of docs/method.md#cross-fitting."""
     code_rows = None
     if codes is not None:
         users = interactions["user_id"]

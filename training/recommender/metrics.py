@@ -1,4 +1,4 @@
-"""How good probabilities are: AUC, GAUC, logloss, ECE, and the relative improvements of METHOD 2.12.
+"""How good probabilities are: AUC, GAUC, logloss, ECE, and the relative improvements of docs/method.md#measures.
 
 Labels are bool or 0/1 [n], probabilities float [n]. A figure that is not defined (AUC of one class) is NaN.
 """

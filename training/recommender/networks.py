@@ -1,4 +1,4 @@
-"""The recommenders of Table 2 (METHOD 8), by name. A new one is a file and a line here.
+"""The recommenders of Table 2 (docs/method.md#other-networks), by name. A new one is a file and a line here.
 
 All are fitted by the one loop of `training.recommender.fit`, from the same `RecommenderConfig`: `cross_layers` is
 the depth of the networks that have one apart from the MLP, `dropout` and `mlp` are theirs where they have such parts.

@@ -52,7 +52,7 @@ def test_shares_are_those_of_a_layer_computed_by_hand() -> None:
     z = soft_prompts(1)
     found = _table(attention_to_content(lm, reader, histories([4, ~7]), {"z": z}))
 
-    # The sequence: (embedding, place, what it is, who it belongs to), written out as METHOD 2.2 says.
+    # The sequence: (embedding, place, what it is, who it belongs to), written out as docs/method.md#prompt says.
     prompt: list[tuple[torch.Tensor, str, str]] = [(lm.table[0], "begin", "begin")]
     for j, facet in enumerate(reader.facets):
         prompt += [(lm.table[t], "template", facet.name) for t in lm.encode(facet.phrase)]

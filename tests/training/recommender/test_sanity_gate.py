@@ -1,4 +1,4 @@
-"""METHOD section 9: a plain DCN on a real set lands where others landed; below is a bug, above a leak."""
+"""docs/method.md#recommender: a plain DCN on a real set lands where others landed; below is a bug, above a leak."""
 
 import os
 from pathlib import Path

@@ -15,7 +15,7 @@ class _Frozen(BaseModel):
 
 
 class InferConfig(_Frozen):
-    """From histories to soft prompts (METHOD 2.8, S1 and S2).
+    """From histories to soft prompts (docs/method.md#em, S1 and S2).
 
     folds          cross-fitting: train rows get codes inferred without their fold of the user's rows. 0: off.
     soft_tokens    m, soft tokens per facet.
@@ -58,7 +58,7 @@ class InferConfig(_Frozen):
 
 
 class QuantizeConfig(_Frozen):
-    """From soft prompts to codes (METHOD 2.5 to 2.8, S3 to S5).
+    """From soft prompts to codes (docs/method.md#em, S3 to S5).
 
     start             codebooks begin as `kmeans` of the inferred z, or `uniform` in (-1/K, 1/K) as released.
     click_rounds      rounds before there are codebooks: M fits the surrogate to dense z, E moves every z to where the

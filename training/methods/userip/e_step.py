@@ -1,4 +1,4 @@
-"""The E step: infer soft prompts z_u with everything else fixed (METHOD 2.4, 2.7; paper Eq. 2, 4, 7).
+"""The E step: infer soft prompts z_u with everything else fixed (docs/method.md#e-step; Eq. 2, 4, 7).
 
 Users are independent given the frozen model, codebooks and surrogate, so a batch of users is optimised on its own,
 from start to end, with its own Adam state: no row moves by the momentum of another batch, any batch can be redone
@@ -131,7 +131,7 @@ def objective_terms(
     objective: Objective,
     known: Tensor,
 ) -> Terms:
-    """All terms for B users at z [B, J, m, d], per item of the history as in METHOD 2.4.
+    """All terms for B users at z [B, J, m, d], per item of the history as in docs/method.md#e-step.
 
     `histories` may be a sample; `known` float32 [B] is the length of the whole history: the prior counts once
     against all of it.

@@ -1,4 +1,4 @@
-"""The infer step: RUN/infer holds z of every user and of every user without each fold (METHOD 2.8, S1 and S2).
+"""The infer step: RUN/infer holds z of every user and of every user without each fold (docs/method.md#em, S1 and S2).
 
 start.safetensors  the shared prompt and the subspace      choice.json  steps, prior and what they were chosen on
 views.parquet      user_id, fold: one line per row of z.npy, float32 [V, J, m, d]

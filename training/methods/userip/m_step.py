@@ -1,4 +1,4 @@
-"""The M step: fit codebooks and surrogate with all z fixed (METHOD 2.5, 2.7)."""
+"""The M step: fit codebooks and surrogate with all z fixed (docs/method.md#em)."""
 
 import copy
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The quantize step: codebooks, EM rounds, codes (METHOD 2.8, S3 to S5).
+"""The quantize step: codebooks, EM rounds, codes (docs/method.md#em, S3 to S5).
 
 codebooks.safetensors  per facet `<facet>.codes` [K, m*d] and its metric `<facet>.scale` [r, m*d]
 round-<k>.safetensors  what M step k left: with them a new user is folded in as the others were

@@ -1,4 +1,4 @@
-"""Where profiles start: the shared prompt (METHOD 2.8, S1), a user's slot words, and the directions to move in."""
+"""Where profiles start (docs/method.md#start-and-prior): shared prompt, slot words, and directions to move in."""
 
 from dataclasses import dataclass
 from pathlib import Path

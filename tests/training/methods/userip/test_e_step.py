@@ -122,7 +122,7 @@ def test_users_do_not_pull_each_other(kind: str, factorised: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["both", "z"])
 def test_gradients_are_routed_as_in_the_table(kind: str) -> None:
-    """METHOD 2.5: which of z, codes, surrogate and language model each loss may move."""
+    """docs/method.md#quantization: which of z, codes, surrogate and language model each loss may move."""
     lm = frozen_lm("gpt2")
     reader, objective = reader_of(lm), _objective(kind)
     assert objective.surrogate is not None
@@ -265,7 +265,7 @@ def test_a_stronger_prior_keeps_profiles_nearer() -> None:
 
 
 def test_free_energy_never_rises() -> None:
-    """METHOD 2.7, L_rec off: over guarded E steps and exact-mean M steps, likelihood + prior + distance only fall."""
+    """docs/method.md#em, L_rec off: guarded E steps and exact means let likelihood + prior + distance only fall."""
     lm = frozen_lm("gpt2")
     reader, some = reader_of(lm), random_histories(16, 5, seed=6, shortest=2)
     known = torch.from_numpy(some.lengths).float()

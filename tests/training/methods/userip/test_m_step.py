@@ -201,7 +201,7 @@ def test_exact_codes_are_means_of_their_users(case: _Case) -> None:
 
 
 def test_the_papers_weights_leave_codes_where_they_are() -> None:
-    """METHOD 2.6: averaged over d and weighted 1e-6, AdamW's eps swallows the step; summed, the code arrives."""
+    """docs/method.md#quantization: averaged over d and weighted 1e-6, AdamW's eps swallows the step; summed, not."""
     width = 768
     z = torch.randn(64, width, generator=torch.Generator().manual_seed(0)) * 0.02
     centre = z.mean(0)
