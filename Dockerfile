@@ -1,7 +1,7 @@
 # Three images from one file:
 #   docker build -t userip .                          the service (the last stage, and the default); no torch in it
 #   docker build -t userip-train --target train .     everything offline: simulate, prepare, train, publish
-#   docker build -t userip-bench --target bench .     the load tests, with a redis-server and wrk
+#   docker build -t userip-bench --target bench .     the load tests, with a redis-server
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -51,7 +51,7 @@ CMD ["--help"]
 FROM train AS bench
 USER root
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends redis-server wrk \
+    && apt-get install --yes --no-install-recommends redis-server \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o userip -g userip /report
 WORKDIR /src

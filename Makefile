@@ -55,9 +55,7 @@ serve: setup ## Serve RELEASE from BANK
 
 bench: setup ## Measure: the service under load (into REPORT), 1,000,000 users into each bank, inference
 	@tools/redis.sh
-	@tools/wrk.sh || true
 	@$(BIN)/userip bench --out "$(REPORT)"
-	@$(BIN)/python -m userip.loadtests.scale.bank --users 10000 --users 1000000
 	@$(BIN)/python -m userip.loadtests.scale.inference
 
 chaos: setup ## Faults under load, each with its bound: Redis stands still, overload, lookups (minutes)

@@ -18,7 +18,7 @@ from userip.loadtests.errors import BenchInputError
 Route = Literal["/score", "/score/batch", "/profile"]
 Variant = Literal["dcn", "userip", "kar-online", "kar-prestored", "echo"]
 Cache = Literal["off", "cold", "warm"]
-Generator = Literal["own", "locust", "wrk"]
+Generator = Literal["own", "locust"]
 Preset = Literal["quick", "full"]
 
 ALL: Final[tuple[Variant, ...]] = ("dcn", "userip", "kar-online", "kar-prestored", "echo")
@@ -78,7 +78,6 @@ QUICK: Final = (
     Scenario("score-100-locust", generator="locust", variants=("userip", "echo"), seconds=3, repeats=1),
     Scenario("score-100-locust-200", generator="locust", rate=200, variants=("dcn", "userip"), seconds=3, repeats=1),
     Scenario("score-100-own-200", rate=200, variants=("dcn", "userip"), seconds=3, repeats=1),
-    Scenario("score-100-wrk", generator="wrk", variants=("userip", "echo"), repeats=2),
 )
 
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from userip.loadtests.servers.cores import available_cores, pin, share_out
-from userip.loadtests.servers.processes import HOST, Server, run_to_end, userip
+from userip.loadtests.servers.processes import HOST, Server, run_to_end, userip_command
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.loadtests.traffic.answers import Verifier
 from userip.loadtests.traffic.generator import LoadGenerator, Plan
@@ -111,13 +111,13 @@ class Rig:
 
     def publish(self) -> None:
         """Write the release into Redis and activate it."""
-        run_to_end(userip("publish", "--release", self.release, "--bank", self.redis.url))
+        run_to_end(userip_command("publish", "--release", self.release, "--bank", self.redis.url))
 
     def serve(self, *settings: str) -> Server:
         """Start the service with these settings, in place of the one before."""
         self.stop_service()
         port = free_port()
-        command = userip("serve", "--release", self.release, "--bank", self.redis.url, "--port", str(port))
+        command = userip_command("serve", "--release", self.release, "--bank", self.redis.url, "--port", str(port))
         for setting in settings:
             command += ["--set", setting]
         log = self.directory / f"service-{next(self._number)}.log"

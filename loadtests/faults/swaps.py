@@ -32,7 +32,7 @@ from userip.loadtests.faults.swap_load import Watcher
 from userip.loadtests.figures import quantiles_of
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import available_cores, fine_timers, share_out
-from userip.loadtests.servers.processes import HOST, Server, userip
+from userip.loadtests.servers.processes import HOST, Server, userip_command
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
@@ -163,7 +163,7 @@ def _serve(directory: Path, releases: Path, release: Path, bank: str) -> Server:
     settings = (f"releases_dir={releases}", "follow_seconds=0.02", f"admin_key={KEY}", "deadline_ms=10000")
     # On a machine that does other work as well an answer is to be late, not refused or given by default.
     patience = ("max_queue_ms=10000", "bank_deadline_ms=5000", "cache_records=100")
-    command = userip("serve", "--release", release, "--bank", bank, "--port", str(port))
+    command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
     command += [part for setting in (*settings, *patience) for part in ("--set", setting)]
     return Server("swaps", command, port, directory / "service.log", share_out(available_cores(), 1).service)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import userip
 from userip.bank import open_bank
 from userip.loadtests.errors import GeneratorError, LoadTestError, ServerStartError
 from userip.loadtests.scenarios import Cache, Scenario
@@ -20,7 +21,6 @@ from userip.loadtests.servers.cores import Cores, pin, share_out
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.ops.publish import publish_release
 
-ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
 KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1, "warm": 1_000_000}
 _START_SECONDS: Final = 60.0
@@ -28,12 +28,12 @@ _STOP_SECONDS: Final = 20.0
 
 
 def environment() -> dict[str, str]:
-    """This shell's environment without its own settings of the service; the rooms can be imported."""
+    """This shell's environment without its own settings of the service; this `userip` can be imported."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("USERIP_")}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(Path(userip.__file__).parents[1])}
 
 
-def userip(*arguments: str | Path) -> list[str]:
+def userip_command(*arguments: str | Path) -> list[str]:
     """`userip ARGUMENTS` in this interpreter."""
     return [sys.executable, "-m", "userip", *map(str, arguments)]
 
@@ -199,7 +199,7 @@ class Fleet:
             ]
         else:
             release, bank = self._releases[key.variant]
-            command = userip("serve", "--release", release, "--bank", bank, "--port", str(port))
+            command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
             command += ["--workers", str(key.workers)]
             for setting in _settings(key.cache):
                 command += ["--set", setting]

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from userip import loadtests
 from userip.loadtests.errors import GeneratorError
 from userip.loadtests.figures import Figures
 from userip.loadtests.scenarios import Generator, Scenario
-from userip.loadtests.servers.processes import HOST, ROOT, run_to_end
+from userip.loadtests.servers.processes import HOST, run_to_end
 from userip.loadtests.traffic.generator import Plan
-from userip.loadtests.traffic.workload import read_workload
-from userip.loadtests.traffic.wrk import MISSING, installed, run_wrk, write_script
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,7 @@ def drive(window: Window, core: int) -> Figures:
 
 
 def missing(generator: Generator) -> str | None:
-    """Why a generator cannot be used here, and the mend."""
-    if generator == "wrk" and not installed():
-        return MISSING
+    """Why a generator cannot be used here, and the fix."""
     if generator == "locust" and importlib.util.find_spec("locust") is None:
         return "Locust is not installed: pip install 'userip[load]'"
     return None
@@ -77,7 +74,7 @@ def _locust(window: Window, core: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="userip-locust-") as directory:
         summary = Path(directory) / "summary.json"
         given = {
-            "--locustfile": ROOT / "loadtests/locustfile.py",
+            "--locustfile": Path(loadtests.__file__).with_name("locustfile.py"),
             "--host": f"http://{HOST}:{window.port}",
             "--users": 1 if window.rate else scenario.connections,
             "--spawn-rate": 100,  # a second; Locust warns above it
@@ -100,13 +97,6 @@ def _locust(window: Window, core: int) -> Figures:
         return _figures(summary.read_text())
 
 
-def _wrk(window: Window, core: int) -> Figures:
-    script = window.workload.with_suffix(".lua")
-    if not script.exists():
-        write_script(read_workload(window.workload), script)
-    return run_wrk(script, window.port, window.server, window.scenario.connections, window.scenario.seconds, core)
-
-
 def _figures(text: str) -> Figures:
     try:
         row = json.loads(text)
@@ -115,4 +105,4 @@ def _figures(text: str) -> Figures:
         raise GeneratorError(f"the generator's figures cannot be read ({error}): {text[:200]!r}") from None
 
 
-DRIVERS: Final[dict[Generator, Callable[[Window, int], Figures]]] = {"own": _own, "locust": _locust, "wrk": _wrk}
+DRIVERS: Final[dict[Generator, Callable[[Window, int], Figures]]] = {"own": _own, "locust": _locust}

@@ -4,11 +4,10 @@ variant          stored per user                 stored per item          networ
 dcn              its row                         folded row               DCN over the fields
 userip           its row and two codes           folded row               the same, with a field per code
 kar-online       its row and a text's vector     folded row and vector    the same, with KAR's adaptor in the graph
-kar-half-online  the same                        folded row with a_item   the user's branch alone is in the graph
 kar-prestored    its row and a_user              folded row with a_item   no adaptor in the graph
 
 All have the same fields otherwise, a table per user among them, the same widths and the same folding; the two
-branches of the adaptor share no input, so the last three give the same scores. Times do not depend on what the
+branches of the adaptor share no input, so the last two give the same scores. Times do not depend on what the
 weights and vectors are: they are random, as wide as the defaults of training and of MiniLM.
 """
 
@@ -23,19 +22,14 @@ from userip.loadtests.variants.networks import FACETS, Built, build_dcn, build_k
 from userip.loadtests.variants.oracle import Oracle
 from userip.loadtests.variants.shop import Shop, dataset_shop, synthetic_shop
 from userip.loadtests.variants.writing import write_variant
-from userip.models.graphs.kar import kar_half_online_onnx, kar_online_onnx, kar_prestored_onnx
+from userip.models.graphs.kar import kar_online_onnx, kar_prestored_onnx
 from userip.release.errors import ReleaseError
 from userip.release.manifest import FORMAT_VERSION, read_manifest
 from userip.training.progress import track
 from userip.training.recommender.fit import one_thread
 
-KAR: Final = {
-    "kar-online": kar_online_onnx,
-    "kar-half-online": kar_half_online_onnx,
-    "kar-prestored": kar_prestored_onnx,
-}
-NAMES: Final = ("dcn", "userip", "kar-online", "kar-prestored")
-ALL_NAMES: Final = ("dcn", "userip", *KAR)
+KAR: Final = {"kar-online": kar_online_onnx, "kar-prestored": kar_prestored_onnx}
+NAMES: Final = ("dcn", "userip", *KAR)
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,8 @@ def build_variants(
     Ids and fields are those of the data set directory `dataset`; without one, of a synthetic shop of so many
     `users` and `items`. Raises BenchInputError for a name that is none, DataError for no data set directory.
     """
-    if unknown := [name for name in names if name not in ALL_NAMES]:
-        raise BenchInputError(f"variant {unknown[0]!r}: there are {', '.join(ALL_NAMES)}")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise BenchInputError(f"variant {unknown[0]!r}: there are {', '.join(NAMES)}")
     shop = dataset_shop(dataset, seed) if dataset else synthetic_shop(users, items, seed)
     out.mkdir(parents=True, exist_ok=True)
     networks: dict[str, Built] = {}
@@ -91,4 +85,4 @@ def _release(directory: Path, name: str, shop: Shop, built: Built, seed: int) ->
     return directory
 
 
-__all__ = ["ALL_NAMES", "FACETS", "KAR", "NAMES", "Oracle", "Variant", "build_variants"]
+__all__ = ["FACETS", "KAR", "NAMES", "Oracle", "Variant", "build_variants"]

@@ -1,6 +1,7 @@
 """The bench: turns, resuming, verdicts; and once with real parts, from releases to the report."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,13 +150,13 @@ def test_a_generator_that_is_missing_is_said(
 ) -> None:
     """Its rows are left out, in one line that says how to install it, also in the report."""
     stage, config = bench
-    monkeypatch.setitem(PRESETS, "quick", (FIRST, Scenario("by-wrk", generator="wrk")))
-    monkeypatch.setattr("userip.loadtests.traffic.drivers.installed", lambda: False)
+    monkeypatch.setitem(PRESETS, "quick", (FIRST, Scenario("by-locust", generator="locust")))
+    monkeypatch.setitem(sys.modules, "locust", None)
     said: list[str] = []
     _run(config, said)
-    assert said[0] == "by-wrk: left out: wrk is not installed: tools/wrk.sh installs it"
+    assert said[0] == "by-locust: left out: Locust is not installed: pip install 'userip[load]'"
     assert {name for name, *_ in stage.windows} == {"first"}
-    assert "by-wrk is left out: wrk is not installed" in (config.out / "report.md").read_text()
+    assert "by-locust is left out: Locust is not installed" in (config.out / "report.md").read_text()
 
 
 def test_places_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ def test_names_are_unique_and_bases_come_first(preset: Preset) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_was_asked_for_is_covered(preset: Preset) -> None:
-    """1, 10, 100, 500 candidates; three routes; three caches; 1 and 2 workers; open and closed; three generators."""
+    """1, 10, 100, 500 candidates; three routes; three caches; 1 and 2 workers; open and closed; two generators."""
     scenarios = PRESETS[preset]
     assert {scenario.candidates for scenario in scenarios} == {1, 10, 100, 500}
     assert {scenario.route for scenario in scenarios} == {"/score", "/score/batch", "/profile"}
     assert {scenario.cache for scenario in scenarios} == {"off", "cold", "warm"}
     assert {scenario.workers for scenario in scenarios} == {1, 2}
     assert {scenario.closed for scenario in scenarios} == {True, False}
-    assert {scenario.generator for scenario in scenarios} == {"own", "locust", "wrk"}
+    assert {scenario.generator for scenario in scenarios} == {"own", "locust"}
     assert {variant for scenario in scenarios for variant in scenario.variants} == set(ALL)
 
 

@@ -89,11 +89,11 @@ def test_code_does_not_come_before_the_training_libraries() -> None:
 
 
 def test_bench_image_adds_the_load_requirements_and_servers() -> None:
-    """The load tests have Locust, wrk and a redis-server of their own; they run as the same user as training."""
+    """The load tests have Locust and a redis-server of their own; they run as the same user as training."""
     stage = STAGES["bench"]
     installs = " ".join(run.text for each in _with_bases(stage) for run in each.all("RUN"))
     assert all(f"-r requirements/{layer}.txt" in installs for layer in ("base", "train", "load"))
-    assert re.search(r"apt-get install .*\bredis-server wrk\b", installs)
+    assert re.search(r"apt-get install .*\bredis-server\b", installs)
     assert stage.last("USER").text == STAGES["train"].last("USER").text
     assert STAGES["train"].last("ENTRYPOINT").exec_form == ["userip"]
 

@@ -40,7 +40,7 @@ def test_ratios_are_taken_within_a_repeat_before_the_median() -> None:
         for variant, value in zip(("userip", "echo"), pair, strict=True)
     ]
     # Another generator that saw more does not come into it.
-    others = [load_row(variant, generator="wrk", throughput=2000.0) for variant in ("userip", "echo")]
+    others = [load_row(variant, generator="locust", throughput=2000.0) for variant in ("userip", "echo")]
     text = report(*rows, *others)
     assert cells(text, "Closed loops")["UserIP"][1] == "0.50x [0.30, 0.80]"
     assert "UserIP bears 0.50x of echo" in text
@@ -116,7 +116,7 @@ def test_the_cache_workers_and_generators_are_compared_alone() -> None:
         load_row(throughput=1200.0),
         load_row(cache="off", throughput=800.0),
         load_row(workers=2, throughput=1800.0),
-        load_row(generator="wrk", throughput=1260.0),
+        load_row(generator="locust", throughput=1260.0),
         load_row("dcn", cache="cold", throughput=5.0),
     ]
     text = report(*rows)
@@ -132,7 +132,7 @@ def test_the_cache_workers_and_generators_are_compared_alone() -> None:
     assert compared("Workers") == [["UserIP", "1", "1,200", "-"], ["UserIP", "2", "1,800", "1.50x"]]
     assert compared("The same load from different generators") == [
         ["UserIP", "own", "1,200", "-"],
-        ["UserIP", "wrk", "1,260", "1.05x"],
+        ["UserIP", "locust", "1,260", "1.05x"],
     ]
 
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from tests.training.toy import FIELDS, toy_dataset
 from userip.bank.urls import open_bank
 from userip.loadtests.errors import BenchInputError
-from userip.loadtests.variants import ALL_NAMES, Variant, build_variants
+from userip.loadtests.variants import NAMES, Variant, build_variants
 from userip.ops.publish import publish_release
 from userip.release.manifest import read_manifest
 from userip.service.app import create_app
@@ -25,7 +25,7 @@ Request = tuple[str, list[str]]
 
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Variant]:
-    return build_variants(None, tmp_path_factory.mktemp("variants"), ALL_NAMES, seed=3, users=USERS, items=ITEMS)
+    return build_variants(None, tmp_path_factory.mktemp("variants"), NAMES, seed=3, users=USERS, items=ITEMS)
 
 
 def _served(variant: Variant, bank: Path, requests: list[Request]) -> list[list[float]]:
@@ -44,7 +44,7 @@ def _requests(users: list[str], items: list[str]) -> list[Request]:
     return [(user, items) for user in [*users, "nobody"]]
 
 
-@pytest.mark.parametrize("name", ALL_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_service_answers_what_torch_says(variants: dict[str, Variant], name: str, tmp_path: Path) -> None:
     """Every variant, published and scored by the service's code: within 1e-5, strangers and unknown items too."""
     items = [f"item-{number:02d}" for number in range(ITEMS)] + ["nothing"]
@@ -103,15 +103,15 @@ def test_the_variants_differ_in_nothing_else(variants: dict[str, Variant]) -> No
         assert [field for field in manifest.fields if field.source != "code"] == list(manifests["dcn"].fields)
         assert (manifest.users, manifest.items) == (USERS, ITEMS)
     assert [facet.name for facet in manifests["userip"].facets] == ["background", "hobby"]
-    vectors = {"dcn": 0, "userip": 0, "kar-online": 384, "kar-half-online": 384, "kar-prestored": 32}
+    vectors = {"dcn": 0, "userip": 0, "kar-online": 384, "kar-prestored": 32}
     assert {name: manifest.vector for name, manifest in manifests.items()} == vectors
 
 
 def test_the_modes_of_kar_score_the_same(variants: dict[str, Variant], tmp_path: Path) -> None:
     """What is stored and what is computed differ, the probabilities do not."""
     requests = _requests(["user-07"], ["item-01", "item-20", "item-39"])
-    modes = [_served(variants[name], tmp_path / name, requests) for name in ALL_NAMES if name.startswith("kar")]
-    assert len(modes) == 3
+    modes = [_served(variants[name], tmp_path / name, requests) for name in NAMES if name.startswith("kar")]
+    assert len(modes) == 2
     for other in modes[1:]:
         np.testing.assert_allclose(other, modes[0], atol=1e-5, rtol=0)
 

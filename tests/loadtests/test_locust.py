@@ -1,4 +1,4 @@
-"""Locust and wrk send the same requests, and their figures are read exactly."""
+"""Locust sends the same requests, and its figures are read exactly."""
 
 import json
 import subprocess
@@ -10,10 +10,9 @@ import pytest
 
 from tests.loadtests.small_server import SmallServer
 from userip.loadtests.scenarios import Generator, Scenario
-from userip.loadtests.servers.processes import ROOT, environment
+from userip.loadtests.servers.processes import environment
 from userip.loadtests.traffic.drivers import Window, drive
 from userip.loadtests.traffic.workload import Population, make_workload
-from userip.loadtests.traffic.wrk import installed, read_figures, write_script
 
 PEOPLE = Population(("u", "v"), ("a", "b", "c", "d"))
 
@@ -54,27 +53,11 @@ def test_locust_says_what_it_needs() -> None:
     """Without a release or a workload: one line."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--loglevel", "ERROR"]
     command += ["--host", "http://127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment())
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], env=environment()
+    )
     assert done.returncode == 1
     assert "locustfile: give --release RUN/release" in done.stderr
-
-
-@pytest.mark.skipif(not installed(), reason="wrk is not installed: tools/wrk.sh")
-def test_wrk_sends_the_pool(tmp_path: Path) -> None:
-    """Bodies of the pool in their order; other statuses are failures."""
-    count = iter(range(10**9))
-
-    def flaky(_: str, body: bytes) -> tuple[int, bytes]:
-        return (500 if next(count) % 5 == 4 else 200), b"{}"
-
-    with SmallServer(flaky) as server:
-        seen = drive(_window(tmp_path, server.port, "wrk"), 0)
-        asked = list(server.asked)
-    workload = make_workload(PEOPLE, "/score", 3, 1)
-    assert {(method, path) for method, path, _ in asked} == {("POST", "/score")}
-    assert {body for _, _, body in asked} <= {workload.body(i) for i in range(len(workload))}
-    assert seen.failed / (seen.failed + seen.requests) == pytest.approx(0.2, abs=0.05)
-    assert [share for share, _ in seen.quantiles] == sorted(share for share, _ in seen.quantiles)
 
 
 def test_a_pool_is_asked_for_before_by_our_own_generator(tmp_path: Path) -> None:
@@ -86,21 +69,3 @@ def test_a_pool_is_asked_for_before_by_our_own_generator(tmp_path: Path) -> None
         drive(replace(window, prefill=True, expected=None), 0)
         first = [body for _, _, body in server.asked[: len(workload)]]
     assert sorted(first) == sorted(workload.body(i) for i in range(len(workload)))
-
-
-def test_figures_of_wrk_are_read() -> None:
-    """What our script prints, among wrk's own words."""
-    out = 'Running 2s test\n  x FIGURES {"requests":100,"seconds":2.0,"failed":4,"quantiles":[[0,0.1],[1,9],[0.5,1.5],'
-    seen = read_figures(out + "[0.95,2.5],[0.99,3.5]]}\n", 0.5)
-    assert (seen.p50_ms, seen.p95_ms, seen.p99_ms) == (1.5, 2.5, 3.5)
-    assert (seen.requests, seen.failed, seen.throughput, seen.server_cpu) == (96, 4, 48.0, 0.25)
-    assert seen.quantiles == ((0, 0.1), (1, 9))
-
-
-def test_paths_and_bodies_reach_the_script_unchanged(tmp_path: Path) -> None:
-    """A line each, also where ids hold quotes and spaces."""
-    odd = Population(('a "b" c\\', "ü"), ("i 1", "i\n2"))
-    workload = make_workload(odd, "/score", 2)
-    write_script(workload, tmp_path / "s.lua")
-    lines = (tmp_path / "s.txt").read_text().splitlines()
-    assert [line.partition(" ")[2].encode() for line in lines] == [workload.body(i) for i in range(len(workload))]
