@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: a private redis-server per session."""
+"""What holds for every test: one thread a process, and the fixtures that several rooms share."""
 
 import logging
 import os
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports ONNX Runtime
+# Before anything imports torch, numpy or ONNX Runtime: workers of pytest-xdist share the machine, and the bytes of a
+# run depend on the number of threads. Processes that a test starts inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from userip.loadtests.servers.redis_server import MISSING, RedisServer
+pytest_plugins = ["tests.fixtures.banks", "tests.fixtures.serving"]
 
 
 @pytest.fixture(autouse=True)
@@ -21,22 +24,3 @@ def log_as_before() -> Iterator[None]:
         if type(handler) is logging.StreamHandler and handler not in before:
             root.removeHandler(handler)
     root.setLevel(level)
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A redis-server of this session on a free loopback port, without persistence."""
-    try:
-        server = RedisServer()
-    except FileNotFoundError:
-        pytest.fail(MISSING, pytrace=False)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """The bank URL of the session's redis-server, emptied for this test."""
-    with redis_server.client() as client:
-        client.flushall()
-    return redis_server.url

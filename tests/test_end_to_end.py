@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.service.process import ServeProcess
+from tests.fixtures.process import ServeProcess
 from tests.training.tiny_run import HASTE, easy_set, one_thread, tiny_config, train
 from userip.bank.urls import open_bank
 from userip.ops.publish import publish_release

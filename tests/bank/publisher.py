@@ -5,7 +5,7 @@ import time
 
 import userip.bank.backends.lmdb.staging
 import userip.bank.backends.redis.publish
-from tests.bank.conftest import make_users, open_with_lease
+from tests.fixtures.banks import make_users, open_with_lease
 
 if __name__ == "__main__":
     url, release, count, seconds, step, lease = sys.argv[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bank.conftest import make_users
+from tests.fixtures.banks import make_users
 from userip.bank import Record, open_bank
 from userip.bank.backends.redis.connection import ServerExchange
 from userip.bank.backends.redis.reader import RedisReader

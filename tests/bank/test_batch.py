@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.bank.conftest import COLLIDING, make_users
+from tests.fixtures.banks import COLLIDING, make_users
 from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.record import Record, decode

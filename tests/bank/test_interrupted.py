@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.bank.conftest import make_users, open_with_lease
 from tests.bank.proxy import Proxy
+from tests.fixtures.banks import make_users, open_with_lease
 from userip import commands
 from userip.bank import Bank, Record, open_bank
 from userip.bank.errors import BankFullError, BankUnavailableError, PublishError
@@ -217,7 +217,7 @@ _FULL_DISK = """
 import resource, sys
 from userip.bank import open_bank
 from userip.bank.errors import BankFullError
-from tests.bank.conftest import make_users
+from tests.fixtures.banks import make_users
 bank = open_bank(sys.argv[1])
 size = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

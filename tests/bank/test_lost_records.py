@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.bank.conftest import make_users
+from tests.fixtures.banks import make_users
 from userip.bank import Bank, Record, open_bank
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, key_of
 from userip.bank.backends.redis import repair

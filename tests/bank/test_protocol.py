@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.bank.conftest import COLLIDING, make_users
+from tests.fixtures.banks import COLLIDING, make_users
 from userip.bank import Bank, Lookup, Record, open_reader
 from userip.bank.errors import PublishError, RecordError, UnknownReleaseError
 

@@ -9,7 +9,7 @@ import pytest
 
 import userip.bank.backends.lmdb.staging
 import userip.bank.backends.redis.publish
-from tests.bank.conftest import make_users, open_with_lease
+from tests.fixtures.banks import make_users, open_with_lease
 from userip.bank import Bank, Record, open_bank, open_reader
 from userip.bank.errors import PublishError
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from tests.service.process import ROOT, ServeProcess, environment
+from tests.fixtures.process import ROOT, ServeProcess, environment
 from tests.training.tiny_run import HASTE, SETTINGS
 from userip.loadtests.servers.redis_server import free_port
 

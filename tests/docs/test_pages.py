@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.docs.settings_page import PATH, page
-from tests.service.conftest import *  # noqa: F403  # the fixtures of the service: a tiny release, a bank, an application
-from tests.service.conftest import Serve
-from tests.service.json_schema import problems
+from tests.fixtures.json_schema import problems
+from tests.fixtures.serving import Serve
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from starlette.testclient import TestClient
 
 from tests.bank.proxy import Proxy
 from tests.bank.readers import USERS, in_use, publish, with_reader
-from tests.service.conftest import RECORDS, Serve
-from tests.service.conftest import publish as publish_tiny
-from tests.service.tiny_release import TinyRelease
+from tests.fixtures.serving import RECORDS, Serve
+from tests.fixtures.serving import publish as publish_tiny
+from tests.fixtures.tiny_release import TinyRelease
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import BankUnavailableError, RecordError
 from userip.bank.record import Record

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from tests.service.conftest import publish
-from tests.service.process import ServeProcess
-from tests.service.tiny_release import TinyRelease
+from tests.fixtures.process import ServeProcess
+from tests.fixtures.serving import publish
+from tests.fixtures.tiny_release import TinyRelease
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.service.app import create_app
 from userip.service.settings import Settings

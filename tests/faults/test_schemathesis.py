@@ -11,7 +11,7 @@ from schemathesis.generation.modes import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from starlette.testclient import TestClient
 
-from tests.service.conftest import Serve
+from tests.fixtures.serving import Serve
 
 OPERATIONS = [
     ("POST", "/score"),

@@ -13,8 +13,8 @@ import httpx2
 import numpy as np
 import pytest
 
+from tests.fixtures.tiny_release import write_release
 from tests.project.dockerfile import read_dockerfile
-from tests.service.tiny_release import write_release
 from userip.bank import open_bank
 from userip.loadtests.servers.redis_server import free_port
 

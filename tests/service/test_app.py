@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from tests.service.conftest import RECORDS, Serve
-from tests.service.tiny_release import ITEMS, TinyRelease
+from tests.fixtures.serving import RECORDS, Serve
+from tests.fixtures.tiny_release import ITEMS, TinyRelease
 from userip.bank.record import Record
 from userip.bank.urls import open_bank
 from userip.scoring import scorer
@@ -23,9 +23,9 @@ def score(client: TestClient, **body: object) -> Mapping[str, Any]:
     return answer
 
 
-def test_known_user_is_scored_with_row_codes_and_context(serve: Serve, bank_url: str, tiny: TinyRelease) -> None:
+def test_known_user_is_scored_with_row_codes_and_context(serve: Serve, tiny_bank_url: str, tiny: TinyRelease) -> None:
     """A known user's row, codes and the request's context all enter the probability."""
-    client = serve(bank_url)
+    client = serve(tiny_bank_url)
     for user_id in ("u1", "u2", "a/b c?", "Ünï/日本"):
         answer = score(client, user_id=user_id, item_ids=list(ITEMS), context={"device": "tv"})
         assert answer["user_id"] == user_id
@@ -37,9 +37,9 @@ def test_known_user_is_scored_with_row_codes_and_context(serve: Serve, bank_url:
         np.testing.assert_allclose(answer["scores"], expected, atol=1e-6)
 
 
-def test_unknown_user_gets_the_default_profile(serve: Serve, bank_url: str, tiny: TinyRelease) -> None:
+def test_unknown_user_gets_the_default_profile(serve: Serve, tiny_bank_url: str, tiny: TinyRelease) -> None:
     """A user that the bank does not hold is scored with row 0 everywhere, and the answer says so."""
-    answer = score(serve(bank_url), user_id="nobody", item_ids=["plain", "i5"])
+    answer = score(serve(tiny_bank_url), user_id="nobody", item_ids=["plain", "i5"])
     assert answer["profile"] == "default"
     np.testing.assert_allclose(answer["scores"], tiny.expected(["plain", "i5"]), atol=1e-6)
 
@@ -72,19 +72,19 @@ def test_absent_or_unknown_context_is_row_zero(
 
 @pytest.mark.parametrize("user_id", ["impossible row", "impossible code"])
 def test_record_that_points_outside_the_tables_is_not_scored(
-    serve: Serve, bank_url: str, tiny: TinyRelease, user_id: str
+    serve: Serve, tiny_bank_url: str, tiny: TinyRelease, user_id: str
 ) -> None:
     """A record with a row or code that the graph does not have counts as corrupt; the default is served."""
-    client = serve(bank_url)
+    client = serve(tiny_bank_url)
     answer = score(client, user_id=user_id, item_ids=["plain"])
     assert answer["profile"] == "default"
     np.testing.assert_allclose(answer["scores"], tiny.expected(["plain"]), atol=1e-6)
     assert "userip_corrupt_records_total 1.0" in client.get("/metrics").text
 
 
-def test_batch_answers_are_those_of_single_requests(serve: Serve, bank_url: str) -> None:
+def test_batch_answers_are_those_of_single_requests(serve: Serve, tiny_bank_url: str) -> None:
     """A batch gives each request, also a repeated, empty or unknown one, the answer that it gets alone."""
-    client = serve(bank_url)
+    client = serve(tiny_bank_url)
     requests: list[dict[str, Any]] = [
         {"user_id": "u1", "item_ids": ["plain", "never"], "context": {"device": "mobile"}},
         {"user_id": "nobody", "item_ids": list(ITEMS)},

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.service.conftest import publish
-from tests.service.process import ServeProcess
-from tests.service.tiny_release import TinyRelease, write_release
+from tests.fixtures.process import ServeProcess
+from tests.fixtures.serving import publish
+from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.bank.user_id_secret import VARIABLE
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.service.auth.api_keys import new_key

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.service.conftest import publish
-from tests.service.process import ServeProcess, command, environment
-from tests.service.tiny_release import TinyRelease, write_release
+from tests.fixtures.process import ServeProcess, command, environment
+from tests.fixtures.serving import publish
+from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 

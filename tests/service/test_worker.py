@@ -5,7 +5,7 @@ import gc
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.tiny_release import TinyRelease
+from tests.fixtures.tiny_release import TinyRelease
 from userip.service.settings import Settings
 from userip.service.worker import make_app
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.service.conftest import publish
-from tests.service.process import ServeProcess
-from tests.service.tiny_release import TinyRelease, write_release
+from tests.fixtures.process import ServeProcess
+from tests.fixtures.serving import publish
+from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.bank.urls import open_bank
 
 

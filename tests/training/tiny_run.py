@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tests.service.process import command, environment
+from tests.fixtures.process import command, environment
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.commands import simulate
 from userip.training.data.dataset import Dataset, Split
