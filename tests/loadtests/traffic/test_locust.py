@@ -54,7 +54,7 @@ def test_locust_says_what_it_needs() -> None:
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--loglevel", "ERROR"]
     command += ["--host", "http://127.0.0.1:1"]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2], env=environment()
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], env=environment()
     )
     assert done.returncode == 1
     assert "locustfile: give --release RUN/release" in done.stderr
