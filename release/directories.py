@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from userip.release.errors import AbsentReleaseError
 from userip.release.manifest import MANIFEST
-from userip.service.errors import AbsentReleaseError
 
 
 class _Named(msgspec.Struct):
@@ -26,7 +26,7 @@ def find_release(name: str, release_dir: Path, releases_dir: Path | None) -> Pat
         if _name_of(directory) == name:
             return directory
     places = "release_dir" if releases_dir is None else "release_dir or releases_dir"
-    raise AbsentReleaseError(f"no directory of release {name} is in {places}: put it there, whole, by renaming")
+    raise AbsentReleaseError(f"no directory of release {name} is in {places}: move it in atomically (mv)")
 
 
 def _candidates(release_dir: Path, releases_dir: Path | None) -> Iterator[Path]:

@@ -7,3 +7,7 @@ class ReleaseError(UserIPError):
     """A release directory is incomplete, altered or of another format. The message names the file."""
 
     exit_code = 2
+
+
+class AbsentReleaseError(ReleaseError):
+    """No directory of the release is where the service looks."""

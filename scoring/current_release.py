@@ -11,9 +11,9 @@ from userip.bank.protocol import AsyncReader
 from userip.release.directories import find_release
 from userip.release.errors import ReleaseError
 from userip.release.items import free
+from userip.scoring.errors import ReloadError, ScoringError
 from userip.scoring.golden_check import check_golden
 from userip.scoring.loaded_release import Release, load_release
-from userip.service.errors import ReloadError, ScoringError
 
 _PATIENCE = 600  # looks, a tenth of a second apart
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.scoring.current_release import Serving
+from userip.scoring.errors import BankAwayError, FieldProblem, InvalidRequestError, UnknownUserError
 from userip.scoring.loaded_release import Release
 from userip.scoring.lookup import Outcome, Profile, Profiles
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.scorer import Task
-from userip.service.errors import BankAwayError, FieldProblem, InvalidRequestError, UnknownUserError
 
 if TYPE_CHECKING:
     from userip.scoring.shadow import Shadow
@@ -127,7 +127,7 @@ class Dataplane:
         if profile.outcome == "unavailable":
             raise BankAwayError
         if profile.record is None:
-            raise UnknownUserError("The served release has no profile of this user.")
+            raise UnknownUserError
         codes = []
         for facet in release.manifest.facets:
             code = profile.record.codes[facet.slot]

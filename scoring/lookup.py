@@ -16,10 +16,12 @@ from structlog.typing import FilteringBoundLogger
 from userip.bank.errors import BankError, BankUnavailableError, RecordError, UnknownReleaseError
 from userip.bank.protocol import AsyncReader, Lookup
 from userip.bank.record import UNKNOWN_CODE, Record
+from userip.bank.urls import open_reader
 from userip.scoring.breaker import Breaker
 from userip.scoring.coalescing import CoalescingReader
 from userip.scoring.record_cache import RecordCache
 from userip.scoring.scorer import Shape
+from userip.scoring.settings import LookupSettings
 
 # known: the bank holds this user; default: it does not; unavailable: it could not say.
 Outcome = Literal["known", "default", "unavailable"]
@@ -178,6 +180,19 @@ class Profiles:
             else:
                 self._log.warning("bank reads fail; default profiles are served", failure=failure)
             self._failing = failure
+
+
+def reader_of(settings: LookupSettings) -> AsyncReader:
+    """Open the bank as it is set. Raises BankUrlError."""
+    return open_reader(settings.bank_url, deadline_s=settings.deadline_s, max_connections=settings.connections)
+
+
+def make_profiles(
+    reader: AsyncReader, settings: LookupSettings, log: FilteringBoundLogger, replica: AsyncReader | None = None
+) -> Profiles:
+    """Put a cache and a breaker before `reader`, as they are set."""
+    cache: RecordCache[Profile] = RecordCache(settings.cache_records, settings.cache_ttl_s)
+    return Profiles(reader, log, cache, Breaker(settings.breaker_failures, settings.breaker_retry_s), replica)
 
 
 def _kind(error: BankError) -> Failure:

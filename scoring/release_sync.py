@@ -12,21 +12,34 @@ A release that cannot be loaded is tried again, ever more seldom; the one before
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError
 from userip.bank.protocol import AsyncReader
-from userip.release.errors import ReleaseError
+from userip.release.errors import AbsentReleaseError, ReleaseError
 from userip.scoring.background import keep_doing
 from userip.scoring.current_release import Serving
+from userip.scoring.errors import ReloadError, ScoringError
 from userip.scoring.loaded_release import Release
 from userip.scoring.release_override import Order, Orders
-from userip.service.errors import AbsentReleaseError, ReloadError, ScoringError
-from userip.service.observe.metrics import Metrics
 
 _LONGEST_WAIT_S = 60.0
 _EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message
+
+
+class ReleaseMetrics(Protocol):
+    """Who is told which release is served."""
+
+    def serving(self, release: str, loaded: float, created: str) -> None:
+        """`release` is served from now on: loaded at that time, in unix seconds, and exported then, in ISO 8601."""
+
+    def reloaded(self, *, ok: bool) -> None:
+        """A reload ended."""
+
+    def outdated(self, outdated: bool) -> None:
+        """Whether another release ought to be served than is."""
 
 
 @dataclass(slots=True)
@@ -45,7 +58,7 @@ class Reloader:
         self,
         serving: Serving,
         reader: AsyncReader,
-        metrics: Metrics,
+        metrics: ReleaseMetrics,
         log: FilteringBoundLogger,
         orders: Orders,
         *,
@@ -91,7 +104,7 @@ class Reloader:
             self._settle(wanted)
             return
         self._serving.wanted = wanted
-        self._metrics.behind(wanted != self._serving.current.name)
+        self._metrics.outdated(wanted != self._serving.current.name)
         if self._attempt is None or self._attempt.target != (wanted, number):
             self._attempt = _Attempt((wanted, number), self._every_s)
         if time.monotonic() >= self._attempt.at:
@@ -118,7 +131,8 @@ class Reloader:
             await self._load(name)
         except ReloadError as error:
             attempt.at = time.monotonic() + attempt.wait_s
-            if not isinstance(error, AbsentReleaseError):  # to look for a directory costs little; to load one does not
+            # To look for a directory costs little; to load one does not.
+            if not isinstance(error.__cause__, AbsentReleaseError):
                 attempt.wait_s = min(2 * attempt.wait_s, _LONGEST_WAIT_S)
         else:
             self._done = number or self._done
@@ -135,7 +149,7 @@ class Reloader:
                 self._said = (name, str(error))
                 fault = None if isinstance(error.__cause__, _EXPECTED) else error.__cause__
                 self._log.error("reload failed", release=name, served=before, problem=str(error), exc_info=fault)
-            if not (again and isinstance(error, AbsentReleaseError)):
+            if not (again and isinstance(error.__cause__, AbsentReleaseError)):
                 self._metrics.reloaded(ok=False)
             raise
         self._said = None
@@ -147,4 +161,4 @@ class Reloader:
     def _settle(self, wanted: str | None) -> None:
         self._attempt = None
         self._serving.wanted = wanted
-        self._metrics.behind(False)
+        self._metrics.outdated(False)

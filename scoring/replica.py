@@ -22,8 +22,7 @@ from userip.bank.replica import Replica, is_copy
 from userip.bank.urls import LmdbUrl, open_reader
 from userip.scoring.background import keep_doing
 from userip.scoring.current_release import Serving
-from userip.service.errors import StartError
-from userip.service.settings import Settings
+from userip.scoring.errors import ReplicaError
 
 T = TypeVar("T")
 
@@ -36,24 +35,26 @@ _DEADLINE_S: Final = 2.0  # patient, unlike the request path
 
 
 class ReplicaKeeper:
-    """Copies what the bank has of the served release into `settings.replica_dir`; `reader` reads it.
+    """Copies what the bank has of the served release into `directory` every `every_s` seconds; `reader` reads it.
 
-    Raises StartError for a directory that cannot be used, or a bank that is a directory itself.
+    Raises ReplicaError for a directory that cannot be used, or a bank that is a directory itself.
     """
 
-    def __init__(self, settings: Settings, directory: Path, serving: Serving, log: FilteringBoundLogger) -> None:
-        source = open_reader(settings.bank_url.get_secret_value(), deadline_s=_DEADLINE_S, max_connections=1)
+    def __init__(
+        self, bank_url: str, directory: Path, every_s: float, serving: Serving, log: FilteringBoundLogger
+    ) -> None:
+        source = open_reader(bank_url, deadline_s=_DEADLINE_S, max_connections=1)
         if not isinstance(source, RedisReader):
-            raise StartError("replica_dir: the bank is a directory already, so leave replica_dir out")
+            raise ReplicaError("replica_dir: the bank is a directory already, so leave replica_dir out")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StartError(f"replica_dir {directory}: {error.strerror}; name a directory to write to") from None
+            raise ReplicaError(f"replica_dir {directory}: {error.strerror}; name a directory to write to") from None
         self.reader = LmdbReader(LmdbUrl(path=directory))
         self._replica = Replica(directory)
         self._source = source
         self._directory = directory
-        self._seconds = settings.replica_seconds
+        self._every_s = every_s
         self._serving = serving
         self._log = log
         self._lock: TextIOWrapper | None = None
@@ -80,9 +81,9 @@ class ReplicaKeeper:
         release = self._serving.current.name
         if self._leads():
             await self._try(release)
-        end = time.monotonic() + self._seconds
+        end = time.monotonic() + self._every_s
         while time.monotonic() < end and self._serving.current.name == release:
-            await asyncio.sleep(min(_LOOK_EVERY_S, self._seconds))
+            await asyncio.sleep(min(_LOOK_EVERY_S, self._every_s))
 
     def _leads(self) -> bool:
         if self._lock is None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.release.errors import ReleaseError
+from userip.scoring.errors import ScoringError
 from userip.scoring.onnx_runtime import ort
-from userip.service.errors import ScoringError
 
 OUTPUT = "probability"
 _INT64 = "tensor(int64)"

@@ -10,30 +10,36 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
-from userip.bank.urls import open_reader
+from userip.bank.protocol import AsyncReader
 from userip.release.errors import ReleaseError
 from userip.scoring.background import keep_doing
-from userip.scoring.breaker import Breaker
 from userip.scoring.current_release import Serving, load_and_warm_up
 from userip.scoring.dataplane import Dataplane, Facts, Scored
+from userip.scoring.errors import ScoringError
 from userip.scoring.loaded_release import Release
-from userip.scoring.lookup import Profiles
+from userip.scoring.lookup import make_profiles, reader_of
 from userip.scoring.messages import ScoreRequest
-from userip.scoring.record_cache import RecordCache
-from userip.service.errors import ScoringError
-from userip.service.observe.metrics import Metrics
-from userip.service.settings import Settings
+from userip.scoring.settings import LookupSettings
 
 _MOST_CANDIDATES = 20_000  # that wait; with more, requests are dropped
 _REST = 3.0  # seconds of rest for each second of work
 _CONNECTIONS = 4
 _CACHE = 10_000
+
+
+class ShadowMetrics(Protocol):
+    """Who is told what was compared."""
+
+    def shadowed(self, outcome: str, differences: NDArray[np.float64] | None = None) -> None:
+        """A request was compared, failed or dropped; `differences` float64 [N]: of the probabilities, absolute."""
 
 
 @dataclass(slots=True)
@@ -56,10 +62,10 @@ class Shadow:
         self,
         serving: Serving,
         dataplane: Dataplane,
-        metrics: Metrics,
+        metrics: ShadowMetrics,
         log: FilteringBoundLogger,
         share: float,
-        profiles: Profiles,
+        reader: AsyncReader,
     ) -> None:
         self.seen = Differences()
         self.share = share
@@ -67,7 +73,7 @@ class Shadow:
         self._dataplane = dataplane
         self._metrics = metrics
         self._log = log
-        self._profiles = profiles
+        self._reader = reader
         self._waiting: deque[tuple[Sequence[ScoreRequest], Sequence[Scored]]] = deque()
         self._candidates = 0
         self._some = asyncio.Event()
@@ -94,7 +100,7 @@ class Shadow:
         try:
             await keep_doing(self._compare_next, self._log, "could not compare with the shadow release")
         finally:
-            await self._profiles.reader.close()
+            await self._reader.close()
 
     async def _compare_next(self) -> None:
         await self._some.wait()
@@ -129,26 +135,26 @@ class Shadow:
         seen.largest = max(seen.largest, float(absolute.max(initial=0.0)))
 
 
-def make_shadow(settings: Settings, directory: Path, metrics: Metrics, log: FilteringBoundLogger) -> Shadow | None:
+def make_shadow(
+    directory: Path,
+    share: float,
+    lookup: LookupSettings,
+    largest: int,
+    *,
+    metrics: ShadowMetrics,
+    log: FilteringBoundLogger,
+) -> Shadow | None:
     """Load the release in `directory`. One that cannot be loaded is logged and left out: it must not stop a service."""
     try:
-        release = load_and_warm_up(directory, settings.max_candidates)
+        release = load_and_warm_up(directory, largest)
     except (ReleaseError, ScoringError, OSError) as error:
         log.error("shadow release cannot be loaded; nothing is compared", problem=str(error))
         return None
-    reader = open_reader(
-        settings.bank_url.get_secret_value(),
-        deadline_s=settings.bank_deadline_ms / 1000,
-        max_connections=_CONNECTIONS,
-    )
-    profiles = Profiles(
-        reader,
-        log.bind(shadow=release.name),
-        RecordCache(min(_CACHE, settings.cache_records), settings.cache_seconds),
-        Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
-    )
-    serving = Serving(directory, release, reader, settings.max_candidates)
-    return Shadow(serving, Dataplane(serving, profiles), metrics, log, settings.shadow_share, profiles)
+    own = replace(lookup, connections=_CONNECTIONS, cache_records=min(_CACHE, lookup.cache_records))
+    reader = reader_of(own)
+    serving = Serving(directory, release, reader, largest)
+    dataplane = Dataplane(serving, make_profiles(reader, own, log.bind(shadow=release.name)))
+    return Shadow(serving, dataplane, metrics, log, share, reader)
 
 
 def _with_fields(request: ScoreRequest, fields: set[str]) -> ScoreRequest:

@@ -10,19 +10,16 @@ from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.protocol import AsyncReader
-from userip.bank.urls import open_reader
 from userip.scoring.background import keep_doing
-from userip.scoring.breaker import Breaker
 from userip.scoring.current_release import Serving
 from userip.scoring.dataplane import Dataplane, Facts
 from userip.scoring.initial_release import load_first
-from userip.scoring.lookup import Profiles
-from userip.scoring.messages import ScoreRequest, make_decoders
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.lookup import make_profiles, reader_of
+from userip.scoring.messages import ScoreRequest
 from userip.scoring.release_override import Orders
 from userip.scoring.release_sync import Reloader
 from userip.scoring.replica import ReplicaKeeper
-from userip.scoring.shadow import make_shadow
+from userip.scoring.shadow import Shadow, make_shadow
 from userip.service.auth.access import Guard
 from userip.service.http import problems
 from userip.service.http.draining import Drain
@@ -31,6 +28,7 @@ from userip.service.observe.log import make_logger
 from userip.service.observe.metrics import Metrics
 from userip.service.observe.tracing import make_tracing
 from userip.service.routes.admin import admin_routes
+from userip.service.routes.decoding import make_decoders
 from userip.service.routes.hot import hot_answers, hot_routes
 from userip.service.routes.openapi import Application
 from userip.service.routes.probes import not_ready_reasons
@@ -52,26 +50,15 @@ def create_app(
     log = log or make_logger(settings.log_level)
     metrics = Metrics(settings.runtime_dir, _version())
     guard = Guard(settings, log)
-    release = load_first(settings, log)
+    release = load_first(settings.initial_release, log)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
 
-    reader = open_reader(
-        settings.bank_url.get_secret_value(),
-        deadline_s=settings.bank_deadline_ms / 1000,
-        max_connections=settings.bank_connections,
-    )
+    reader = reader_of(settings.lookup)
     serving = Serving(settings.release_dir, release, reader, settings.max_candidates, settings.releases_dir)
-    keeper = None if settings.replica_dir is None else ReplicaKeeper(settings, settings.replica_dir, serving, log)
-    profiles = Profiles(
-        reader,
-        log,
-        RecordCache(settings.cache_records, settings.cache_seconds),
-        Breaker(settings.breaker_failures, settings.breaker_retry_ms / 1000),
-        None if keeper is None else keeper.reader,
-    )
+    keeper = _replica_keeper(settings, serving, log)
+    profiles = make_profiles(reader, settings.lookup, log, None if keeper is None else keeper.reader)
     dataplane = Dataplane(serving, profiles)
-    shadowed = settings.shadow_release_dir
-    shadow = None if shadowed is None else make_shadow(settings, shadowed, metrics, log)
+    shadow = _shadow(settings, metrics, log)
     reloader = Reloader(
         serving,
         reader,
@@ -150,6 +137,26 @@ def create_app(
         app.include_router(admin_routes(serving, reloader, guard, settings, log))
     problems.register(app)
     return app
+
+
+def _replica_keeper(settings: Settings, serving: Serving, log: FilteringBoundLogger) -> ReplicaKeeper | None:
+    if settings.replica_dir is None:
+        return None
+    url = settings.bank_url.get_secret_value()
+    return ReplicaKeeper(url, settings.replica_dir, settings.replica_seconds, serving, log)
+
+
+def _shadow(settings: Settings, metrics: Metrics, log: FilteringBoundLogger) -> Shadow | None:
+    if settings.shadow_release_dir is None:
+        return None
+    return make_shadow(
+        settings.shadow_release_dir,
+        settings.shadow_share,
+        settings.lookup,
+        settings.max_candidates,
+        metrics=metrics,
+        log=log,
+    )
 
 
 async def _share(metrics: Metrics, serving: Serving, reader: AsyncReader, keeper: ReplicaKeeper | None) -> None:

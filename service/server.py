@@ -42,7 +42,7 @@ def run(settings: Settings) -> None:
         raise StartError(f"releases_dir {settings.releases_dir}: no such directory; make it, or leave releases_dir out")
     load_keys(settings)  # what is wrong with them is told here, once, in one line
     port = _free_port(settings.host, settings.port)
-    directory = first_directory(settings, log)
+    directory = first_directory(settings.initial_release, log)
     asyncio.run(_check_bank(settings, directory, read_manifest(directory).release, log))
     shared = _runtime_directory(settings) if settings.workers > 1 else None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -92,7 +92,7 @@ def _runtime_directory(settings: Settings) -> Path:
 
 def _run_workers(settings: Settings, shared: Path, common: dict[str, Any], log: FilteringBoundLogger) -> None:
     try:
-        load_first(settings, log)  # a release that no worker could load is told here, once, in one line
+        load_first(settings.initial_release, log)  # a release that no worker could load is told here, once, in one line
         os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
         uvicorn.run("userip.service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:

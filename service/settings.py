@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from userip.scoring.settings import LookupSettings, ReleaseSettings
 from userip.service.auth.secret_files import SECRETS, file_variable, secrets_from_files
 from userip.service.errors import StartError, in_sentence
 
@@ -118,6 +119,30 @@ class Settings(BaseSettings):
     def follows(self) -> bool:
         """Whether the bank says which release is served."""
         return self.follow == "poll" or (self.follow is None and self.releases_dir is not None)
+
+    @property
+    def initial_release(self) -> ReleaseSettings:
+        """What the first release is chosen by."""
+        return ReleaseSettings(
+            bank_url=self.bank_url.get_secret_value(),
+            release_dir=self.release_dir,
+            releases_dir=self.releases_dir,
+            follows=self.follows,
+            largest=self.max_candidates,
+        )
+
+    @property
+    def lookup(self) -> LookupSettings:
+        """How records are read."""
+        return LookupSettings(
+            bank_url=self.bank_url.get_secret_value(),
+            deadline_s=self.bank_deadline_ms / 1000,
+            connections=self.bank_connections,
+            cache_records=self.cache_records,
+            cache_ttl_s=self.cache_seconds,
+            breaker_failures=self.breaker_failures,
+            breaker_retry_s=self.breaker_retry_ms / 1000,
+        )
 
     def environment(self) -> dict[str, str]:
         """Give the same settings as environment variables, for worker processes.

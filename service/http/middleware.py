@@ -17,14 +17,15 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from userip.scoring.errors import RequestError
 from userip.service.auth.access import Guard
 from userip.service.errors import (
     PROBLEM_JSON,
+    PROBLEMS,
     BodyTooLargeError,
     DeadlineError,
     EncodedBodyError,
     OverloadedError,
-    ProblemError,
     problem_body,
 )
 from userip.service.http.draining import Drain
@@ -36,7 +37,7 @@ from userip.service.overload.admission import Admission
 from userip.service.overload.deadlines import Deadlines
 from userip.service.settings import Settings
 
-Answer = Callable[[bytes, Exchange], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises ProblemError
+Answer = Callable[[bytes, Exchange], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises RequestError
 
 CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -45,16 +46,11 @@ _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
 ADMITTED: Final = "userip.admitted"  # in the scope of a request that was taken on when it was read
 # Nobody guesses another type, and no cache keeps what a model infers about a person.
 _HARDENED = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-_REFUSED = problem_body(
-    OverloadedError.status,
-    OverloadedError.kind,
-    OverloadedError.title,
-    detail=OverloadedError().detail,
-    request_id="REQUEST",
-).split(b"REQUEST")
+_OVERLOADED = PROBLEMS[OverloadedError]
+_REFUSED = problem_body(_OVERLOADED, OverloadedError().detail, "REQUEST").split(b"REQUEST")
 REFUSED_HEADERS = (
     (b"content-type", PROBLEM_JSON.encode()),
-    *((name.encode(), value.encode()) for name, value in OverloadedError.headers.items()),
+    *((name.encode(), value.encode()) for name, value in _OVERLOADED.headers),
     *_HARDENED,
 )
 _JSON = (b"content-type", b"application/json")
@@ -139,7 +135,7 @@ class Gate:
                 await self._answer(answer, exchange, receive, send)
             else:
                 await self._pass_on(scope, exchange, receive, send)
-        except ProblemError as error:
+        except RequestError as error:
             await problem_response(error, scope)(scope, receive, _noting(exchange, send))
         except Exception:
             self._log.exception("request failed", request_id=exchange.request_id, route=_route(scope, exchange))

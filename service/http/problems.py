@@ -1,8 +1,7 @@
 """How errors become answers: the handlers that the application registers, all through one renderer."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,79 +9,72 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from userip.service.errors import PROBLEM_JSON, FieldProblem, InvalidRequestError, ProblemError, problem_body
+from userip.scoring.errors import FieldProblem, InvalidRequestError, RequestError
+from userip.service.errors import INTERNAL, PROBLEM_JSON, PROBLEMS, Problem, RateLimitedError, problem_body
 from userip.service.observe.request_record import exchange_of
 
+_DETAILS = {
+    404: "Not found.",
+    405: "Method not allowed; the Allow header names those that are.",
+}
 
-def problem_response(error: ProblemError, scope: Scope) -> Response:
+
+def problem_response(error: RequestError, scope: Scope) -> Response:
     """The answer that tells a client of `error`."""
-    return Response(
-        problem_body(
-            error.status,
-            error.kind,
-            error.title,
-            detail=error.detail,
-            errors=error.errors,
-            request_id=exchange_of(scope).request_id,
-        ),
-        status_code=error.status,
-        headers=dict(error.headers),
-        media_type=PROBLEM_JSON,
-    )
+    problem = PROBLEMS[type(error)]
+    if isinstance(error, RateLimitedError):
+        problem = problem._replace(headers=(("retry-after", str(error.retry_after_s)),))
+    return _response(problem, error.detail, exchange_of(scope).request_id, error.errors)
 
 
 def internal_problem(request_id: str) -> Response:
     """The answer to a request that hit a bug: nothing but the id under which the log has the rest."""
-    body = problem_body(
-        500, "internal", "Internal error", detail="The request failed; the log has it.", request_id=request_id
-    )
-    return Response(body, status_code=500, media_type=PROBLEM_JSON)
+    return _response(INTERNAL, "The request failed; the log has it.", request_id)
 
 
 def register(app: FastAPI) -> None:
     """Make `app` answer every error with a problem document."""
-    app.add_exception_handler(ProblemError, _of_problem)
+    app.add_exception_handler(RequestError, _of_request)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(Exception, _of_fault)
 
 
-async def _of_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
+async def _of_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
     return problem_response(error, request.scope)
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
-    """Routing's own answers: 404 for a path, 405 for a method. What the gate raised in a body stays what it was."""
+    """Routing's own answers: 404 for a path, 405 for a method. What was raised inside a body stays what it was."""
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, ProblemError):
+    if isinstance(error.__cause__, RequestError):
         return problem_response(error.__cause__, request.scope)
-    title = HTTPStatus(error.status_code).phrase
-    details = {
-        404: "There is nothing at this path.",
-        405: "This path does not take this method; the Allow header names those it takes.",
-    }
-    body = problem_body(
-        error.status_code,
-        title.lower().replace(" ", "-"),
-        title,
-        detail=details.get(error.status_code, title),
-        request_id=exchange_of(request.scope).request_id,
-    )
-    return Response(body, status_code=error.status_code, headers=dict(error.headers or {}), media_type=PROBLEM_JSON)
+    status = HTTPStatus(error.status_code)
+    headers = tuple((error.headers or {}).items())
+    problem = Problem(status, status.phrase.lower().replace(" ", "-"), status.phrase, headers)
+    return _response(problem, _DETAILS.get(status, status.phrase), exchange_of(request.scope).request_id)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     """What pydantic found on the routes that use it."""
     assert isinstance(error, RequestValidationError)
-    return problem_response(InvalidRequestError([_field(item) for item in error.errors()]), request.scope)
+    problems = []
+    for item in error.errors():
+        place = [str(part) for part in item["loc"] if part not in ("body", "path", "query", "header")]
+        problems.append(FieldProblem(".".join(place) or "body", str(item["msg"])))
+    return problem_response(InvalidRequestError(problems), request.scope)
 
 
 async def _of_fault(request: Request, _: Exception) -> Response:
-    """A bug: the gate logs it."""
+    """A bug: the middleware logs it."""
     return internal_problem(exchange_of(request.scope).request_id)
 
 
-def _field(item: Mapping[str, Any]) -> FieldProblem:
-    place = [str(part) for part in item["loc"] if part not in ("body", "path", "query", "header")]
-    return FieldProblem(".".join(place) or "body", str(item["msg"]))
+def _response(problem: Problem, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> Response:
+    return Response(
+        problem_body(problem, detail, request_id, errors),
+        status_code=problem.status,
+        headers=dict(problem.headers),
+        media_type=PROBLEM_JSON,
+    )

@@ -15,7 +15,7 @@ import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from userip.service.errors import PROBLEM_JSON, problem_body
+from userip.service.errors import PROBLEM_JSON, Problem, problem_body
 from userip.service.http.head_buffering import JoinedWrites
 from userip.service.http.middleware import ADMITTED, REFUSED_HEADERS, Gate
 
@@ -30,24 +30,22 @@ _WORK_S = 300.0
 
 
 class _Refusal(NamedTuple):
-    status: int
-    kind: str
-    title: str
+    problem: Problem
     detail: str
 
     def answer(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Headers and body of the answer, which is the last one."""
-        body = problem_body(self.status, self.kind, self.title, detail=self.detail, request_id="")
+        body = problem_body(self.problem, self.detail, "")
         length = b"%d" % len(body)
         return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", length), (b"connection", b"close")], body
 
 
-_MALFORMED: Final = _Refusal(400, "malformed-request", "Malformed request", "This is not HTTP/1.1.")
-_LONG_URL: Final = _Refusal(414, "url-too-long", "URL too long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
+_MALFORMED: Final = _Refusal(Problem(400, "malformed-request", "Malformed request"), "This is not HTTP/1.1.")
+_LONG_URL: Final = _Refusal(
+    Problem(414, "url-too-long", "URL too long"), f"The URL is longer than {MAX_URL_BYTES} bytes."
+)
 _LARGE: Final = _Refusal(
-    431,
-    "headers-too-large",
-    "Headers too large",
+    Problem(431, "headers-too-large", "Headers too large"),
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
 )
 _OVERLOADED: Final = b"".join(
@@ -200,14 +198,14 @@ class LimitedHttp(HttpToolsProtocol):
                 return
         headers, body = self._refusal.answer()
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        status = f"HTTP/1.1 {self._refusal.status} {self._refusal.title}\r\n".encode()
+        status = f"HTTP/1.1 {self._refusal.problem.status} {self._refusal.problem.title}\r\n".encode()
         self.transport.write(status + lines + b"\r\n" + body)
         self.transport.close()
 
     async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer in its turn a request whose rest cannot be parsed."""
         headers, body = self._refusal.answer()
-        await send({"type": "http.response.start", "status": self._refusal.status, "headers": headers})
+        await send({"type": "http.response.start", "status": self._refusal.problem.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     def _stay(self) -> None:

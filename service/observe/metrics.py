@@ -183,9 +183,9 @@ class Metrics(Collector):
         for difference in () if differences is None else differences.tolist():
             self._record("shadow_difference", (), difference)
 
-    def behind(self, behind: bool) -> None:
+    def outdated(self, outdated: bool) -> None:
         """Note whether another release ought to be served than is."""
-        self._gauges["release_behind", ()] = float(behind)
+        self._gauges["release_behind", ()] = float(outdated)
 
     def serving(self, release: str, loaded: float, created: str) -> None:
         """Note which release is served from now on: when it was loaded, in unix seconds, and exported, in ISO 8601."""

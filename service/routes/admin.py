@@ -13,9 +13,10 @@ from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError
 from userip.bank.urls import open_bank
 from userip.release.manifest import RELEASE_NAME
 from userip.scoring.current_release import Serving
+from userip.scoring.errors import BankAwayError, ReloadError
 from userip.scoring.release_sync import Reloader
 from userip.service.auth.access import Guard
-from userip.service.errors import BankAwayError, ConflictError, ReloadError
+from userip.service.errors import ConflictError
 from userip.service.routes.answers import Reloaded, RolledBack
 from userip.service.routes.openapi import KEYED, problem_docs
 from userip.service.settings import Settings

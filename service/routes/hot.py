@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from userip.scoring.dataplane import Dataplane, Facts, Scored
-from userip.scoring.messages import Decoders, decode
 from userip.service.http.middleware import Answer
 from userip.service.observe.request_record import Exchange
+from userip.service.routes.decoding import Decoders, decode
 
 T = TypeVar("T")
 SCORE = "/score"

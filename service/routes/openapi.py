@@ -10,9 +10,10 @@ import msgspec
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from userip.scoring.messages import BatchResponse, Decoders, ScoreResponse
+from userip.scoring.messages import BatchResponse, ScoreResponse
 from userip.service.auth.access import SCHEME
 from userip.service.errors import PROBLEM_JSON
+from userip.service.routes.decoding import Decoders
 from userip.service.routes.hot import BATCH, SCORE
 
 _PROBLEM = "Problem"

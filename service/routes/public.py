@@ -7,10 +7,11 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from userip.scoring.current_release import Serving
 from userip.scoring.dataplane import Dataplane
+from userip.scoring.errors import FieldProblem, InvalidRequestError
 from userip.scoring.lookup import Profiles
 from userip.scoring.shadow import Shadow
 from userip.service.auth.access import Guard
-from userip.service.errors import FieldProblem, InvalidRequestError, NotReadyError
+from userip.service.errors import NotReadyError
 from userip.service.http.draining import Drain
 from userip.service.observe.metrics import CONTENT_TYPE, Metrics
 from userip.service.observe.request_record import exchange_of

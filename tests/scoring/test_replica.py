@@ -15,7 +15,7 @@ from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease
 from userip.bank import Record, open_bank
 from userip.loadtests.servers.redis_server import RedisServer, free_port
-from userip.service.errors import StartError
+from userip.scoring.errors import ReplicaError
 
 
 def await_copies(log: io.BytesIO, number: int) -> dict[str, int]:
@@ -123,12 +123,12 @@ def test_a_keeper_begins_once_it_can(
 
 def test_a_replica_of_a_directory_is_refused(serve: Serve, tmp_path: Path, lmdb_url: str) -> None:
     """An LMDB bank is on this machine already."""
-    with pytest.raises(StartError, match="leave replica_dir out"):
+    with pytest.raises(ReplicaError, match="leave replica_dir out"):
         serve(lmdb_url, replica_dir=tmp_path / "replica")
 
 
 def test_a_directory_that_cannot_be_made_stops_the_start(serve: Serve, tmp_path: Path, redis_url: str) -> None:
     """The message names the setting."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=r"replica_dir .*: Not a directory"):
+    with pytest.raises(ReplicaError, match=r"replica_dir .*: Not a directory"):
         serve(redis_url, replica_dir=tmp_path / "file" / "replica")

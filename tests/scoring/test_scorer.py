@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from tests.fixtures.tiny_release import ITEMS, TinyRelease, scorer_graph
 from userip.release.errors import ReleaseError
+from userip.scoring.errors import ScoringError
 from userip.scoring.scorer import Scorer, Shape, Task
-from userip.service.errors import ScoringError
 
 SHAPE = Shape(items=8, user=6, slots=(5, 4, 3), context=(3,))
 

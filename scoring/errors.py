@@ -1,0 +1,67 @@
+"""Errors of the scoring room: facts, without a word of HTTP. The service says which status each one has.
+
+UserIPError
+├── ScoringError           the graph gave something that is not a probability
+├── ReloadError            a release could not be loaded beside the served one, which stays
+├── ReplicaError           the directory or the bank is not fit for a replica; exit code 2
+└── RequestError           a request cannot be answered; `detail` and `errors` are written for clients
+    ├── InvalidRequestError   a field is missing, of the wrong type or over a limit
+    ├── UnknownUserError      the bank holds no profile of this user
+    └── BankAwayError         the answer needs the bank, and it did not answer in time
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from userip.errors import UserIPError
+
+
+class FieldProblem(NamedTuple):
+    """What is wrong with one field of a request, e.g. `("item_ids[3]", "expected str, got int")`."""
+
+    field: str
+    problem: str
+
+
+class ScoringError(UserIPError):
+    """The graph returned values that are not probabilities."""
+
+
+class ReloadError(UserIPError):
+    """A release could not be loaded beside the served one, which stays. The message holds no path."""
+
+
+class ReplicaError(UserIPError):
+    """No replica can be kept. The message names the setting and the fix."""
+
+    exit_code = 2
+
+
+class RequestError(UserIPError):
+    """Why a request is not answered, in words for the client: no paths, no URLs, no exception texts of libraries."""
+
+    def __init__(self, detail: str, errors: Sequence[FieldProblem] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidRequestError(RequestError):
+    """One or more fields are missing, unknown, of the wrong type, or over a limit."""
+
+    def __init__(self, errors: Sequence[FieldProblem]) -> None:
+        super().__init__("The request has fields that cannot be used; see errors.", errors)
+
+
+class UnknownUserError(RequestError):
+    """The bank holds no profile of this user for the served release."""
+
+    def __init__(self) -> None:
+        super().__init__("The served release has no profile of this user.")
+
+
+class BankAwayError(RequestError):
+    """This answer needs the bank, which did not answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("The profile bank did not answer in time; retry in 1 s.")
