@@ -10,8 +10,9 @@ REQUIREMENTS := requirements/base.txt requirements/train.txt requirements/load.t
 # What `serve` serves: by default what the demo made.
 RELEASE ?= demo/run/release
 BANK ?= lmdb://$(CURDIR)/demo/bank
-# How long `soak` soaks.
+# How long `soak` soaks, and which faults `chaos` has: those whose names begin so; none: all.
 DURATION ?= 1h
+ONLY ?=
 
 # Where `bench` writes.
 REPORT ?= report
@@ -58,9 +59,9 @@ bench: setup ## Measure: the service under load (into REPORT), 1,000,000 users i
 	@$(BIN)/userip bench --out "$(REPORT)"
 	@$(BIN)/python -m userip.loadtests.scale.inference
 
-chaos: setup ## Faults under load, each with its bound: Redis stands still, overload, lookups (minutes)
+chaos: setup ## Faults under load, each with its bound: Redis stands still, overload, lookups, hot swaps (minutes)
 	@tools/redis.sh
-	@$(BIN)/python -m userip.loadtests.faults.chaos
+	@$(BIN)/python -m userip.loadtests.faults.chaos --only "$(ONLY)"
 
 soak: setup ## Steady load for DURATION (1h): does latency, memory or the number of open files grow?
 	@tools/redis.sh

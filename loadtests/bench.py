@@ -15,12 +15,12 @@ from statistics import median
 from typing import NamedTuple
 
 from userip.files import json_text, write_text
+from userip.loadtests.bench_run import BenchRun, Subject
 from userip.loadtests.errors import BenchInputError, WrongAnswerError
 from userip.loadtests.gates import Gate, judge
 from userip.loadtests.results import Results, Row
 from userip.loadtests.scenarios import OURS, PRESETS, Preset, Scenario, choose
 from userip.loadtests.servers.machine import machine_facts
-from userip.loadtests.stage import Stage, Subject
 from userip.loadtests.traffic.drivers import missing
 from userip.loadtests.traffic.workload import Population, population_of_dataset, population_of_release
 from userip.training.data.dataset import INFO
@@ -60,7 +60,7 @@ def run_bench(
 ) -> list[Gate]:
     """Measure what is not finished yet, then the `extras` by name, write the reports, and give the gates.
 
-    Raises BenchInputError for what a person can mend, LoadTestError for a server or generator that fails, and
+    Raises BenchInputError for bad input, LoadTestError for a server or generator that fails, and
     WrongAnswerError, with everything written, when answers were wrong.
     """
     loads = tuple(name for name in config.only if name not in extras)
@@ -76,16 +76,18 @@ def run_bench(
     if pending or extra:
         say("building and publishing the releases")
         variants = build(config.dataset, config.out / "variants", OURS, config.seed)
-        with Stage(config.out / "servers", variants, _population(config, variants), config.seed) as stage:
-            stage.publish()
-            _measure_all(pending, stage, results, lambda: _write(config, results, notes, tuple(extras)), say)
+        with BenchRun(config.out / "servers", variants, _population(config, variants), config.seed) as bench_run:
+            bench_run.publish()
+            _measure_all(pending, bench_run, results, lambda: _write(config, results, notes, tuple(extras)), say)
             releases = {name: variant.release for name, variant in variants.items()}
             for name in extra:
                 say(f"{name}: no HTTP")
-                results.keep(name, extras[name](releases, f"{stage.fleet.redis.url}/{len(variants)}", config.preset))
+                results.keep(
+                    name, extras[name](releases, f"{bench_run.servers.redis.url}/{len(variants)}", config.preset)
+                )
     rows, gates = _write(config, results, notes, tuple(extras))
     for gate in gates:
-        say(_told(gate))
+        say(gate.summary())
     wrong = sorted({f"{row['scenario']} {row['variant']}" for row in rows if row.get("wrong")})
     if wrong:
         raise WrongAnswerError(f"wrong answers under load, see {config.out / 'gates.json'}: {', '.join(wrong)}")
@@ -94,7 +96,7 @@ def run_bench(
 
 def _measure_all(
     scenarios: Sequence[Scenario],
-    stage: Stage,
+    bench_run: BenchRun,
     results: Results,
     write: Callable[[], object],
     say: Callable[[str], None],
@@ -102,7 +104,7 @@ def _measure_all(
     rows: list[Row] = []
     for slot in track(list(_slots(scenarios)), label="bench"):
         rate = results.rate(slot.scenario, slot.variant)
-        rows.append(stage.measure(slot.scenario, slot.variant, slot.repeat, rate))
+        rows.append(bench_run.measure(slot.scenario, slot.variant, slot.repeat, rate))
         if slot.last:
             results.keep(slot.scenario, rows)
             for line in _lines(slot.scenario, rows):
@@ -145,12 +147,12 @@ def _write(
     rows = [row for name in names for row in results.kept(name) or ()]
     gates = judge(rows)
     plain = [gate._asdict() for gate in gates]
-    write_report(config.out, rows, plain, machine_facts(config.seed), [*notes, *distrust(rows)])
+    write_report(config.out, rows, plain, machine_facts(config.seed), [*notes, *caveats(rows)])
     write_text(config.out / "gates.json", json_text(plain))
     return rows, gates
 
 
-def distrust(rows: Sequence[Row]) -> list[str]:
+def caveats(rows: Sequence[Row]) -> list[str]:
     """What about the rows is to be read with care, in sentences."""
     load = [row for row in rows if row.get("generator", IN_PROCESS) != IN_PROCESS]
     notes = []
@@ -201,9 +203,3 @@ def _failures(rows: Sequence[Row]) -> str:
 def _median(rows: Sequence[Row], name: str) -> str:
     values = [row[name] for row in rows if row[name] is not None]
     return f"{median(values):,.{0 if name == 'throughput' else 2}f}" if values else "-"
-
-
-def _told(gate: Gate) -> str:
-    verdict = {True: "ok", False: "MISSED", None: "-"}[gate.ok]
-    value = "-" if gate.value is None else f"{gate.value:.3g}"
-    return f"{verdict:<7}{gate.gate}: {value} (limit {gate.limit}; {gate.how})"

@@ -1,13 +1,12 @@
 """`userip bench`."""
 
-import signal
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from userip.loadtests.scenarios import Preset
+from userip.processes import interrupt_on_sigterm
 
 QUICK_BANKS = (10_000, 1_000_000)
 
@@ -29,22 +28,17 @@ def bench(
     It starts its own redis-server and services on free loopback ports.
     """
     from userip.loadtests.bench import IN_PROCESS, BenchConfig, Extra, run_bench
-    from userip.loadtests.in_process import measure
+    from userip.loadtests.in_process import measure_all
     from userip.loadtests.scale import bank as bank_scale
     from userip.loadtests.scale import release as release_scale
     from userip.loadtests.variants import build_variants
 
     extras: dict[str, Extra] = {
-        IN_PROCESS: measure,
+        IN_PROCESS: measure_all,
         "bank-scale": lambda _, __, preset: bank_scale.measure(bank_scale.SIZES if preset == "full" else QUICK_BANKS),
         "release-scale": lambda _, __, ___: release_scale.measure(),
     }
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     run_bench(BenchConfig(out, preset, dataset, tuple(only or ()), seed), build_variants, extras)
     typer.echo(f"report: {out / 'report.html'}")
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    """Being told to stop stops the servers, too."""
-    raise KeyboardInterrupt

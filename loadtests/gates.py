@@ -19,6 +19,12 @@ class Gate(NamedTuple):
     ok: bool | None
     how: str
 
+    def summary(self) -> str:
+        """One line for people."""
+        verdict = {True: "ok", False: "MISSED", None: "-"}[self.ok]
+        value = "-" if self.value is None else f"{self.value:.4g}"
+        return f"{verdict:<7}{self.gate}: {value} (limit {self.limit}; {self.how})"
+
 
 class Side(NamedTuple):
     """One figure of one variant's rows: `figure` of those in `scenario`, or with the other `keys`."""

@@ -1,4 +1,4 @@
-"""The paper's own measure: seconds per 10,000 instances, lookup included: `python -m userip.loadtests.in_process`.
+"""The paper's own measure: seconds per 10,000 instances, lookup included: `userip bench --only in-process`.
 
 It times the service's own code between decoding and encoding (`scoring.dataplane`) over a real bank, variants in
 turns (A B C D A B C D). The clock starts with a decoded request, whose ids are fresh strings as a decoder makes
@@ -13,8 +13,9 @@ in-process-lmdb  LMDB    none
 import asyncio
 import contextlib
 import gc
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,13 @@ def measure(
     cases = [(cache, size) for cache in caches for size in sizes]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_measure(releases, bank_url, effort, cases, seed))
+
+
+def measure_all(releases: Mapping[str, Path], redis_url: str, preset: Preset) -> list[Row]:
+    """The rows of every scenario, over the Redis database `redis_url` and a fresh LMDB bank."""
+    with tempfile.TemporaryDirectory(prefix="userip-in-process-") as directory:
+        rows = measure(releases, redis_url, preset)
+        return rows + measure(releases, f"lmdb://{directory}/bank", preset, caches=("off",))
 
 
 async def _measure(
@@ -206,15 +214,3 @@ def _figures(times: Times, candidates: int) -> Row:
         "p99_ms": p99,
         "requests": len(times),
     }
-
-
-def spread(values: Iterable[float]) -> tuple[float, float, float]:
-    """Median, least and largest."""
-    found = np.array(list(values))
-    return float(np.median(found)), float(found.min()), float(found.max())
-
-
-if __name__ == "__main__":
-    from userip.loadtests.in_process_command import main
-
-    main()

@@ -8,24 +8,23 @@ It starts its own redis-server and services on free loopback ports. Exit code 1 
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from userip.files import json_text, write_text
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.lookups import publish_planted, storm
 from userip.loadtests.faults.outage import outage
 from userip.loadtests.faults.overload import overload
-from userip.loadtests.faults.rig import Rig
+from userip.loadtests.faults.rig import FaultRig
 from userip.loadtests.faults.swaps import swap_under_load
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.redis_server import RedisServer
+from userip.processes import interrupt_on_sigterm
 
 _LOOKUPS: Final = 100_000
 _USERS: Final = 50_000
@@ -44,7 +43,7 @@ def lookups(count: int) -> list[Gate]:
 
 
 # name -> (seconds that it takes, what is done)
-FAULTS: Final[Mapping[str, tuple[float, Callable[[Rig], list[Gate]]]]] = {
+FAULTS: Final[Mapping[str, tuple[float, Callable[[FaultRig], list[Gate]]]]] = {
     "outage-uncached": (50, lambda rig: outage(rig, "outage, cache off", 30, "cache_records=0")),
     "outage-cached": (50, lambda rig: outage(rig, "outage, cache on", 30)),
     "outage-replica": (
@@ -73,16 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = {name: fault for name, fault in FAULTS.items() if name.startswith(options.only)}
     if not chosen:
         parser.error(f"--only {options.only}: there are {', '.join(FAULTS)}")
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt_on_sigterm()
     gates: list[Gate] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="userip-chaos-") as directory, Rig(Path(directory)) as rig:
+        with tempfile.TemporaryDirectory(prefix="userip-chaos-") as directory, FaultRig(Path(directory)) as rig:
             left = sum(seconds for seconds, _ in chosen.values())
             for name, (seconds, fault) in chosen.items():
                 print(f"{time.strftime('%H:%M:%S')} {name}; about {left:.0f} s are left", flush=True)
                 found = fault(rig)
                 for gate in found:
-                    print(told(gate), flush=True)
+                    print(f"  {gate.summary()}", flush=True)
                 gates += found
                 left -= seconds
     except LoadTestError as error:
@@ -96,17 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missed = [gate.gate for gate in gates if not gate.ok]
     print(f"{len(gates) - len(missed)} of {len(gates)} gates hold" + "".join(f"\n  missed: {name}" for name in missed))
     return 1 if missed else 0
-
-
-def told(gate: Gate) -> str:
-    """One gate as a line."""
-    value = "-" if gate.value is None else f"{gate.value:.4g}"
-    return f"  {'ok    ' if gate.ok else 'MISSED'}  {gate.gate}: {value} ({gate.limit}); {gate.how}"
-
-
-def interrupt(_: int, __: FrameType | None) -> NoReturn:
-    """Being told to stop stops the servers, too."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

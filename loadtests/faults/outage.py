@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Final
 
-from userip.loadtests.faults.rig import Rig, p99_ms, shares
+from userip.loadtests.faults.rig import FaultRig, p99_ms, shares
 from userip.loadtests.gates import Gate
 
 RATE: Final = 300.0
@@ -15,7 +15,7 @@ _BEFORE_S: Final = 3.0
 _AFTER_S: Final = 5.0
 
 
-def outage(rig: Rig, name: str, seconds: float, *settings: str) -> list[Gate]:
+def outage(rig: FaultRig, name: str, seconds: float, *settings: str) -> list[Gate]:
     """Stop Redis for `seconds` under RATE requests/s of a service with `settings`, and judge the answers."""
     rig.serve(*settings)
     traffic = rig.traffic()

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from userip.loadtests.faults.rig import Rig, p99_ms, shares
+from userip.loadtests.faults.rig import FaultRig, p99_ms, shares
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import pin
 from userip.loadtests.servers.processes import HOST
@@ -43,7 +43,7 @@ class _Probe(threading.Thread):
         connection.close()
 
 
-def _capacity(rig: Rig, seconds: float) -> float:
+def _capacity(rig: FaultRig, seconds: float) -> float:
     """Answers per second to so few connections that nobody is refused for having waited behind the others."""
     traffic = rig.traffic(CANDIDATES, connections=4)
     try:
@@ -52,7 +52,7 @@ def _capacity(rig: Rig, seconds: float) -> float:
         traffic.close()
 
 
-def overload(rig: Rig, seconds: float) -> list[Gate]:
+def overload(rig: FaultRig, seconds: float) -> list[Gate]:
     """Measure the capacity, then ask for TIMES as much, then for a tenth, and judge the answers."""
     server = rig.serve("access_log=0")
     capacity = _capacity(rig, seconds)

@@ -16,10 +16,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from userip.loadtests.servers.cores import available_cores, pin, share_out
-from userip.loadtests.servers.processes import HOST, Server, run_to_end, userip_command
-from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.loadtests.servers.processes import HOST, Server, run_to_end, serve, userip_command
+from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.traffic.answers import Verifier
-from userip.loadtests.traffic.generator import LoadGenerator, Plan
+from userip.loadtests.traffic.generator import LoadGenerator, Plan, arrivals
 from userip.loadtests.traffic.wire import Connection
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import build_variants
@@ -57,11 +57,8 @@ class Traffic(LoadGenerator):
 
     def at_rate(self, rate: float, seconds: float) -> list[Answered]:
         """Poisson arrivals for so long; their answers, in the order in which they came."""
-        size = int(rate * seconds + 10 * (rate * seconds) ** 0.5) + 10
-        gaps = self._rng.exponential(1 / rate, size)
         start = time.perf_counter() + _START_S
-        due = start + gaps.cumsum()
-        return self._run(start + seconds, iter(due[due < start + seconds].tolist()))
+        return self._run(start + seconds, arrivals(rate, start, start + seconds, self._rng))
 
     def at_most(self, seconds: float) -> list[Answered]:
         """As many as the service answers: each connection sends when it has its answer."""
@@ -92,7 +89,7 @@ class Traffic(LoadGenerator):
         super()._fail(connection, measure_from, why)
 
 
-class Rig:
+class FaultRig:
     """Redis, a published release and, from `serve` on, a service. A context manager: at the end all have ended."""
 
     def __init__(self, directory: Path) -> None:
@@ -116,12 +113,8 @@ class Rig:
     def serve(self, *settings: str) -> Server:
         """Start the service with these settings, in place of the one before."""
         self.stop_service()
-        port = free_port()
-        command = userip_command("serve", "--release", self.release, "--bank", self.redis.url, "--port", str(port))
-        for setting in settings:
-            command += ["--set", setting]
         log = self.directory / f"service-{next(self._number)}.log"
-        self.service = Server("service", command, port, log, self.cores.service)
+        self.service = serve("service", self.release, self.redis.url, log, self.cores.service, *settings)
         return self.service
 
     def traffic(self, candidates: int = 100, connections: int = 64) -> Traffic:
@@ -136,7 +129,7 @@ class Rig:
             self.service.stop()
             self.service = None
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> "FaultRig":
         return self
 
     def __exit__(

@@ -11,7 +11,6 @@ moves by less than its tolerance over the whole time. Exit code 1 when one does 
 import argparse
 import os
 import re
-import signal
 import sys
 import tempfile
 import time
@@ -25,10 +24,10 @@ from numpy.typing import NDArray
 from userip.bank import Record, open_bank
 from userip.files import json_text, write_text
 from userip.loadtests.errors import BenchInputError, LoadTestError
-from userip.loadtests.faults.chaos import interrupt, told
-from userip.loadtests.faults.rig import Rig, p99_ms
+from userip.loadtests.faults.rig import FaultRig, p99_ms
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import family, rss_mb
+from userip.processes import interrupt_on_sigterm
 
 RATE: Final = 200.0
 _WARM_UP: Final = 0.2  # of the time: caches fill, and the allocator finds its size
@@ -58,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
     parser.add_argument("--out", type=Path, help="write looks and gates to this JSON file")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt_on_sigterm()
     looks: list[Look] = []
     try:
         seconds = seconds_of(options.duration)
-        with tempfile.TemporaryDirectory(prefix="userip-soak-") as directory, Rig(Path(directory)) as rig:
+        with tempfile.TemporaryDirectory(prefix="userip-soak-") as directory, FaultRig(Path(directory)) as rig:
             _soak(rig, seconds, options.every, looks)
     except LoadTestError as error:
         print(f"soak: {error}", file=sys.stderr)
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("soak: interrupted; judged is what was seen", file=sys.stderr)
     gates = judge(looks)
     for gate in gates:
-        print(told(gate))
+        print(gate.summary())
     if options.out:
         rows = {"gates": [gate._asdict() for gate in gates], "looks": [look._asdict() for look in looks]}
         write_text(options.out, json_text(rows))
@@ -86,7 +85,7 @@ def seconds_of(duration: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def _soak(rig: Rig, seconds: float, every: float, looks: list[Look]) -> None:
+def _soak(rig: FaultRig, seconds: float, every: float, looks: list[Look]) -> None:
     service = rig.serve("cache_records=1000", "cache_seconds=2")  # small: records come and go all the time
     traffic = rig.traffic()
     bank = open_bank(rig.redis.url)

@@ -1,17 +1,12 @@
-"""Hot swaps under load: `python -m userip.loadtests.faults.swaps`. Linux: memory and mappings are read from /proc.
+"""Hot swaps under load (`make chaos ONLY=swaps`). Linux: memory and mappings are read from /proc.
 
 Two good releases become active in turns while requests arrive at a fixed rate; every tenth swap is to a broken
 release: an altered file, a truncated graph, tables of another shape, a golden request answered otherwise, or one that
-the bank does not hold. Every answer is held against torch's scores of the release that it names. Exit code 1 when a
-bound is missed.
+the bank does not hold. Every answer is held against torch's scores of the release that it names.
 """
 
-import argparse
 import contextlib
-import http.client
 import shutil
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +26,9 @@ from userip.loadtests.faults.broken_releases import BROKEN, write_broken
 from userip.loadtests.faults.swap_load import Watcher
 from userip.loadtests.figures import quantiles_of
 from userip.loadtests.gates import Gate
-from userip.loadtests.servers.cores import available_cores, fine_timers, share_out
-from userip.loadtests.servers.processes import HOST, Server, userip_command
-from userip.loadtests.servers.redis_server import RedisServer, free_port
+from userip.loadtests.servers.cores import available_cores, share_out, status_mb
+from userip.loadtests.servers.processes import Server, serve
+from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
 from userip.ops.publish import publish_release
@@ -47,9 +42,9 @@ _PATIENCE_S: Final = 60.0
 
 @dataclass
 class Seen:
-    """What came of the swaps: resident memory in KiB after each, seconds that each took, and what went wrong."""
+    """What came of the swaps: resident memory in MiB after each, seconds that each took, and what went wrong."""
 
-    resident: list[int] = field(default_factory=list)
+    resident: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     refused: int = 0
@@ -112,7 +107,7 @@ def _swap(server: Server, bank: Bank, names: Sequence[str], broken: Mapping[str,
         if not came or _get(server, "/release").get("release") != names[served]:
             seen.missed.append(f"{number} {kind or 'good'}")
         seen.seconds.append(time.perf_counter() - started)
-        seen.resident.append(_resident_kib(server.pid))
+        seen.resident.append(status_mb("VmRSS", server.pid))
     return seen
 
 
@@ -141,14 +136,14 @@ def _gates(watcher: Watcher, seen: Seen, quiet: int, swaps: int, mapped: int) ->
             grown,
             "< 0.05",
             grown < 0.05,
-            f"{seen.resident[0] / 1024:.1f} MiB after the first swap, {seen.resident[-1] / 1024:.1f} after the last; "
+            f"{seen.resident[0]:.1f} MiB after the first swap, {seen.resident[-1]:.1f} after the last; "
             "the growth is from the second tenth to the last",
         ),
         Gate("mapped tables of replaced releases", mapped, "0", not mapped, "in /proc/PID/maps after the last swap"),
     ]
 
 
-def growth(resident: Sequence[int]) -> float:
+def growth(resident: Sequence[float]) -> float:
     """From the second tenth, when all code has run once, to the last: medians, as a share."""
     tenth = max(len(resident) // 10, 1)
     return median(resident[-tenth:]) / median(resident[tenth : 2 * tenth]) - 1
@@ -158,14 +153,14 @@ def _scores(variant: Variant, workload: Workload) -> list[Any]:
     return [variant.oracle.scores(ask.user_id, ask.item_ids) for (ask,) in workload.asks]
 
 
+# On a machine that does other work as well an answer is to be late, not refused or given by default.
+_PATIENCE: Final = ("deadline_ms=10000", "max_queue_ms=10000", "bank_deadline_ms=5000")
+
+
 def _serve(directory: Path, releases: Path, release: Path, bank: str) -> Server:
-    port = free_port()
-    settings = (f"releases_dir={releases}", "follow_seconds=0.02", f"admin_key={KEY}", "deadline_ms=10000")
-    # On a machine that does other work as well an answer is to be late, not refused or given by default.
-    patience = ("max_queue_ms=10000", "bank_deadline_ms=5000", "cache_records=100")
-    command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
-    command += [part for setting in (*settings, *patience) for part in ("--set", setting)]
-    return Server("swaps", command, port, directory / "service.log", share_out(available_cores(), 1).service)
+    settings = (f"releases_dir={releases}", "follow_seconds=0.02", f"admin_key={KEY}", "cache_records=100")
+    cores = share_out(available_cores(), 1).service
+    return serve("swaps", release, bank, directory / "service.log", cores, *settings, *_PATIENCE)
 
 
 def _refused(about: Mapping[str, Any], name: str) -> bool:
@@ -174,23 +169,11 @@ def _refused(about: Mapping[str, Any], name: str) -> bool:
 
 
 def _get(server: Server, path: str) -> dict[str, Any]:
-    return dict(orjson.loads(_ask(server, "GET", path)[1]))
+    return dict(orjson.loads(server.ask("GET", path, key=KEY)[1]))
 
 
 def _reload(server: Server, name: str) -> int:
-    return _ask(server, "POST", "/admin/reload", orjson.dumps({"release": name}))[0]
-
-
-def _ask(server: Server, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=_PATIENCE_S)
-    try:
-        connection.request(method, path, body, {"content-type": "application/json", "x-api-key": KEY})
-        response = connection.getresponse()
-        return response.status, response.read()
-    except OSError as error:
-        raise LoadTestError(f"{path}: the service does not answer ({error}); its log: {server.log}") from None
-    finally:
-        connection.close()
+    return server.ask("POST", "/admin/reload", orjson.dumps({"release": name}), KEY)[0]
 
 
 def _until(holds: Callable[[], bool]) -> bool:
@@ -212,31 +195,3 @@ def _foreign_tables(pid: int, release: str) -> int:
             return 0
         time.sleep(0.1)
     return max(len(foreign) + len(tables) - len(set(tables)), 1)
-
-
-def _resident_kib(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Swap, print the gates, and give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--swaps", type=int, default=200)
-    parser.add_argument("--rate", type=float, default=200, help="requests a second")
-    parser.add_argument("--items", type=int, default=20_000)
-    options = parser.parse_args(arguments)
-    fine_timers()
-    try:
-        with tempfile.TemporaryDirectory(prefix="userip-swaps-") as directory:
-            gates = swap_under_load(Path(directory), options.swaps, rate=options.rate, items=options.items)
-    except LoadTestError as error:
-        print(f"swaps: {error}", file=sys.stderr)
-        return error.exit_code
-    for gate in gates:
-        print(f"  {'ok    ' if gate.ok else 'MISSED'}  {gate.gate}: {gate.value:.4g} ({gate.limit}); {gate.how}")
-    return 0 if all(gate.ok for gate in gates) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.bank import open_bank
+from userip.loadtests.servers.cores import status_mb
 from userip.training.progress import duration
 
 _SAY_EVERY_S: Final = 10.0
@@ -35,7 +36,7 @@ def publish_apart(url: str, release: str, users: int, slots: int) -> dict[str, f
     """Publish users 0 to `users` - 1 from a new process; seconds and MiB. Raises what the bank raises.
 
     publish_s and publisher_cpu_s (wall, processor), input_mb (the process with its ids, rows and codes), publisher_mb
-    (the most that publishing takes beyond it; 0 where the system is not Linux).
+    (the most that publishing takes beyond it).
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_publish, url, release, users, slots).result()
@@ -46,7 +47,7 @@ def _publish(url: str, release: str, users: int, slots: int) -> dict[str, float]
     codes = codes_of(np.arange(users), slots)
     rows = np.arange(users, dtype=np.uint32)
     _forget_peak()
-    held = _memory_mb("VmRSS")
+    held = status_mb("VmRSS")
     with closing(open_bank(url)) as bank:
         start, processor = time.perf_counter(), time.process_time()
         bank.publish(release, ids, rows, codes, _progress(f"publishing {users:,} users"))
@@ -54,7 +55,7 @@ def _publish(url: str, release: str, users: int, slots: int) -> dict[str, float]
             "publish_s": time.perf_counter() - start,
             "publisher_cpu_s": time.process_time() - processor,
             "input_mb": held,
-            "publisher_mb": _memory_mb("VmHWM") - held,
+            "publisher_mb": status_mb("VmHWM") - held,
         }
 
 
@@ -80,11 +81,3 @@ def _forget_peak() -> None:
     """Let VmHWM start from what is held now (Linux)."""
     if sys.platform == "linux":
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def _memory_mb(name: str) -> float:
-    """A line of /proc/self/status in MiB; 0 elsewhere than on Linux."""
-    if sys.platform != "linux":
-        return 0.0
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024

@@ -20,6 +20,7 @@ import polars as pl
 import typer
 
 from userip.loadtests.scale.simulated_language import ATTRIBUTES, simulated_catalogue, simulated_histories
+from userip.loadtests.servers.cores import status_mb
 from userip.release.manifest import sha256_of
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import FORMAT_VERSION, INFO, INTERACTIONS, ITEMS, Dataset, DatasetInfo
@@ -49,7 +50,7 @@ def scale(
             del work  # and the tables that its data set has read
             print(
                 f"{step:9s} {seconds:7.0f} s   RssAnon at most {most:6,.0f} MiB   "
-                f"VmHWM so far {_status('VmHWM'):6,.0f} MiB",
+                f"VmHWM so far {status_mb('VmHWM'):6,.0f} MiB",
                 flush=True,
             )
         size = (base / "run" / "infer" / "z.npy").stat().st_size
@@ -103,11 +104,11 @@ def simulated_dataset(path: Path, users: int, seed: int, items: int = 3000) -> i
 
 def _watched(work: Callable[[], object]) -> tuple[float, float]:
     """Seconds that `work` takes, and the most anonymous memory meanwhile, in MiB, looked at ten times a second."""
-    most, done = [_status("RssAnon")], threading.Event()
+    most, done = [status_mb("RssAnon")], threading.Event()
 
     def look() -> None:
         while not done.wait(0.1):
-            most[0] = max(most[0], _status("RssAnon"))
+            most[0] = max(most[0], status_mb("RssAnon"))
 
     watcher = threading.Thread(target=look, daemon=True)
     begun = time.monotonic()
@@ -118,13 +119,6 @@ def _watched(work: Callable[[], object]) -> tuple[float, float]:
         done.set()
         watcher.join()
     return time.monotonic() - begun, most[0]
-
-
-def _status(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status says no {name}; this measurement needs Linux")
 
 
 if __name__ == "__main__":

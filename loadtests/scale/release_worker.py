@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from userip.loadtests.servers.cores import status_mb
 from userip.release.manifest import read_manifest
 from userip.scoring.loaded_release import Release, load_release
 from userip.scoring.scorer import Task
@@ -23,7 +24,7 @@ _PIECE: Final = 1000
 def main() -> None:
     """Load the release directory of the first argument."""
     directory = Path(sys.argv[1])
-    before = resident_mb()
+    before = status_mb("VmRSS")
     started = time.perf_counter()
     read_manifest(directory)
     hashed = time.perf_counter()
@@ -31,7 +32,7 @@ def main() -> None:
     loaded = time.perf_counter()
     release.scorer.warm_up(_PIECE)
     settle_memory()
-    after = resident_mb()
+    after = status_mb("VmRSS")
     touch(release)
     told = {
         "hash_s": hashed - started,
@@ -53,12 +54,6 @@ def touch(release: Release) -> None:
         items = np.arange(start, start + _PIECE) % shape.items
         release.scorer.run([Task(items[:1], user, nothing, ()) for user in users[start : start + _PIECE].tolist()])
         release.scorer.run([Task(items, 0, nothing, ())])
-
-
-def resident_mb() -> float:
-    """What of this process is in memory, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
 if __name__ == "__main__":

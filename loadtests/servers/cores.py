@@ -76,6 +76,14 @@ def rss_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def status_mb(name: str, pid: int | str = "self") -> float:
+    """A line of /proc/PID/status (VmRSS, VmHWM, RssAnon) in MiB. Raises RuntimeError where there is none."""
+    for line in _read(Path(f"/proc/{pid}/status")).splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/{pid}/status says no {name}; this measurement needs Linux")
+
+
 def fine_timers() -> None:
     """Let this process's sleeps end on time: Linux may end them 50 us late to save wake-ups."""
     if sys.platform == "linux":

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,11 +19,13 @@ from userip.loadtests.scenarios import Cache, Scenario
 from userip.loadtests.servers.cores import Cores, pin, share_out
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.ops.publish import publish_release
+from userip.processes import stop
 
 HOST: Final = "127.0.0.1"
 KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1, "warm": 1_000_000}
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 60.0
 
 
 def environment() -> dict[str, str]:
@@ -81,46 +82,39 @@ class Server:
         """The process id."""
         return self._process.pid
 
-    def post(self, path: str, body: bytes) -> bytes:
-        """One answer. Raises ServerStartError for any other status than 200."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+    def ask(self, method: str, path: str, body: bytes | None = None, key: str = "") -> tuple[int, bytes]:
+        """Status and body of one answer. Raises LoadTestError where none comes."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=_ANSWER_SECONDS)
         try:
-            connection.request("POST", path, body, {"content-type": "application/json"})
+            connection.request(method, path, body, {"content-type": "application/json", "x-api-key": key})
             response = connection.getresponse()
-            content = response.read()
+            return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ServerStartError(f"{self.name}: does not answer ({error}); its log: {self.log}") from None
+            raise LoadTestError(f"{self.name}: {path} is not answered ({error}); its log: {self.log}") from None
         finally:
             connection.close()
-        if response.status != 200:
-            raise ServerStartError(f"{self.name}: POST {path} gave {response.status}: {content[:300].decode()}")
-        return content
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what is still there."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived their parent
-        self._process.wait()
+        """End it, and workers that outlived it."""
+        stop(self._process, _STOP_SECONDS)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
-            try:
-                connection.request("GET", "/readyz")
-                if connection.getresponse().status == 200:
+            with contextlib.suppress(LoadTestError):
+                if self.ask("GET", "/readyz")[0] == 200:
                     return
-            except (OSError, http.client.HTTPException):
-                pass
-            finally:
-                connection.close()
             time.sleep(0.05)
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         raise ServerStartError(f"{self.name}: did not get ready: {lines[-1] if lines else 'no output'} ({self.log})")
+
+
+def serve(name: str, release: Path, bank: str, log: Path, cores: Iterable[int], *settings: str) -> Server:
+    """`userip serve` on a free port with these settings (`name=value`). Raises ServerStartError."""
+    port = free_port()
+    command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
+    command += [part for setting in settings for part in ("--set", setting)]
+    return Server(name, command, port, log, cores)
 
 
 @dataclass(frozen=True)
@@ -132,7 +126,7 @@ class Key:
     workers: int
 
 
-class Fleet:
+class Servers:
     """Redis with every release published, and the servers that the present scenario needs. A context manager."""
 
     def __init__(self, directory: Path, available: Iterable[int]) -> None:
@@ -184,28 +178,16 @@ class Fleet:
         return Key(variant, "off", 1) if variant == "echo" else Key(variant, scenario.cache, scenario.workers)
 
     def _start(self, key: Key) -> Server:
-        port = free_port()
         log = self._directory / f"{key.variant}-{key.cache}-{key.workers}.log"
-        if key.variant == "echo":
-            assert self._echo_answer is not None, "the answer is set before the server is asked for"
-            command = [
-                sys.executable,
-                "-m",
-                "userip.loadtests.servers.echo",
-                "--answer",
-                str(self._echo_answer),
-                "--port",
-                str(port),
-            ]
-        else:
-            release, bank = self._releases[key.variant]
-            command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
-            command += ["--workers", str(key.workers)]
-            for setting in _settings(key.cache):
-                command += ["--set", setting]
-        return Server(key.variant, command, port, log, self.cores(key.workers).service)
+        cores = self.cores(key.workers).service
+        if key.variant != "echo":
+            return serve(key.variant, *self._releases[key.variant], log, cores, *_settings(key))
+        assert self._echo_answer is not None, "the answer is set before the server is asked for"
+        port = free_port()
+        command = [sys.executable, "-m", "userip.loadtests.servers.echo", str(self._echo_answer), str(port)]
+        return Server("echo", command, port, log, cores)
 
-    def __enter__(self) -> "Fleet":
+    def __enter__(self) -> "Servers":
         return self
 
     def __exit__(
@@ -214,11 +196,12 @@ class Fleet:
         self.stop()
 
 
-def _settings(cache: Cache) -> list[str]:
+def _settings(key: Key) -> list[str]:
     """Patience that a service in use would not have: at saturation the queue is what is measured, and on a machine
     that does other work as well an answer is to be late, not refused or given by default."""
     return [
-        f"cache_records={KEPT_RECORDS[cache]}",
+        f"workers={key.workers}",
+        f"cache_records={KEPT_RECORDS[key.cache]}",
         "cache_seconds=3600",
         "max_queue_ms=10000",
         "deadline_ms=10000",

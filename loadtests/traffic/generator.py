@@ -184,7 +184,7 @@ def generate(plan: Plan) -> Figures:
             generator.run(iter(range(len(workload))), time.perf_counter() + 60, None, float("inf"))
         start = time.perf_counter()
         measure_from, until = start + plan.warm_up, start + plan.warm_up + plan.seconds
-        due = None if plan.rate is None else _arrivals(plan.rate, start, until, rng)
+        due = None if plan.rate is None else arrivals(plan.rate, start, until, rng)
         cpu, server_cpu = time.process_time(), cpu_seconds(plan.server) if plan.server else 0.0
         generator.run(_order(len(workload), rng), until, due, measure_from)
         elapsed = time.perf_counter() - start
@@ -204,8 +204,8 @@ def generate(plan: Plan) -> Figures:
     )
 
 
-def _arrivals(rate: float, start: float, until: float, rng: np.random.Generator) -> Iterator[float]:
-    """A Poisson process: gaps are exponential with mean 1 / rate."""
+def arrivals(rate: float, start: float, until: float, rng: np.random.Generator) -> Iterator[float]:
+    """Times of a Poisson process of `rate` a second from `start` to `until`."""
     seconds = until - start
     gaps = rng.exponential(1 / rate, size=int(rate * seconds + 10 * (rate * seconds) ** 0.5) + 10)
     times = start + gaps.cumsum()

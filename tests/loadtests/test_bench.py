@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from userip.loadtests.bench import BenchConfig, distrust, run_bench
+from userip.loadtests.bench import BenchConfig, caveats, run_bench
+from userip.loadtests.bench_run import BenchRun, Subject
 from userip.loadtests.errors import BenchInputError, ServerStartError, WrongAnswerError
 from userip.loadtests.scenarios import PRESETS, Scenario
 from userip.loadtests.servers.cores import family
 from userip.loadtests.servers.processes import Server, run_to_end
-from userip.loadtests.stage import Stage, Subject
 from userip.loadtests.variants import build_variants
 
 FIRST = Scenario("first", variants=("dcn", "userip"), repeats=2)
@@ -25,15 +25,15 @@ SECOND = Scenario("second", share=0.5, of="userip", base="first", variants=("use
 
 
 @dataclass
-class _FakeStage:
+class _FakeBenchRun:
     """Notes the windows that it is asked for; the figures are made up."""
 
     windows: list[tuple[str, str, int, float | None]]
     fail_at: int = 10**9
     wrong: int = 0
 
-    def __call__(self, *_: object) -> "_FakeStage":
-        self.fleet = SimpleNamespace(redis=SimpleNamespace(url="redis://nowhere"))
+    def __call__(self, *_: object) -> "_FakeBenchRun":
+        self.servers = SimpleNamespace(redis=SimpleNamespace(url="redis://nowhere"))
         return self
 
     def publish(self) -> None:
@@ -49,7 +49,7 @@ class _FakeStage:
         place = {"scenario": scenario.name, "variant": variant, "repeat": repeat, "rate": rate, "generator": "own"}
         return latency | counts | kind | place
 
-    def __enter__(self) -> "_FakeStage":
+    def __enter__(self) -> "_FakeBenchRun":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,24 +76,24 @@ def _build(
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_FakeStage, BenchConfig]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_FakeBenchRun, BenchConfig]:
     """A bench of two scenarios whose windows take no time."""
-    stage = _FakeStage([])
+    run = _FakeBenchRun([])
     monkeypatch.setitem(PRESETS, "quick", (FIRST, SECOND))
-    monkeypatch.setattr("userip.loadtests.bench.Stage", stage)
+    monkeypatch.setattr("userip.loadtests.bench.BenchRun", run)
     monkeypatch.setattr("userip.loadtests.bench._population", lambda *_: None)
-    return stage, BenchConfig(tmp_path / "out")
+    return run, BenchConfig(tmp_path / "out")
 
 
 def _run(config: BenchConfig, said: list[str] | None = None) -> None:
     run_bench(config, lambda *_: {}, {"in-process": _in_process}, say=(said if said is not None else []).append)
 
 
-def test_variants_take_turns(bench: tuple[_FakeStage, BenchConfig]) -> None:
+def test_variants_take_turns(bench: tuple[_FakeBenchRun, BenchConfig]) -> None:
     """A B A B, then the next scenario at its share of what the first has shown."""
-    stage, config = bench
+    run, config = bench
     _run(config)
-    assert stage.windows == [
+    assert run.windows == [
         ("first", "dcn", 0, None),
         ("first", "userip", 0, None),
         ("first", "dcn", 1, None),
@@ -112,50 +112,50 @@ def test_variants_take_turns(bench: tuple[_FakeStage, BenchConfig]) -> None:
     }
 
 
-def test_an_interrupted_bench_goes_on_where_it_stopped(bench: tuple[_FakeStage, BenchConfig]) -> None:
+def test_an_interrupted_bench_goes_on_where_it_stopped(bench: tuple[_FakeBenchRun, BenchConfig]) -> None:
     """Finished scenarios are in the report at once and are not measured again; half a scenario is."""
-    stage, config = bench
-    stage.fail_at = 4
+    run, config = bench
+    run.fail_at = 4
     with pytest.raises(KeyboardInterrupt):
         _run(config)
     assert len(json.loads((config.out / "latency.json").read_text())) == 4
-    stage.fail_at = 10**9
+    run.fail_at = 10**9
     _run(config)
-    assert stage.windows[4:] == [("second", "userip", 0, 50.0)]
+    assert run.windows[4:] == [("second", "userip", 0, 50.0)]
     _run(config)
-    assert len(stage.windows) == 5
+    assert len(run.windows) == 5
 
 
-def test_only_what_was_asked_for_and_the_rest_stays(bench: tuple[_FakeStage, BenchConfig]) -> None:
+def test_only_what_was_asked_for_and_the_rest_stays(bench: tuple[_FakeBenchRun, BenchConfig]) -> None:
     """With --only, scenarios that were finished before stay in the report."""
-    stage, config = bench
+    run, config = bench
     _run(BenchConfig(config.out, only=("first",)))
-    assert {name for name, *_ in stage.windows} == {"first"}
+    assert {name for name, *_ in run.windows} == {"first"}
     _run(BenchConfig(config.out, only=("second",)))
     assert {row["scenario"] for row in json.loads((config.out / "latency.json").read_text())} == {"first", "second"}
-    assert len(stage.windows) == 5
+    assert len(run.windows) == 5
 
 
-def test_wrong_answers_fail_the_bench_after_its_report(bench: tuple[_FakeStage, BenchConfig]) -> None:
+def test_wrong_answers_fail_the_bench_after_its_report(bench: tuple[_FakeBenchRun, BenchConfig]) -> None:
     """The error names scenario and variant; the report is there to be read."""
-    stage, config = bench
-    stage.wrong = 1
+    run, config = bench
+    run.wrong = 1
     with pytest.raises(WrongAnswerError, match="first dcn, first userip, second userip"):
         _run(config)
     assert (config.out / "report.html").exists()
 
 
 def test_a_generator_that_is_missing_is_said(
-    bench: tuple[_FakeStage, BenchConfig], monkeypatch: pytest.MonkeyPatch
+    bench: tuple[_FakeBenchRun, BenchConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows are left out, in one line that says how to install it, also in the report."""
-    stage, config = bench
+    run, config = bench
     monkeypatch.setitem(PRESETS, "quick", (FIRST, Scenario("by-locust", generator="locust")))
     monkeypatch.setitem(sys.modules, "locust", None)
     said: list[str] = []
     _run(config, said)
     assert said[0] == "by-locust: left out: Locust is not installed: pip install 'userip[load]'"
-    assert {name for name, *_ in stage.windows} == {"first"}
+    assert {name for name, *_ in run.windows} == {"first"}
     assert "by-locust is left out: Locust is not installed" in (config.out / "report.md").read_text()
 
 
@@ -168,20 +168,20 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         _run(BenchConfig(tmp_path / "file"))
 
 
-def test_what_to_distrust_is_said() -> None:
+def test_what_to_read_with_care_is_said() -> None:
     """A generator that was late, one that was busy, and cores that were shared; nothing about good rows."""
     good: dict[str, Any] = {"scenario": "s", "generator": "own", "late_ms": 0.1, "p99_ms": 2.0, "generator_cpu": 0.3}
     good |= {"rate": None, "apart": True, "failed": 0}
-    assert distrust([good]) == []
-    assert distrust([good | {"generator": "in-process", "apart": False}]) == []
-    (late,) = distrust([good, good | {"late_ms": 0.5}])
+    assert caveats([good]) == []
+    assert caveats([good | {"generator": "in-process", "apart": False}]) == []
+    (late,) = caveats([good, good | {"late_ms": 0.5}])
     assert late.startswith("s: in 1 of 2 windows the generator sent 1 % of the requests 0.5 ms late")
-    (busy,) = distrust([good | {"generator_cpu": 0.95}])
+    (busy,) = caveats([good | {"generator_cpu": 0.95}])
     assert "the generator was busy" in busy
     failures = {"status 503": 2, "no answer": 1}
-    (failed,) = distrust([good, good | {"failed": 3, "failures": failures}])
+    (failed,) = caveats([good, good | {"failed": 3, "failures": failures}])
     assert failed.startswith("s: 3 failed (status 503); the other figures are")
-    (shared,) = distrust([good | {"apart": False}])
+    (shared,) = caveats([good | {"apart": False}])
     assert "too few cores" in shared
 
 
@@ -228,9 +228,9 @@ def test_an_oracle_that_disagrees_is_noticed(tmp_path: Path, monkeypatch: pytest
     subject = SimpleNamespace(release=_build(None, tmp_path / "v", (), 0)["userip"].release, oracle=_Zeros())
     from userip.loadtests.traffic.workload import population_of_release
 
-    with Stage(tmp_path / "work", {"userip": subject}, population_of_release(subject.release), 0) as stage:
-        stage.publish()
-        row = stage.measure(scenario, "userip", 0, None)
+    with BenchRun(tmp_path / "work", {"userip": subject}, population_of_release(subject.release), 0) as run:
+        run.publish()
+        row = run.measure(scenario, "userip", 0, None)
     assert row["wrong"] == row["verified"] > 0
 
 

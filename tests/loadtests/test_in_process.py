@@ -9,8 +9,8 @@ import pytest
 
 from userip.bank.urls import open_bank
 from userip.loadtests.errors import LoadTestError
+from userip.loadtests.gates import judge
 from userip.loadtests.in_process import Effort, Row, measure
-from userip.loadtests.in_process_command import judge, table
 from userip.loadtests.report.rows import read_rows
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.variants import build_variants
@@ -86,7 +86,7 @@ def test_gates_are_judged_for_every_way_of_looking_up() -> None:
     """1.0, 1.1 and 1.02 times dcn in Redis, 1.06 in the cache: the bound of 1.05 is met by the median of the first."""
     rows = _rows("in-process", 100, {"dcn": [1.0, 10.0, 1.0], "userip": [1.0, 11.0, 1.02], "kar-online": [4.0, 44, 4]})
     rows += _rows("in-process-warm", 100, {"dcn": [1.0], "userip": [1.06], "kar-online": [6.0]})
-    found = [(gate.value, gate.ok) for gate in judge(rows)]
+    found = [(gate.value, gate.ok) for gate in judge(rows) if "10,000 instances" in gate.gate]
     assert found == [
         (pytest.approx(1.06), False),
         (pytest.approx(1.02), True),
@@ -95,12 +95,3 @@ def test_gates_are_judged_for_every_way_of_looking_up() -> None:
         (None, None),
         (None, None),
     ]
-
-
-def test_the_table_shows_median_and_extremes() -> None:
-    """A line per variant, a column per size."""
-    rows = _rows("in-process", 100, {"dcn": [0.3, 0.1, 0.2], "userip": [0.5]})
-    lines = table(rows).splitlines()
-    assert lines[1].split() == ["100"]
-    assert lines[2].split() == ["dcn", "0.20000", "(0.10000..0.30000)"]
-    assert lines[3].split() == ["userip", "0.50000", "(0.50000..0.50000)"]

@@ -4,7 +4,6 @@ import errno
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from userip.processes import stop
 from userip.training.errors import ConfigError, TrainingError
 
 HOST: Final = "127.0.0.1"
@@ -77,14 +77,14 @@ class DemoService:
         try:
             self._await_ready()
         except BaseException:
-            self._stop()
+            stop(self._process, STOP_SECONDS)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        stop(self._process, STOP_SECONDS)
 
     def get(self, path: str) -> Answer:
         """GET a path."""
@@ -132,12 +132,3 @@ class DemoService:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         last = f": {lines[-1]}" if lines else ""
         return DemoServiceError(f"the service ended with exit code {self._process.returncode}{last} ({self._log})")
-
-    def _stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()

@@ -1,4 +1,4 @@
-"""Hot swaps under load: twenty of them here, two broken; `python -m userip.loadtests.faults.swaps` does two hundred."""
+"""Hot swaps under load: twenty of them here, two broken; `make chaos` does two hundred."""
 
 from pathlib import Path
 

@@ -8,11 +8,12 @@ from statistics import median_low
 from types import TracebackType
 from typing import Final, Protocol
 
+from userip.loadtests.errors import LoadTestError
 from userip.loadtests.figures import Figures
 from userip.loadtests.results import Row
 from userip.loadtests.scenarios import Scenario
 from userip.loadtests.servers.cores import available_cores, rss_mb
-from userip.loadtests.servers.processes import Fleet
+from userip.loadtests.servers.processes import Servers
 from userip.loadtests.traffic.answers import Expected, Oracle, expect_codes, expect_scores, write_expected
 from userip.loadtests.traffic.drivers import Window, drive
 from userip.loadtests.traffic.workload import Population, Workload, make_workload
@@ -33,7 +34,7 @@ class Subject(Protocol):
         """Its right scores."""
 
 
-class Stage:
+class BenchRun:
     """Redis with all variants published; servers and request files are made when a scenario wants them.
 
     A context manager: at the end every process has ended.
@@ -46,18 +47,18 @@ class Stage:
         self._requests.mkdir(parents=True)
         self._workloads: dict[str, Workload] = {}
         self._has_echo = False
-        self.fleet = Fleet(directory / "logs", available_cores())
+        self.servers = Servers(directory / "logs", available_cores())
 
     def publish(self) -> None:
         """Write every variant into the bank."""
         for name, subject in self._subjects.items():
-            self.fleet.publish(name, subject.release)
+            self.servers.publish(name, subject.release)
 
     def measure(self, scenario: Scenario, variant: str, repeat: int, rate: float | None) -> Row:
         """One window; the row of it. Raises LoadTestError for a server or generator that fails."""
         if "echo" in scenario.variants and not self._has_echo:
             self._make_echo(scenario)
-        server = self.fleet.serve(scenario)[variant]
+        server = self.servers.serve(scenario)[variant]
         window = Window(
             scenario=scenario,
             port=server.port,
@@ -68,15 +69,20 @@ class Stage:
             prefill=repeat == 0 and scenario.cache == "warm" and variant != "echo",
             seed=self._seed + repeat,
         )
-        cores = self.fleet.cores(scenario.workers)
+        cores = self.servers.cores(scenario.workers)
         seen = drive(window, cores.load[0])
         return _row(scenario, variant, repeat, rate, seen) | {"rss_mb": rss_mb(server.pid), "apart": cores.apart}
 
     def _make_echo(self, scenario: Scenario) -> None:
         ours = replace(scenario, variants=("userip",))
-        server, workload = self.fleet.serve(ours)["userip"], self._workload(scenario)
-        answers = {len(answer): answer for answer in (server.post("/score", workload.body(i)) for i in range(_SAMPLES))}
-        self.fleet.echo(answers[median_low(answers)])
+        server, workload = self.servers.serve(ours)["userip"], self._workload(scenario)
+        answers = {}
+        for index in range(_SAMPLES):
+            status, answer = server.ask("POST", "/score", workload.body(index))
+            if status != 200:
+                raise LoadTestError(f"userip: POST /score gave {status}: {answer[:300].decode()}")
+            answers[len(answer)] = answer
+        self.servers.echo(answers[median_low(answers)])
         self._has_echo = True
 
     def _workload(self, scenario: Scenario) -> Workload:
@@ -110,13 +116,13 @@ class Stage:
         with one_thread():  # a user's candidates are a small batch; on busy cores threads would wait for each other
             return expect_scores(workload, subject.oracle)
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "BenchRun":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.fleet.stop()
+        self.servers.stop()
 
 
 def _row(scenario: Scenario, variant: str, repeat: int, rate: float | None, seen: Figures) -> Row:
