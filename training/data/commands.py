@@ -1,7 +1,7 @@
 """The commands `userip prepare` and `userip simulate`."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -9,13 +9,11 @@ from pydantic import BaseModel, ValidationError
 from userip.training.data.build import BuildConfig, build_dataset
 from userip.training.data.dataset import Dataset, Split
 from userip.training.data.raw import RowReport
-from userip.training.data.readers import READERS
+from userip.training.data.readers import FORMATS, READERS, TABLE
 from userip.training.data.readers.table import TableColumns, read_any_table
 from userip.training.data.simulate import SimulationConfig, simulate_raw
 from userip.training.data.storage import refuse_to_overwrite
 from userip.training.errors import ConfigError
-
-Format = Literal["movietweetings", "movielens", "xwines", "amazon", "yelp", "table"]
 
 Out = Annotated[Path, typer.Option(help="The data set directory to write. An earlier data set is replaced.")]
 SplitRule = Annotated[
@@ -27,13 +25,12 @@ MinInteractions = Annotated[
     int, typer.Option(min=1, help="Drop users and items with fewer interactions, until none is left.")
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the data set; it enters release names.")]
-TABLE = "table only: "
 C = TypeVar("C", bound=BaseModel)
 
 
 def prepare(
     *,
-    format: Annotated[Format, typer.Option(help="The public format of the source.")],
+    format: Annotated[str, typer.Option(metavar="|".join(FORMATS), help="The format of the source.")],
     source: Annotated[Path, typer.Option(help="The directory with the files (table: or the file).")],
     out: Out,
     split: SplitRule = "random",
@@ -46,28 +43,30 @@ def prepare(
         bool, typer.Option("--allow-bad-rows", help="Go on when over 1 % of a file's rows cannot be read.")
     ] = False,
     name: Name = None,
-    user_column: Annotated[str, typer.Option(help=TABLE + "the column with the user.")] = "user_id",
-    item_column: Annotated[str, typer.Option(help=TABLE + "the column with the item.")] = "item_id",
-    rating_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the rating.")] = None,
-    label_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the label.")] = None,
-    time_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the time.")] = None,
-    title_column: Annotated[str | None, typer.Option(help=TABLE + "the column with the title.")] = None,
-    items: Annotated[Path | None, typer.Option(help=TABLE + "the file with the catalogue.")] = None,
+    user_column: Annotated[str, typer.Option(help="table only: the column with the user.")] = "user_id",
+    item_column: Annotated[str, typer.Option(help="table only: the column with the item.")] = "item_id",
+    rating_column: Annotated[str | None, typer.Option(help="table only: the column with the rating.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="table only: the column with the label.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="table only: the column with the time.")] = None,
+    title_column: Annotated[str | None, typer.Option(help="table only: the column with the title.")] = None,
+    items: Annotated[Path | None, typer.Option(help="table only: the file with the catalogue.")] = None,
     items_key: Annotated[
-        str | None, typer.Option(help=TABLE + "the item's column in --items, if named differently.")
+        str | None, typer.Option(help="table only: the item's column in --items, if named differently.")
     ] = None,
-    users: Annotated[Path | None, typer.Option(help=TABLE + "the file with the user fields.")] = None,
-    user_field: Annotated[list[str] | None, typer.Option(help=TABLE + "a category of the user. Repeatable.")] = None,
-    item_field: Annotated[list[str] | None, typer.Option(help=TABLE + "a category of the item. Repeatable.")] = None,
+    users: Annotated[Path | None, typer.Option(help="table only: the file with the user fields.")] = None,
+    user_field: Annotated[list[str] | None, typer.Option(help="table only: a field of the user; repeatable.")] = None,
+    item_field: Annotated[list[str] | None, typer.Option(help="table only: a field of the item; repeatable.")] = None,
     context_field: Annotated[
-        list[str] | None, typer.Option(help=TABLE + "a category of the occasion. Repeatable.")
+        list[str] | None, typer.Option(help="table only: a field of the request; repeatable.")
     ] = None,
     attribute: Annotated[
-        list[str] | None, typer.Option(help=TABLE + "a column that describes items in words. Repeatable.")
+        list[str] | None, typer.Option(help="table only: a column that describes items in words; repeatable.")
     ] = None,
-    separator: Annotated[str | None, typer.Option(help=TABLE + "the character between CSV cells.")] = None,
+    separator: Annotated[str | None, typer.Option(help="table only: the character between CSV cells.")] = None,
 ) -> None:
     """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
+    if format not in FORMATS:
+        raise ConfigError(f"--format {format}: no such format; there are {', '.join(FORMATS)}")
     refuse_to_overwrite(out)
     config = _checked(
         BuildConfig,
@@ -95,7 +94,7 @@ def prepare(
         separator=separator,
     )
     report = RowReport()
-    if format == "table":
+    if format == TABLE:
         raw = read_any_table(source, report, columns)
     elif columns != TableColumns():
         changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)

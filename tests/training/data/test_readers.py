@@ -1,8 +1,9 @@
+"""Each public format: its cells, its odd files, and what is left out."""
+
 import gzip
 import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from userip.training.data.raw import RawData, RowReport
@@ -233,23 +234,3 @@ def test_yelp(tmp_path: Path) -> None:
         ("b2", "Due", None, "Reno", "NV"),
     ]
     assert report.examples == ["yelp_academic_dataset_review.json:3: date 'yesterday' is not a time"]
-
-
-@pytest.mark.parametrize("form", sorted(READERS))
-def test_every_reader_refuses_a_folder_without_its_files(tmp_path: Path, form: str) -> None:
-    """An empty folder, and one that does not exist, are named in a DataError."""
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match=str(folder)):
-            read(form, folder)
-
-
-def test_every_reader_gives_the_agreed_columns(tmp_path: Path) -> None:
-    """Types are fixed: what cleaning relies on, checked on one reader's output."""
-    write(tmp_path, ratings__dat="1::a::5::6\n", movies__dat="a::A (2000)::Drama\n")
-    raw, _ = read("movietweetings", tmp_path)
-    assert dict(raw.interactions.schema) == {
-        "user_id": pl.String,
-        "item_id": pl.String,
-        "rating": pl.Float64,
-        "timestamp": pl.Int64,
-    }

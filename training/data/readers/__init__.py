@@ -1,6 +1,8 @@
-"""One file per public format. To add one: write `read_<format>` and name it in `READERS`.
+"""The data formats that `userip prepare` reads: one file each, and one line in `READERS`.
 
-`table` stands apart in `training.data.readers.table`: it alone is told its columns.
+A new format is a file here with `read_<format>(source, report) -> RawData` and its line below; the command, its help
+and the contract test follow from the dict. `table` stands apart in `readers.table`: it alone is told its columns by
+flags.
 """
 
 from collections.abc import Callable
@@ -21,3 +23,5 @@ READERS: Final[dict[str, Callable[[Path, RowReport], RawData]]] = {
     "amazon": read_amazon,
     "yelp": read_yelp,
 }
+TABLE: Final = "table"
+FORMATS: Final = (*READERS, TABLE)  # what `--format` takes
