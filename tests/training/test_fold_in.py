@@ -131,7 +131,7 @@ def test_another_active_release_is_left_alone(served: Served, tmp_path: Path) ->
 def test_an_empty_file_is_named(served: Served, tmp_path: Path) -> None:
     """Nothing to fold in is an input error, exit code 2."""
     (tmp_path / "new.csv").write_text("user_id,item_id,label\n")
-    with pytest.raises(DataError, match=r"new\.csv: no interactions in it"):
+    with pytest.raises(DataError, match=r"new\.csv: no interactions found"):
         fold_in_file(served.run, tmp_path / "new.csv", served.url, None)
 
 

@@ -46,13 +46,13 @@ def build_dataset(
     threshold = _threshold(raw, config)
     found = raw.interactions
     if found.is_empty():
-        raise EmptyDataError(f"{raw.sources[0]}: no interactions in it")
+        raise EmptyDataError(f"{raw.sources[0]}: no interactions found")
     single = deduplicate(found)
     cored = core(single, config.min_interactions)
     if cored.is_empty():
         raise EmptyDataError(
-            f"none of the {single.height:,} interactions is left after dropping users and items with fewer "
-            f"than {config.min_interactions} of them; give more data or a lower --min-interactions"
+            f"no interactions left of {single.height:,} after dropping users and items with fewer "
+            f"than {config.min_interactions}; give more data or a lower --min-interactions"
         )
     labelled = label(cored, threshold)
     _refuse_one_class(labelled, threshold)
@@ -103,10 +103,10 @@ def _threshold(raw: RawData, config: BuildConfig) -> float | None:
     stated = "label" in raw.interactions.columns
     if config.positive_above is None:
         if raw.positive_above is None and not stated:
-            raise ConfigError("which ratings are positive? give --positive-above R (label = rating > R)")
+            raise ConfigError("no threshold for positive ratings; give --positive-above R (label = rating > R)")
         return None if stated else raw.positive_above
     if stated:
-        raise ConfigError("--positive-above: the source has labels; to make them anew, name --rating-column only")
+        raise ConfigError("--positive-above: the source has labels; to compute them from ratings, give --rating-column")
     return config.positive_above
 
 
@@ -120,7 +120,7 @@ def _refuse_one_class(labelled: pl.DataFrame, threshold: float | None) -> None:
     if threshold is not None:
         low, high = ratings.to_numpy().min(), ratings.to_numpy().max()
         cause = f"ratings run from {low:g} to {high:g}: choose another --positive-above than {threshold:g}"
-    raise EmptyDataError(f"all {labelled.height:,} interactions are {kind}, nothing to tell apart; {cause}")
+    raise EmptyDataError(f"all {labelled.height:,} interactions are {kind}, so there is nothing to learn; {cause}")
 
 
 def _constant_per_user(rows: pl.DataFrame, raw: RawData) -> pl.DataFrame:

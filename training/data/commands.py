@@ -18,29 +18,31 @@ from userip.training.errors import ConfigError
 Out = Annotated[Path, typer.Option(help="The data set directory to write. An earlier data set is replaced.")]
 SplitRule = Annotated[
     Split,
-    typer.Option(help="random: 8:1:1 by record. temporal: one cut in time. users: a quarter of the users held out."),
+    typer.Option(
+        help="random: 8:1:1 by row. temporal: 8:1:1 by time. users: a quarter of the users held out (cold start)."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed and same input: same data set, byte for byte.")]
 MinInteractions = Annotated[
-    int, typer.Option(min=1, help="Drop users and items with fewer interactions, until none is left.")
+    int, typer.Option(min=1, help="Drop users and items with fewer interactions, again until none is left (k-core).")
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the data set; it enters release names.")]
+Name = Annotated[str | None, typer.Option(help="Name of the data set; part of every release's name.")]
 C = TypeVar("C", bound=BaseModel)
 
 
 def prepare(
     *,
     format: Annotated[str, typer.Option(metavar="|".join(FORMATS), help="The format of the source.")],
-    source: Annotated[Path, typer.Option(help="The directory with the files (table: or the file).")],
+    source: Annotated[Path, typer.Option(help="The directory that holds the files (table: or the file itself).")],
     out: Out,
     split: SplitRule = "random",
     seed: Seed = 0,
     min_interactions: MinInteractions = 4,
     positive_above: Annotated[
-        float | None, typer.Option(help="A rating above this is positive. Default: the format's own.")
+        float | None, typer.Option(help="A rating above this is a positive label. Default: that of the format.")
     ] = None,
     allow_bad_rows: Annotated[
-        bool, typer.Option("--allow-bad-rows", help="Go on when over 1 % of a file's rows cannot be read.")
+        bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of a file's rows cannot be read.")
     ] = False,
     name: Name = None,
     user_column: Annotated[str, typer.Option(help="table only: the column with the user.")] = "user_id",
@@ -66,7 +68,7 @@ def prepare(
 ) -> None:
     """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
     if format not in FORMATS:
-        raise ConfigError(f"--format {format}: no such format; there are {', '.join(FORMATS)}")
+        raise ConfigError(f"--format {format}: unknown format; known are {', '.join(FORMATS)}")
     refuse_to_overwrite(out)
     config = _checked(
         BuildConfig,
@@ -98,7 +100,7 @@ def prepare(
         raw = read_any_table(source, report, columns)
     elif columns != TableColumns():
         changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)
-        raise ConfigError(f"{_flag(changed)} is for --format table; {format} knows its columns")
+        raise ConfigError(f"{_flag(changed)} is for --format table only; {format} has fixed columns")
     else:
         raw = READERS[format](source, report)
     report.refuse_if_many(allowed=allow_bad_rows)
@@ -114,7 +116,7 @@ def simulate(
     split: SplitRule = "random",
     interactions: Annotated[
         int,
-        typer.Option(min=4, help="Mean interactions per user; nobody has fewer than half of it."),
+        typer.Option(min=4, help="Mean number of interactions per user; everybody has at least half of it."),
     ] = 24,
     hobbies: Annotated[int, typer.Option(min=2, help="Planted hobbies: favourite genres.")] = 4,
     backgrounds: Annotated[int, typer.Option(min=2, help="Planted backgrounds: price level, generosity.")] = 3,
@@ -122,9 +124,7 @@ def simulate(
         float, typer.Option(min=0, help="Strength of the planted profile; 0: no user differs from another.")
     ] = 1.0,
     noise: Annotated[float, typer.Option(min=0, help="Standard deviation of a rating, in stars.")] = 0.5,
-    wander: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of choices made without regard for the profile.")
-    ] = 0.2,
+    wander: Annotated[float, typer.Option(min=0, max=1, help="Share of the choices that ignore the profile.")] = 0.2,
     min_interactions: MinInteractions = 4,
     name: Name = None,
 ) -> None:
@@ -170,13 +170,13 @@ def _summarise(dataset: Dataset, report: RowReport, out: Path) -> None:
         f"{100 * n['positives'] / n['interactions']:.0f} % positive ({rule})",
         f"  split {info.split}, seed {info.seed}: "
         + ", ".join(f"{part} {n[part]:,}" for part in ("train", "valid", "history", "test") if n[part]),
-        f"  left out: {n['bad_rows']:,} unreadable rows, {n['duplicates']:,} repeated pairs, "
-        f"{n['below_min_interactions']:,} of users or items with fewer than {info.min_interactions}",
+        f"  left out: {n['bad_rows']:,} unreadable rows, {n['duplicates']:,} duplicates, "
+        f"{n['below_min_interactions']:,} of users or items with under {info.min_interactions} interactions",
     ]
     lines += [f"    {example}" for example in report.examples]
     if n["users_without_train"] or n["items_without_train"]:
         lines.append(f"  without a train row: {n['users_without_train']:,} users, {n['items_without_train']:,} items")
     if n["items_without_title"]:
-        lines.append(f"  without a title (the id stands in): {n['items_without_title']:,} items")
+        lines.append(f"  without a title (shown by id): {n['items_without_title']:,} items")
     lines += [f"  written to {out}", f"next: userip train --dataset {out} --out RUN"]
     typer.echo("\n".join(lines))

@@ -125,9 +125,9 @@ class Dataset:
         """
         named = splits or ("train",)
         if "test" in named:
-            raise TestSplitError("test rows are read once, through Dataset.final_eval(), not through rows()")
+            raise TestSplitError("test rows are read once, by Dataset.final_eval(), not by rows()")
         if unknown := sorted(set(named) - set(PARTS)):
-            raise ValueError(f"no such part of the data: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
+            raise ValueError(f"unknown part of the data:  {', '.join(unknown)}; parts are {', '.join(PARTS)}")
         return self._interactions.filter(pl.col("split").is_in(list(named)))
 
     def test_pairs(self) -> pl.DataFrame:

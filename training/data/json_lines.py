@@ -88,4 +88,4 @@ def _lines(path: Path) -> Iterator[str]:
             for number, raw in enumerate(file):
                 yield (raw if number else raw.removeprefix(b"\xef\xbb\xbf")).decode(errors="replace")
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged or incomplete gzip file ({error}); download it again") from None

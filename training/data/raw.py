@@ -67,7 +67,7 @@ class RowReport:
                 shown = "; ".join(self.examples)
                 raise BadRowsError(
                     f"{path}: {bad:,} of {self.seen[path]:,} rows cannot be read ({shown}). "
-                    "Mend the file, or leave such rows out with --allow-bad-rows"
+                    "Fix the file, or skip such rows with --allow-bad-rows"
                 )
 
 

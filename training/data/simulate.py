@@ -103,8 +103,8 @@ def _refuse_impossible(config: SimulationConfig) -> None:
             raise ConfigError(f"--{flag} {asked}: at most {most} here")
     if config.interactions > config.items // 2:  # either may be a default: both are named
         raise ConfigError(
-            f"--items {config.items} are too few for --interactions {config.interactions}, the mean of a user, who "
-            f"chooses among twice as many: give at least --items {2 * config.interactions}, or at most "
+            f"--items {config.items} is too few for --interactions {config.interactions}: a user chooses among "
+            f"twice as many items as they take; give at least --items {2 * config.interactions}, or at most "
             f"--interactions {config.items // 2}"
         )
 

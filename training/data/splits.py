@@ -31,7 +31,7 @@ def add_split(interactions: pl.DataFrame, rule: Split, seed: int) -> pl.DataFram
         if not (split["split"] == part).any():
             raise EmptyDataError(
                 f"--split {rule} leaves no {part} rows out of {split.height} interactions of "
-                f"{split['user_id'].n_unique()} users; more data, or another split, is needed"
+                f"{split['user_id'].n_unique()} users; give more data or another --split"
             )
     return split
 

@@ -18,9 +18,9 @@ def refuse_to_overwrite(out: Path) -> None:
         raise DataError(f"{out}: is a file; --out names the data set directory to write")
     names = {entry.name for entry in out.iterdir()}
     if names and INFO not in names:
-        raise DataError(f"{out}: holds something else than a data set; choose another --out")
+        raise DataError(f"{out}: is not a data set directory; choose another --out")
     if foreign := sorted(names - {INFO, INTERACTIONS, ITEMS, PLANTED}):
-        raise DataError(f"{out}: holds files that are no data set's: {', '.join(foreign[:3])}; move them away")
+        raise DataError(f"{out}: holds files of something else: {', '.join(foreign[:3])}; move them away")
 
 
 def write_dataset(

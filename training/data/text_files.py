@@ -24,12 +24,12 @@ def find(directory: Path, *patterns: str) -> Path | None:
     Raises DataError where a pattern fits several files.
     """
     if not directory.is_dir():
-        raise DataError(f"{directory}: not a directory; --source names the folder that holds the files")
+        raise DataError(f"{directory}: not a directory; --source has to be the folder that holds the files")
     for pattern in patterns:
         found = sorted({*directory.glob(pattern), *directory.glob(pattern + ".gz")})
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise DataError(f"{directory}: several files fit {pattern}: {names}; leave one of them there")
+            raise DataError(f"{directory}: several files match {pattern}: {names}; keep one of them")
         if found:
             return found[0]
     return None
@@ -52,7 +52,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: not found") from None
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged or incomplete gzip file ({error}); download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -65,7 +65,7 @@ def read_text(path: Path, report: RowReport, *, latin1: bool = False) -> str:
     """
     raw = read_bytes(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     if b"\0" in raw[:4096]:
-        raise DataError(f"{path}: holds zero bytes, so it is no UTF-8 text file; is it UTF-16 or packed?")
+        raise DataError(f"{path}: not a text file in UTF-8 (it holds zero bytes); convert it from UTF-16, or unpack it")
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def read_csv(path: Path, report: RowReport, *, separator: str = ",") -> pl.DataF
     """
     text = read_text(path, report)
     if not text.strip():
-        raise DataError(f"{path}: empty; a header line and rows are needed")
+        raise DataError(f"{path}: empty file; it needs a header line and rows")
     _refuse_odd_header(path, text, separator)
     table = None
     if "\n\n" not in text and not text.startswith("\n"):
@@ -122,19 +122,19 @@ def read_csv(path: Path, report: RowReport, *, separator: str = ",") -> pl.DataF
     return table.rename({name: name.strip() for name in table.columns})
 
 
-def need_columns(table: pl.DataFrame, path: Path, columns: Sequence[str], mend: str = "") -> None:
+def need_columns(table: pl.DataFrame, path: Path, columns: Sequence[str], fix: str = "") -> None:
     """Raise DataError, naming the columns that exist, if one of `columns` does not."""
     absent = [column for column in columns if column not in table.columns]
     if absent:
         present = ", ".join(column for column in table.columns if column != LINE)
-        raise DataError(f"{path}: no column {', '.join(map(repr, absent))}; it has: {present}{mend}")
+        raise DataError(f"{path}: no column {', '.join(map(repr, absent))}; it has: {present}{fix}")
 
 
 def _refuse_odd_header(path: Path, text: str, separator: str) -> None:
     first = text.lstrip("\n").split("\n", 1)[0]
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
     if len(set(names)) < len(names) or "" in names:
-        raise DataError(f"{path}: column names in the first line are empty or repeat: {', '.join(names)}")
+        raise DataError(f"{path}: column names in the header are empty or duplicate: {', '.join(names)}")
 
 
 def _read_regular(text: str, separator: str) -> pl.DataFrame | None:
@@ -179,13 +179,13 @@ def _read_ragged(path: Path, text: str, report: RowReport, separator: str) -> pl
             lines.append(begin)
             kept.append([cell or None for cell in row] + [None] * (len(header) - len(row)))
     except csv.Error as error:
-        raise DataError(f"{path}:{last + 1}: not CSV ({error}); is a quote left open?") from None
+        raise DataError(f"{path}:{last + 1}: not CSV ({error}); is a quote not closed?") from None
     begun = text.split("\n")[lines[-1] - 1 :] if lines else []
     if "\n".join(begun).count('"') % 2:
         # The last row opened a quote that nothing closes: whatever followed is inside its last cell.
         spanned = last - lines.pop() + 1
         kept.pop()
         report.saw(path, spanned - 1)
-        report.leave_out(path, [(last - spanned + 1, "a quote is opened and not closed")], rows=spanned)
+        report.leave_out(path, [(last - spanned + 1, "quote not closed")], rows=spanned)
     table = pl.DataFrame(kept, schema=dict.fromkeys(header, pl.String), orient="row")
     return table.insert_column(0, pl.Series(LINE, lines, dtype=pl.UInt32))

@@ -108,7 +108,7 @@ def test_without_threshold_or_labels_a_person_has_to_choose(tmp_path: Path) -> N
     ("rows", "settings", "said"),
     [
         ([], {}, r"rows\.csv: no interactions"),
-        (random_rows(4, 9, 3), {}, "none of the 12 interactions is left.*fewer than 4.*--min-interactions"),
+        (random_rows(4, 9, 3), {}, "no interactions left of 12.*fewer than 4.*--min-interactions"),
         (random_rows(), {"positive_above": 5.0}, "all 320 interactions are negative.*run from 1 to 5"),
         (random_rows(), {"positive_above": 0.0}, "all 320 interactions are positive.*than 0"),
         ([("a", "x", 5.0, 1), ("b", "x", 1.0, 2)], {"min_interactions": 1}, "random leaves no valid rows"),
@@ -130,11 +130,11 @@ def test_an_earlier_data_set_is_replaced_and_nothing_else(tmp_path: Path) -> Non
     assert small_dataset(tmp_path / "set", seed=5).split_hash != first.split_hash
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     (tmp_path / "set" / "mine.txt").write_text("keep")
-    with pytest.raises(DataError, match=r"no data set's: mine\.txt"):
+    with pytest.raises(DataError, match=r"something else: mine\.txt"):
         small_dataset(tmp_path / "set")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("keep")
-    with pytest.raises(DataError, match="something else than a data set"):
+    with pytest.raises(DataError, match="not a data set directory"):
         small_dataset(tmp_path / "home")
     with pytest.raises(DataError, match="is a file"):
         small_dataset(tmp_path / "home" / "letter")

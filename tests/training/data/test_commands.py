@@ -44,8 +44,8 @@ def test_prepare_says_what_it_did_and_what_comes_next(
     assert text.splitlines() == [
         f"books: 320 interactions of 40 users with 20 items, {share:.0f} % positive (rating > 3)",
         "  split temporal, seed 0: train 256, valid 32, test 32",
-        "  left out: 0 unreadable rows, 0 repeated pairs, 0 of users or items with fewer than 4",
-        "  without a title (the id stands in): 20 items",
+        "  left out: 0 unreadable rows, 0 duplicates, 0 of users or items with under 4 interactions",
+        "  without a title (shown by id): 20 items",
         f"  written to {out}",
         f"next: userip train --dataset {out} --out RUN",
     ]
@@ -70,7 +70,7 @@ def test_too_many_bad_rows_stop_prepare_unless_allowed(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--format movielens --user-field age", "--user-field is for --format table"),
+        ("--format movielens --user-field age", "--user-field is for --format table only"),
         ("--format table --name b@d --positive-above 3", "--name"),
         ("--format table --separator :: --positive-above 3", "--separator"),
         ("--format table", "--positive-above"),
@@ -94,7 +94,7 @@ def test_wrong_usage_is_one_line_that_names_the_flag(
 def test_prepare_leaves_a_foreign_folder_alone(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--out on a folder with other files in it is refused before anything is read."""
     text = run(f"prepare --format table --source {table} --out {tmp_path} --positive-above 3", capsys, code=2)
-    assert "something else than a data set" in text
+    assert "not a data set directory" in text
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 

@@ -150,7 +150,7 @@ def test_cells_that_mean_nothing_are_named(tmp_path: Path, columns: str, cells: 
         (
             {"rating_column": "stars", "user_fields": ("city",), "context_fields": ("city",)},
             ConfigError,
-            "field 'city' is named twice",
+            "field 'city' is given twice",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def test_gzipped_files_are_unpacked(tmp_path: Path) -> None:
     """`.gz` is read like the plain file; half of one is an error that names it."""
     packed = gzip.compress(b"a\n1\n" * 500)
     assert read_csv(written(tmp_path / "t.csv.gz", packed), RowReport()).height == 999
-    with pytest.raises(DataError, match=r"half\.csv\.gz: not a whole gzip file"):
+    with pytest.raises(DataError, match=r"half\.csv\.gz: damaged or incomplete gzip file"):
         read_csv(written(tmp_path / "half.csv.gz", packed[:-10]), RowReport())
 
 
@@ -78,7 +78,7 @@ def test_an_open_quote_costs_every_line_that_it_swallows(tmp_path: Path) -> None
     [
         (b"", "empty"),
         (b"\xff\xfea\0,\0b\0\n\0", "zero bytes"),
-        (b"a,a\n1,2\n", "repeat"),
+        (b"a,a\n1,2\n", "duplicate"),
         (b'a,b\n1,"' + b"x\n" * 100_000, "not CSV"),
     ],
     ids=["empty", "UTF-16", "repeated names", "endless quote"],
@@ -117,7 +117,7 @@ def test_a_file_is_found_plain_or_packed_and_only_once(tmp_path: Path) -> None:
     written(tmp_path / "ratings.csv.gz", b"")
     assert need(tmp_path, "ratings.csv").name == "ratings.csv.gz"
     written(tmp_path / "ratings.csv", b"")
-    with pytest.raises(DataError, match="several files fit"):
+    with pytest.raises(DataError, match="several files match"):
         find(tmp_path, "ratings.csv")
     with pytest.raises(DataError, match="not a directory"):
         find(tmp_path / "nowhere", "ratings.csv")

@@ -45,7 +45,7 @@ def read_movielens(source: Path, report: RowReport) -> RawData:
         return _one_million(source, report)
     if find(source, "u.data"):
         return _hundred_thousand(source, report)
-    raise DataError(f"{source}: no ratings.csv (latest), ratings.dat (1M) or u.data (100K); is it MovieLens, unpacked?")
+    raise DataError(f"{source}: no ratings.csv (latest), ratings.dat (1M) or u.data (100K); unpack MovieLens")
 
 
 def _latest(source: Path, report: RowReport) -> RawData:

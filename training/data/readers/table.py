@@ -14,7 +14,7 @@ from userip.training.errors import ConfigError, DataError
 
 RESERVED: Final = {*INTERACTION_COLUMNS, "title", LINE}
 SUFFIXES: Final = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
-MEND: Final = "; name the right one with --user-column, --item-column, --rating-column, --time-column, ..."
+FIX: Final = "; name the right one with --user-column, --item-column, --rating-column, --time-column, ..."
 
 Role = Literal["user", "item", "context"]
 
@@ -58,10 +58,10 @@ def read_any_table(source: Path, report: RowReport, columns: TableColumns) -> Ra
     _refuse_clashes(columns)
     path = _interactions_file(source, columns)
     table = read_table(path, report, columns.separator)
-    need_columns(table, path, [columns.user_column, columns.item_column], MEND)
+    need_columns(table, path, [columns.user_column, columns.item_column], FIX)
     rating, stated = _outcome(table, path, columns)
     here = columns.context_fields + (() if columns.users else columns.user_fields)
-    need_columns(table, path, [name for name in (rating, stated, columns.time_column, *here) if name], MEND)
+    need_columns(table, path, [name for name in (rating, stated, columns.time_column, *here) if name], FIX)
     table = keep_good(table, path, report, _problems(columns, rating, stated))
     interactions = table.select(
         user_id=pl.col(columns.user_column).str.strip_chars(),
@@ -89,16 +89,16 @@ def _refuse_clashes(columns: TableColumns) -> None:
     names = [name for _, group in columns.roles for name in group]
     for name in names:
         if name in RESERVED:
-            raise ConfigError(f"field {name!r}: the data set uses this name itself; rename the column")
+            raise ConfigError(f"field {name!r}: this name is reserved; rename the column")
         if names.count(name) > 1:
-            raise ConfigError(f"field {name!r} is named twice; a field has one role")
+            raise ConfigError(f"field {name!r} is given twice; a field has one role")
 
 
 def _interactions_file(source: Path, columns: TableColumns) -> Path:
     if source.is_file():
         return source
     if not source.is_dir():
-        raise DataError(f"{source}: not found; --source names the table or the directory that holds it")
+        raise DataError(f"{source}: not found; --source has to be the table or the directory that holds it")
     others = {file.resolve() for file in (columns.items, columns.users) if file}
     tables = sorted(p for p in source.iterdir() if p.name.endswith(SUFFIXES) and p.resolve() not in others)
     if len(tables) == 1:
@@ -162,7 +162,7 @@ def _catalogue(
     names = tuple(dict.fromkeys((*columns.item_fields, *attributes)))
     need_columns(table, path, [*names, *([title] if title else [])])
     if taken := RESERVED & {"item_id", "title"} & set(names):
-        raise ConfigError(f"attribute {min(taken)!r}: the catalogue uses this name itself; rename the column")
+        raise ConfigError(f"attribute {min(taken)!r}: this name is reserved; rename the column")
     items = table.select(
         item_id=pl.col(key).str.strip_chars(),
         title=pl.col(title) if title else pl.lit(None, dtype=pl.String),
