@@ -1,6 +1,6 @@
 """What a report is made of: plain results, without a word about how they look.
 
-A `Report` holds `Section`s, each of which tests one claim; a section holds blocks. `markdown.py` and `page.py` draw
+A `Report` holds `Section`s, each of which tests one claim; a section holds blocks. `markdown.py` and `page.py` show
 every block. Texts are plain text: whatever is in them is shown as it is, never read as markup.
 
 Numbers are floats; None and NaN mean "no value" and are shown as an en dash. A block whose parts do not fit each
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verdict = Literal["yes", "no", "undecided"]
-SIGNS: dict[Verdict, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
+Outcome = Literal["yes", "no", "undecided"]
+SIGNS: dict[Outcome, str] = {"yes": "✓", "no": "✗", "undecided": "?"}
 Better = Literal["higher", "lower"]
 Kind = Literal[
     "text", "metric", "difference", "percent", "change", "count", "number", "seconds", "milliseconds", "ratio"
@@ -36,14 +36,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A word with a verdict's sign and colour, for a cell of a `Table`: "✓ ok"."""
+class Verdict:
+    """A word with an outcome's sign and colour, for a cell of a `Table`: "✓ ok"."""
 
     text: str
-    verdict: Verdict
+    outcome: Outcome
 
 
-Cell = str | float | Estimate | Judged | None
+Cell = str | float | Estimate | Verdict | None
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,13 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Series:
-    """A line through (x, y), with a band where low and high are given; `hue`: its colour and mark, else its place."""
+    """Points (x, y), with intervals where low and high are given; `hue`: its colour and mark, else its place.
+
+    x are numbers, or names that stand at equal distances in the order in which they first occur.
+    """
 
     name: str
-    x: Sequence[float]
+    x: Sequence[float] | Sequence[str]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
@@ -140,9 +143,9 @@ class Series:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sweeps and learning curves. With `log_x`, every x is above zero; ticks then stand at the x that occur.
+    """Sweeps and learning curves: a line through the points of each series, with a band.
 
-    With `log_y`, so is every y, low, high and reference. `numbers` stands behind the plot instead of all its points.
+    With `log_x`, every x is above zero; with `log_y`, so is every y, low, high and reference.
     """
 
     title: str
@@ -154,52 +157,33 @@ class Lines:
     kind: Kind = "metric"
     note: str = ""
     log_y: bool = False
-    numbers: Table | None = None
 
     def __post_init__(self) -> None:
         across = [x for series in self.series for x in series.x]
         up = [y for series in self.series for y in (*series.y, *series.low, *series.high)]
         up += [reference.value for reference in self.references]
-        if any(x <= 0 for x in across if self.log_x) or any(y <= 0 for y in up if self.log_y):
+        bad_x = self.log_x and any(isinstance(x, str) or x <= 0 for x in across)
+        if bad_x or (self.log_y and any(y <= 0 for y in up)):
             raise ValueError(f"{self.title}: a logarithmic axis shows only numbers above zero")
 
 
 @dataclass(frozen=True)
-class BarSeries:
-    """A bar for each label of `Bars`, with a whisker from low to high where both are given. `hue` as in `Series`."""
-
-    name: str
-    values: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-    hue: int | None = field(default=None, kw_only=True)
-
-
-@dataclass(frozen=True)
 class Bars:
-    """Bars from zero, side by side where there is more than one series: code usage, gains by activity quartile."""
+    """Bars from zero, side by side where there is more than one series: code usage, throughput of variants."""
 
     title: str
     x_label: str
     y_label: str
-    labels: tuple[str, ...]
-    series: tuple[BarSeries, ...]
+    series: tuple[Series, ...]
     kind: Kind = "count"
     note: str = ""
-
-    def __post_init__(self) -> None:
-        for series in self.series:
-            sizes = (len(series.values), len(series.low), len(series.high))
-            if sizes[0] != len(self.labels) or sizes[1] != sizes[2] or sizes[1] not in (0, sizes[0]):
-                unlike = f"{sizes} values, low, high for {len(self.labels)} labels"
-                raise ValueError(f"{self.title}, {series.name}: {unlike}")
 
 
 @dataclass(frozen=True)
 class CodeMap:
     """A point per user, coloured by code, each code named in its middle. `names[c]` names code c, else its number.
 
-    Of more than 6,000 users every n-th is drawn, and the caption says so. Users without finite x and y are left out.
+    Of many users every n-th is drawn, and the caption says so. Users without finite x and y are left out.
     """
 
     title: str
@@ -244,26 +228,8 @@ class WordLists:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Heat:
-    """A grid of coloured numbers [rows, columns]. With `centre`, one hue above it and another below."""
-
-    title: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: Sequence[Sequence[float | None]]
-    kind: Kind = "number"
-    centre: float | None = None
-    row_label: str = ""
-    column_label: str = ""
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if len(self.values) != len(self.rows) or any(len(row) != len(self.columns) for row in self.values):
-            raise ValueError(f"{self.title}: values are not [{len(self.rows)} rows, {len(self.columns)} columns]")
-
-
-Block = Table | Text | Intervals | Lines | Bars | CodeMap | WordLists | Heat
+Plot = Intervals | Lines | Bars | CodeMap
+Block = Table | Text | Plot | WordLists
 
 
 @dataclass(frozen=True)
@@ -276,7 +242,7 @@ class Section:
     title: str
     question: str = ""
     answer: str = ""
-    verdict: Verdict | None = None
+    verdict: Outcome | None = None
     blocks: tuple[Block, ...] = ()
 
 

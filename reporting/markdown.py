@@ -2,9 +2,8 @@
 
 import re
 
-from userip.reporting.blocks import Block, Cell, Column, Headline, Judged, Report, Section, Table, Text
-from userip.reporting.markup import plain
-from userip.reporting.numbers import NOTHING, write_cell
+from userip.reporting.blocks import Block, Cell, Column, Headline, Report, Section, Table, Text, Verdict
+from userip.reporting.numbers import NOTHING, plain, write_cell
 from userip.reporting.tables import as_table, best_cells, is_heading
 
 
@@ -45,7 +44,7 @@ def _badge(section: Section) -> str:
 def _block(block: Block) -> list[str]:
     if isinstance(block, Text):
         return [f"### {_text(block.title)}" if block.title else "", *(_text(text) for text in block.paragraphs)]
-    table = block if isinstance(block, Table) else as_table(block)
+    table = as_table(block)
     return [f"### {_text(table.title)}" if table.title else "", _table(table), _text(table.note)]
 
 
@@ -67,7 +66,7 @@ def _table(table: Table) -> str:
 
 def _cell(cell: Cell, column: Column, *, best: bool) -> str:
     text = write_cell(cell, column.kind)
-    if isinstance(cell, str | Judged):
+    if isinstance(cell, str | Verdict):
         return _text(text)
     number, *interval = text.split(" ", maxsplit=1)
     return " ".join([f"**{number}**", *interval]) if best else text

@@ -1,9 +1,10 @@
-"""How numbers are written, the same in tables, plots and Markdown."""
+"""How numbers and texts are written, the same in tables, plots and Markdown."""
 
 import math
+import re
 from collections.abc import Callable
 
-from userip.reporting.blocks import SIGNS, Cell, Estimate, Judged, Kind
+from userip.reporting.blocks import SIGNS, Cell, Estimate, Kind, Verdict
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -11,6 +12,13 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
 # Units that an interval leaves to its mean; that of seconds changes with their size.
 _UNITS: dict[Kind, str] = {"percent": f"{NBSP}%", "change": f"{NBSP}%", "milliseconds": f"{NBSP}ms", "ratio": TIMES}
+# Neither XML nor UTF-8 can hold these, yet a title out of somebody's data can.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def plain(text: str) -> str:
+    """`text` with each character that no document can hold replaced by the replacement character."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def is_missing(value: float | None) -> bool:
@@ -31,35 +39,32 @@ def write_cell(cell: Cell, kind: Kind) -> str:
     """A cell of a table: text as it is, a number as its kind is written, an estimate with its interval."""
     if isinstance(cell, str):
         return cell
-    if isinstance(cell, Judged):
-        return f"{SIGNS[cell.verdict]} {cell.text}"
+    if isinstance(cell, Verdict):
+        return f"{SIGNS[cell.outcome]} {cell.text}"
     if not isinstance(cell, Estimate):
         return write_number(cell, kind)
-    if is_missing(cell.low) and is_missing(cell.high):
-        return write_number(cell.mean, kind)
-    return f"{write_number(cell.mean, kind)} {write_interval(cell.low, cell.high, kind)}"
+    return f"{write_number(cell.mean, kind)} {write_interval(cell.low, cell.high, kind)}".rstrip(" ")
 
 
 def write_interval(low: float, high: float, kind: Kind) -> str:
-    """An interval to stand behind its mean, which has the unit."""
+    """An interval to stand behind its mean, which has the unit; nothing for an unknown one."""
+    if is_missing(low) and is_missing(high):
+        return ""
     ends = [write_number(end, kind).removesuffix(_UNITS.get(kind, "")) for end in (low, high)]
     return f"[{ends[0]},{NBSP}{ends[1]}]"
 
 
-def write_tick(value: float, step: float, kind: Kind) -> str:
-    """A number at an axis whose ticks are `step` apart: no more decimals than needed to tell them apart."""
-    percent = kind in ("percent", "change")
-    value, step = (100 * value, 100 * step) if percent else (value, step)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    text = f"{value:,.{decimals}f}" if decimals <= 6 else f"{value:.3g}"
+def write_tick(value: float, step: float | None, kind: Kind) -> str:
+    """A number at an axis: no more decimals than tell ticks apart that are `step` apart (None: a logarithmic axis)."""
+    unit = f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, "")
+    if step is None:
+        return write_number(value, "number") + unit
+    scale = 100 if kind in ("percent", "change") else 1
+    decimals = max(0, -math.floor(math.log10(scale * step) + 1e-9))
+    text = f"{scale * value:,.{decimals}f}" if decimals <= 6 else f"{scale * value:.3g}"
     text = text if float(text.replace(",", "")) else "0"
     sign = "+" if kind in ("difference", "change") and value > 0 and text != "0" else ""
-    return sign + text.replace("-", MINUS) + (f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, ""))
-
-
-def write_round(value: float, kind: Kind) -> str:
-    """A round number at a logarithmic axis, as short as it is."""
-    return write_number(value, "number") + (f"{NBSP}s" if kind == "seconds" else _UNITS.get(kind, ""))
+    return sign + text.replace("-", MINUS) + unit
 
 
 def _signed(value: float, decimals: int) -> str:

@@ -1,7 +1,7 @@
 """Every block of numbers as a `Table`: what Markdown shows, and what stands behind each plot of the page."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from userip.reporting.blocks import (
@@ -10,25 +10,31 @@ from userip.reporting.blocks import (
     CodeMap,
     Column,
     Estimate,
-    Heat,
+    IntervalRow,
     Intervals,
-    Judged,
     Lines,
+    Plot,
+    Series,
     Table,
+    Verdict,
     WordLists,
 )
-from userip.reporting.codemap import code_name
-from userip.reporting.drawing import finite
-from userip.reporting.forest import grouped, standing
 from userip.reporting.numbers import is_missing, write_number
 
-Plot = Intervals | Lines | Bars | CodeMap | WordLists | Heat
 
-
-def as_table(block: Plot) -> Table:
+def as_table(block: Table | Plot | WordLists) -> Table:
     """The numbers of a plot. Of a `CodeMap` the sizes of its codes."""
-    make: Callable[..., Table] = _TABLES[type(block)]
-    return make(block)
+    match block:
+        case Table():
+            return block
+        case Intervals():
+            return _intervals(block)
+        case Lines() | Bars():
+            return _points(block)
+        case CodeMap():
+            return _codemap(block)
+        case WordLists():
+            return _words(block)
 
 
 def best_cells(table: Table) -> set[tuple[int, int]]:
@@ -38,17 +44,14 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
     """
     best: set[tuple[int, int]] = set()
     starts = [number for number, row in enumerate(table.rows) if is_heading(table, row)]
-    bounds = [-1, *starts, len(table.rows)]
-    for first, last in pairwise(bounds):
+    for first, last in pairwise([-1, *starts, len(table.rows)]):
         for at, column in enumerate(table.columns):
             values = {i: _value(table.rows[i][at]) for i in range(first + 1, last)}
             known = {i: value for i, value in values.items() if value is not None}
             if column.better is None or len(known) < 2:
                 continue
-            top = (max if column.better == "higher" else min)(known.values())
-            best |= {
-                (i, at) for i, v in known.items() if write_number(v, column.kind) == write_number(top, column.kind)
-            }
+            top = write_number((max if column.better == "higher" else min)(known.values()), column.kind)
+            best |= {(i, at) for i, value in known.items() if write_number(value, column.kind) == top}
     return best
 
 
@@ -57,22 +60,34 @@ def is_heading(table: Table, row: tuple[Cell, ...]) -> bool:
     return len(row) == 1 < len(table.columns)
 
 
-def standing_of(cell: Cell, column: Column) -> str | None:
-    """better or worse, where the interval of a difference excludes zero and the column says what is better."""
-    if not isinstance(cell, Estimate) or column.better is None or column.kind not in ("difference", "change"):
-        return None
-    if cell.low > 0 or cell.high < 0:
-        return "better" if (cell.low > 0) == (column.better == "higher") else "worse"
-    return None
+def standing(low: float, high: float, better: str | None, zero: float = 0.0) -> str:
+    """better or worse, where the interval excludes zero and it is known what is better; else undecided."""
+    if better is None or not (math.isfinite(low) and math.isfinite(high)) or low <= zero <= high:
+        return "undecided"
+    return "better" if (low > zero) == (better == "higher") else "worse"
+
+
+def row_standing(row: IntervalRow, block: Intervals) -> str:
+    """On which side of the first reference the whole interval lies: better, worse or undecided."""
+    return standing(row.low, row.high, block.better, block.references[0].value) if block.references else "undecided"
+
+
+def grouped(rows: tuple[IntervalRow, ...]) -> list[tuple[str, list[IntervalRow]]]:
+    """The groups in the order in which they first occur; rows without one stand above all headings."""
+    groups: dict[str, list[IntervalRow]] = {"": []}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [(name, members) for name, members in groups.items() if members]
+
+
+def code_name(block: CodeMap, code: int) -> str:
+    """The number of a code and, where it has one, its name."""
+    return f"{code} {block.names[code]}" if code < len(block.names) and block.names[code] else str(code)
 
 
 def _value(cell: Cell) -> float | None:
     number = cell.mean if isinstance(cell, Estimate) else cell
-    return None if isinstance(number, str | Judged) or is_missing(number) else number
-
-
-def _estimate(mean: float, low: Sequence[float], high: Sequence[float], at: int) -> Cell:
-    return Estimate(mean, low[at], high[at]) if len(low) else mean
+    return None if isinstance(number, str | Verdict) or is_missing(number) else number
 
 
 def _intervals(block: Intervals) -> Table:
@@ -80,41 +95,34 @@ def _intervals(block: Intervals) -> Table:
     for group, members in grouped(block.rows):
         rows += [(group,)] if group else []
         for row in members:
-            said = {"even": "undecided"}.get(standing(row, block), standing(row, block))
-            rows.append((row.name, Estimate(row.mean, row.low, row.high), said if finite(row.mean) else ""))
+            which = row_standing(row, block) if math.isfinite(row.mean) else ""
+            rows.append((row.name, Estimate(row.mean, row.low, row.high), which))
     # A reference at zero goes without saying.
     rows += [(reference.name, reference.value, "") for reference in block.references if reference.value]
+    width = 3 if block.references else 2
     columns = (Column(""), Column(block.axis, block.kind), Column("interval"))
-    if block.references:
-        return Table(block.title, columns, tuple(rows), block.note)
-    return Table(block.title, columns[:2], tuple(row[:2] for row in rows), block.note)
+    return Table(block.title, columns[:width], tuple(row[:width] for row in rows), block.note)
 
 
-def _lines(block: Lines) -> Table:
-    if block.numbers:
-        return block.numbers
-    xs = sorted({x for series in block.series for x in series.x if not is_missing(x)})
-    columns = [
-        Column(f"{block.y_label}, by {block.x_label}"),
-        *(Column(write_number(x, "number"), block.kind) for x in xs),
-    ]
-    rows: list[tuple[Cell, ...]] = []
-    for series in block.series:
-        at = {
-            x: _estimate(y, series.low, series.high, i) for i, (x, y) in enumerate(zip(series.x, series.y, strict=True))
-        }
-        rows.append((series.name, *(at.get(x) for x in xs)))
-    rows += [(reference.name, *(reference.value for _ in xs)) for reference in block.references if xs]
-    return Table(block.title, tuple(columns), tuple(rows), block.note)
+def _points(block: Lines | Bars) -> Table:
+    """A row for each x, a column for each series and reference."""
+    xs: list[float | str] = list(dict.fromkeys(x for series in block.series for x in series.x))
+    numeric = not any(isinstance(x, str) for x in xs)
+    xs = sorted(xs, key=float) if numeric else xs
+    references = block.references if isinstance(block, Lines) else ()
+    columns = [Column(block.x_label, "number" if numeric else "text")]
+    columns += [Column(series.name or block.y_label, block.kind) for series in block.series]
+    columns += [Column(reference.name, block.kind) for reference in references]
+    values = [dict(zip(series.x, _estimates(series), strict=True)) for series in block.series]
+    ends = [reference.value for reference in references]
+    rows = tuple((x, *(at.get(x) for at in values), *ends) for x in xs)
+    return Table(block.title, tuple(columns), rows, block.note)
 
 
-def _bars(block: Bars) -> Table:
-    rows = [
-        (name, *(_estimate(series.values[i], series.low, series.high, i) for series in block.series))
-        for i, name in enumerate(block.labels)
-    ]
-    columns = (Column(block.x_label), *(Column(series.name or block.y_label, block.kind) for series in block.series))
-    return Table(block.title, columns, tuple(rows), block.note)
+def _estimates(series: Series) -> list[Cell]:
+    if not len(series.low):
+        return list(series.y)
+    return [Estimate(*three) for three in zip(series.y, series.low, series.high, strict=True)]
 
 
 def _codemap(block: CodeMap) -> Table:
@@ -128,21 +136,4 @@ def _words(block: WordLists) -> Table:
     for group in block.groups:
         rows.append((f"{group.name} ({group.about})" if group.about else group.name,))
         rows += [(word.word, Estimate(word.lift, word.low, word.high)) for word in group.words]
-    return Table(block.title, (Column("over-represented"), Column("lift", "number")), tuple(rows), block.note)
-
-
-def _heat(block: Heat) -> Table:
-    corner = " \\ ".join(text for text in (block.row_label, block.column_label) if text)
-    columns = (Column(corner), *(Column(name, block.kind) for name in block.columns))
-    rows = tuple((name, *values) for name, values in zip(block.rows, block.values, strict=True))
-    return Table(block.title, columns, rows, block.note)
-
-
-_TABLES: dict[type[Plot], Callable[..., Table]] = {
-    Intervals: _intervals,
-    Lines: _lines,
-    Bars: _bars,
-    CodeMap: _codemap,
-    WordLists: _words,
-    Heat: _heat,
-}
+    return Table(block.title, (Column("over-represented"), Column("lift", "ratio")), tuple(rows), block.note)

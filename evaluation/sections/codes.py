@@ -9,15 +9,15 @@ from userip.evaluation.results import Codebook, Results
 from userip.evaluation.sections.wording import listed
 from userip.reporting.blocks import (
     Bars,
-    BarSeries,
     Block,
     Cell,
     CodeMap,
     Column,
     Estimate,
+    Outcome,
     Section,
+    Series,
     Table,
-    Verdict,
     Word,
     WordGroup,
     WordLists,
@@ -47,7 +47,7 @@ def codes_in_use(results: Results) -> list[Section]:
     else:
         answer += ". With one seed nothing can be said of agreement"
     low = any(value < AGREE for value in results.agreement.values())
-    verdict: Verdict = "no" if collapsed or low else "yes" if results.agreement else "undecided"
+    verdict: Outcome = "no" if collapsed or low else "yes" if results.agreement else "undecided"
     columns = (
         Column("facet"), Column("seed", "count"), Column("codes", "count"), Column("worth", "number"),
         Column("smallest share", "percent"), Column("largest share", "percent"), Column("collapsed"),
@@ -82,7 +82,7 @@ def codes_explained(results: Results) -> list[Section]:
         f"Something surely stands out in {listed(told)}. That describes the codes; whether they hold anything of rows "
         "not seen is for the recommenders to show."
     )
-    verdict: Verdict = "undecided"
+    verdict: Outcome = "undecided"
     if spoken and min(spoken) > 0.5:
         verdict = "yes"
     elif not any(spoken):
@@ -102,8 +102,8 @@ def _worth(books: Sequence[Codebook], facet: str) -> str:
 
 def _usage(book: Codebook) -> Bars:
     labels = tuple(str(code) for code in range(len(book.usage)))
-    series = (BarSeries("share of users", book.usage),)
-    return Bars(f"Use of the codes of {book.facet}", "code", "share of users", labels, series, "percent")
+    series = (Series("share of users", labels, book.usage),)
+    return Bars(f"Use of the codes of {book.facet}", "code", "share of users", series, "percent")
 
 
 def _cards(facet: FacetExplanation) -> WordLists:

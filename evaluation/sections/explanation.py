@@ -13,9 +13,9 @@ from userip.reporting.blocks import (
     Estimate,
     IntervalRow,
     Intervals,
+    Outcome,
     Section,
     Table,
-    Verdict,
 )
 from userip.reporting.numbers import write_cell
 
@@ -43,7 +43,7 @@ def nearest_words(results: Results) -> list[Section]:
     answer = (
         f"Of the codes' centres, {listed(told)}, after correction for all of them. Some word is nearest to any vector."
     )
-    verdict: Verdict = "yes" if both > len(centres) / 2 else "no" if not both else "undecided"
+    verdict: Outcome = "yes" if both > len(centres) / 2 else "no" if not both else "undecided"
     question = "Can soft tokens be read as words: are most codes nearer to a word than chance would have it?"
     return [Section("Soft tokens as words", question, answer, verdict, tuple(_words(facet, kinds) for facet in facets))]
 
@@ -66,7 +66,7 @@ def attention_moves(results: Results) -> list[Section]:
     answer = f"With every user's own profile, {'; '.join(told)} of all attention ({attention.users} users)."
     answer += " Attention does not show what a model uses, so this says where it looks and no more."
     content, template = found[befores[0], "content"], found[befores[0], "template"]
-    verdict: Verdict = "undecided"
+    verdict: Outcome = "undecided"
     if content.high < 0 or template.low > 0:
         verdict = "no"
     elif content.low > 0 and template.high < 0:

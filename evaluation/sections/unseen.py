@@ -16,7 +16,7 @@ from userip.evaluation.sections.wording import (
     say_gain,
     verdict_of,
 )
-from userip.reporting.blocks import Block, IntervalRow, Intervals, Reference, Section, Verdict
+from userip.reporting.blocks import Block, IntervalRow, Intervals, Outcome, Reference, Section
 
 GOAL: Final = 0.95
 TITLE: Final = "Users never seen"
@@ -55,7 +55,7 @@ def unseen_users(judge: Judge) -> list[Section]:
     ]
 
 
-def recovered_verdict(share: Difference, against: list[Difference]) -> Verdict:
+def recovered_verdict(share: Difference, against: list[Difference]) -> Outcome:
     """no: the mean misses the goal, or a difference is below zero; yes: interval above the goal, differences above 0.
 
     A mean above the goal whose interval reaches below it leaves the question undecided; so does a share without an

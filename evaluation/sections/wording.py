@@ -6,7 +6,7 @@ from typing import Final
 from userip.evaluation.intervals import Difference
 from userip.evaluation.plan import NO_FIELD
 from userip.evaluation.sections.judge import Line
-from userip.reporting.blocks import Estimate, Kind, Verdict
+from userip.reporting.blocks import Estimate, Kind, Outcome
 from userip.reporting.numbers import write_cell
 
 OURS: Final = "userip"
@@ -88,7 +88,7 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict_of(differences: Sequence[Difference], *, missed: bool = False) -> Verdict:
+def verdict_of(differences: Sequence[Difference], *, missed: bool = False) -> Outcome:
     """yes: every interval lies above zero; no: one lies below zero, or a stated goal was missed; else undecided."""
     if missed or any(one.high < 0 for one in differences):
         return "no"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from userip.loadtests.report.caveats import caveats, everything, machine_section
 from userip.loadtests.report.cells import load_cells
 from userip.loadtests.report.compared import cache_and_workers, generators
 from userip.loadtests.report.gates import gates_section, headline
@@ -10,12 +11,11 @@ from userip.loadtests.report.per_10k import per_10k
 from userip.loadtests.report.rows import Gate, Rows
 from userip.loadtests.report.saturation import saturation
 from userip.loadtests.report.scale import scale
-from userip.loadtests.report.trust import distrust, everything, machine_section
 from userip.reporting.blocks import Report
 
 
 def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], notes: Sequence[str]) -> Report:
-    """Headline figures and gates first, then every comparison, what to distrust, and all figures."""
+    """Headline figures and gates first, then every comparison, caveats, and all figures."""
     cells = load_cells(rows.load)
     return Report(
         "UserIP under load",
@@ -29,7 +29,7 @@ def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], 
             *cache_and_workers(cells),
             *scale(rows.scale, rows.releases),
             *generators(cells),
-            distrust(cells, notes),
+            caveats(cells, notes),
             *everything(cells),
             *machine_section(machine),
         ),

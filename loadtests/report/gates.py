@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from userip.loadtests.report.cells import LoadCell, ProcessCell, by_variant, process_cells, ratio, settings
 from userip.loadtests.report.rows import Gate, Rows
 from userip.loadtests.report.wording import OURS, PAPER, look, say, setting
-from userip.reporting.blocks import Column, Estimate, Headline, Judged, Kind, Section, Table, Verdict
+from userip.reporting.blocks import Column, Estimate, Headline, Kind, Outcome, Section, Table, Verdict
 from userip.reporting.numbers import write_number
 
 STANDARD = 100
@@ -28,14 +28,16 @@ def gates_section(gates: Sequence[Gate], rows: Rows) -> Section:
     table = Table(
         "",
         (Column("gate"), Column(""), Column("value", "number"), Column("limit", "number"), Column("how measured")),
-        tuple((gate.gate, _judged(gate.ok), gate.value, gate.limit, gate.how) for gate in gates),
+        tuple((gate.gate, _verdict(gate.ok), gate.value, gate.limit, gate.how) for gate in gates),
     )
-    verdict: Verdict = "no" if missed or counts["wrong"] else "undecided" if unknown or not gates else "yes"
+    verdict: Outcome = "no" if missed or counts["wrong"] else "undecided" if unknown or not gates else "yes"
     return Section("Gates", "", f"{'; '.join(told)}. {under.format(**counts)}", verdict, (table,))
 
 
-def _judged(ok: bool | None) -> Judged:
-    return Judged("not measured", "undecided") if ok is None else Judged("ok", "yes") if ok else Judged("missed", "no")
+def _verdict(ok: bool | None) -> Verdict:
+    if ok is None:
+        return Verdict("not measured", "undecided")
+    return Verdict("ok", "yes") if ok else Verdict("missed", "no")
 
 
 def headline(rows: Rows, cells: Sequence[LoadCell]) -> tuple[Headline, ...]:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from itertools import chain
 from statistics import median
 
-from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings, spread
+from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings
 from userip.loadtests.report.tables import FAILED, LATENCIES, cells_table
 from userip.loadtests.report.wording import RATIOS, REPEATS, look, order, setting, sort
 from userip.reporting import blocks
-from userip.reporting.blocks import Block, Column, Kind, Lines, Section, Series, Table
-from userip.reporting.numbers import write_number
+from userip.reporting.blocks import Block, Column, Kind, Lines, Section, Series
 
 PERCENTILES = {
     "p50_ms": "Median latency",
@@ -19,7 +18,6 @@ PERCENTILES = {
 AXES = {"rate": "requests per second", "candidates": "candidates of a request"}
 MS: Kind = "milliseconds"
 COUNT: Kind = "count"
-# Of the distribution, what stands behind its drawing.
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -84,21 +82,18 @@ def _most(group: Sequence[LoadCell], name: str) -> int:
 def _curves(group: Sequence[LoadCell], by: str, figure: str) -> Lines:
     variants = sorted({cell.first.variant for cell in group}, key=order)
     series: list[Series] = []
-    lines: list[tuple[blocks.Cell, ...]] = []
     for name in variants:
         at = {getattr(cell.first, by): cell.values(figure) for cell in reversed(group) if cell.first.variant == name}
         points = sorted((x, values) for x, values in at.items() if values and min(values) > 0)
         looks = look(name, variants)
         parts = ([end(values) for _, values in points] for end in (median, min, max))
         series.append(Series(looks.name, [x for x, _ in points], *parts, hue=looks.hue))
-        lines += [(looks.name,), *((write_number(x, "number"), spread(values)) for x, values in points)]
     label, where = AXES[by], setting(group[0].first, by)
     title, kind = (PERCENTILES[figure], MS) if figure in PERCENTILES else ("Requests per second", COUNT)
-    numbers = Table(f"{title} by {label}", (Column(label), Column(title, kind)), tuple(lines), f"{where}. {REPEATS}")
     return Lines(
         f"{title} by {label}", label, "latency" if kind == MS else "requests/s", tuple(series),
         log_x=by == "candidates", log_y=True, kind=kind,
-        note=f"{where}. Bands reach from the least repeat to the greatest.", numbers=numbers,
+        note=f"{where}. {REPEATS}",
     )  # fmt: skip
 
 
@@ -113,23 +108,22 @@ def _distributions(groups: Sequence[Sequence[LoadCell]]) -> list[Block]:
         max(found, key=lambda group: (len(by_variant(group)), group[0].first.rate or 0)) for found in routes.values()
     ]
     best.sort(key=lambda group: -len(by_variant(group)))
-    return [_ecdf(list(by_variant(sort(group)).values())) for group in best]
+    return [_percentiles(list(by_variant(sort(group)).values())) for group in best]
 
 
-def _ecdf(cells: Sequence[LoadCell]) -> Lines:
+def _percentiles(cells: Sequence[LoadCell]) -> Lines:
     variants = [cell.first.variant for cell in cells]
-    series, rows = [], []
+    series = []
     for cell in cells:
         at = _quantiles(cell)
         looks = look(cell.first.variant, variants)
-        series.append(Series(looks.name, list(at.values()), [100 * share for share in at], hue=looks.hue))
-        rows.append((looks.name, *(at.get(share) for share in QUANTILES)))
-    columns = (Column("share of requests"), *(Column(f"{100 * share:g} %", "milliseconds") for share in QUANTILES))
-    where = setting(cells[0].first)
+        known = [share for share in QUANTILES if share in at]
+        series.append(
+            Series(looks.name, [f"{100 * share:g} %" for share in known], [at[share] for share in known], hue=looks.hue)
+        )
     return Lines(
-        "Share of requests answered within a time", "latency in milliseconds", "per cent of the requests",
-        tuple(series), log_x=True, kind="number", note=f"{where}. Median over the repeats at every share.",
-        numbers=Table("Latency by share of requests", columns, tuple(rows), f"{where}. {REPEATS}"),
+        "Latency by share of requests", "share of requests answered within it", "latency", tuple(series), kind=MS,
+        log_y=True, note=f"{setting(cells[0].first)}. Median over the repeats at every share.",
     )  # fmt: skip
 
 

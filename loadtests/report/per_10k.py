@@ -82,7 +82,6 @@ def _curves(variants: Sequence[str], sizes: Sequence[int], at: At, scenario: str
         tuple(series), log_x=True, log_y=True, kind="seconds",
         references=tuple(Reference(f"paper: {look(name).name}", seconds) for name, seconds in PAPER.items()),
         note="In process, without HTTP. The paper's machine was another one: compare ratios, not seconds.",
-        numbers=_seconds(variants, sizes, at, scenario),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings
 from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table
 from userip.loadtests.report.wording import OURS, RATIOS, look, order, say, setting
 from userip.reporting import blocks
-from userip.reporting.blocks import Bars, BarSeries, Column, Section
+from userip.reporting.blocks import Bars, Column, Section, Series
 
 
 def saturation(cells: Sequence[LoadCell]) -> list[Section]:
@@ -55,12 +55,12 @@ def _bars(groups: Sequence[Sequence[LoadCell]]) -> Bars:
     found = [by_variant(group) for group in groups]
     variants = sorted({name for group in found for name in group}, key=order)
     nan = float("nan")
+    labels = tuple(f"{group[0].first.scenario} ({group[0].first.candidates:,})" for group in groups)
     series = []
     for name in variants:
         ends = [group[name].values("throughput") if name in group else [nan] for group in found]
         middle = [group[name].middle("throughput") if name in group else nan for group in found]
         looks = look(name, variants)
         low, high = ([end(values or [nan]) for values in ends] for end in (min, max))
-        series.append(BarSeries(looks.name, middle, low, high, hue=looks.hue))
-    labels = tuple(group[0].first.scenario for group in groups)
-    return Bars("Requests per second at saturation", "scenario", "requests/s", labels, tuple(series))
+        series.append(Series(looks.name, labels, middle, low, high, hue=looks.hue))
+    return Bars("Requests per second at saturation", "scenario (candidates)", "requests/s", tuple(series))

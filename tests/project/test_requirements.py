@@ -160,7 +160,7 @@ def _imported(room: str) -> set[str]:
         ("scoring", ("base",)),
         ("service", ("base", "tracing")),
         ("ops", ("base", "train")),
-        ("reporting", ("base",)),
+        ("reporting", ("base", "train")),
         ("src/userip/demo", ("base", "train")),
         ("models", ("base", "train")),
         ("training", ("base", "train", "baselines")),

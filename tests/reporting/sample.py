@@ -4,16 +4,13 @@ import math
 
 from userip.reporting.blocks import (
     Bars,
-    BarSeries,
     Block,
     CodeMap,
     Column,
     Estimate,
     Headline,
-    Heat,
     IntervalRow,
     Intervals,
-    Judged,
     Lines,
     Reference,
     Report,
@@ -21,6 +18,7 @@ from userip.reporting.blocks import (
     Series,
     Table,
     Text,
+    Verdict,
     Word,
     WordGroup,
     WordLists,
@@ -38,7 +36,7 @@ TABLE = Table(
         ("second set",),
         ("DCN", 0.8, None),
         ("worse " + EVIL, 0.75, Estimate(-0.05, -0.06, -0.04)),
-        ("judged", None, Judged("word " + EVIL, "no")),
+        ("judged", None, Verdict("word " + EVIL, "no")),
     ),
     note="note " + EVIL,
     ours=(2,),
@@ -69,23 +67,17 @@ BARS = Bars(
     "bars " + EVIL,
     "x " + EVIL,
     "y " + EVIL,
-    ("a " + EVIL, "b"),
-    (BarSeries("one " + EVIL, (10, math.nan)), BarSeries("two", (20, 5), (18, math.nan), (22, math.nan))),
+    (
+        Series("one " + EVIL, ("a " + EVIL, "b"), (10, math.nan)),
+        Series("two", ("a " + EVIL, "b"), (20, 5), (18, math.nan), (22, math.nan)),
+    ),
 )
 CODEMAP = CodeMap("map " + EVIL, (0, 1, math.nan, 3), (0, 1, 2, 3), (0, 1, 1, 12), ("name " + EVIL,))
 WORDS = WordLists(
     "words " + EVIL,
     (WordGroup("code " + EVIL, (Word("word " + EVIL, 2.5, 1.5, 3.5), Word("rare", math.nan)), "about " + EVIL),),
 )
-HEAT = Heat(
-    "heat " + EVIL,
-    ("row " + EVIL, "b"),
-    ("column " + EVIL, "d"),
-    ((0.25, None), (-0.5, math.nan)),
-    centre=0.0,
-    row_label="rows " + EVIL,
-)
-BLOCKS: tuple[Block, ...] = (TABLE, TEXT, INTERVALS, LINES, BARS, CODEMAP, WORDS, HEAT)
+BLOCKS: tuple[Block, ...] = (TABLE, TEXT, INTERVALS, LINES, BARS, CODEMAP, WORDS)
 
 EMPTY: tuple[Block, ...] = (
     Table("t", (Column("a"), Column("b", "metric", "higher")), ()),
@@ -93,14 +85,13 @@ EMPTY: tuple[Block, ...] = (
     Intervals("i", "axis", ()),
     Lines("l", "x", "y", ()),
     Lines("l", "x", "y", (Series("s", (), ()), Series("n", (1,), (math.nan,))), log_x=True),
-    Bars("b", "x", "y", (), ()),
-    Bars("b", "x", "y", ("a",), (BarSeries("s", (math.nan,)),)),
+    Lines("l", "x", "y", (Series("s", ("a",), (math.nan,)),)),
+    Bars("b", "x", "y", ()),
+    Bars("b", "x", "y", (Series("s", ("a",), (math.nan,)),)),
     CodeMap("c", (), (), ()),
     CodeMap("c", (math.nan,), (1,), (0,)),
     WordLists("w", (WordGroup("g", ()),)),
     WordLists("w", ()),
-    Heat("h", (), (), ()),
-    Heat("h", ("r",), ("c",), ((math.nan,),)),
 )
 
 
@@ -119,3 +110,8 @@ def whole() -> Report:
         (("fact " + EVIL, "value " + EVIL),),
         (Headline("figure " + EVIL, "name " + EVIL, "about " + EVIL),),
     )
+
+
+def of(*blocks: Block) -> Report:
+    """A report of some blocks."""
+    return Report("r", sections=(Section("s", blocks=blocks),))

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from userip.reporting.blocks import Cell, Estimate, Judged, Kind
-from userip.reporting.numbers import write_cell, write_number, write_round, write_tick
+from userip.reporting.blocks import Cell, Estimate, Kind, Verdict
+from userip.reporting.numbers import write_cell, write_number, write_tick
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_number_is_written_as_its_kind_says(value: float | None, kind: Kind, t
         (Estimate(0.95, 0.9, 1.0), "percent", "95.0\u00a0% [90.0,\u00a0100.0]"),
         (Estimate(0.5, math.nan, math.nan), "metric", "0.5000"),
         (Estimate(1.5, 1.25, 2.0), "milliseconds", "1.50\u00a0ms [1.25,\u00a02.00]"),
-        (Judged("missed", "no"), "metric", "\u2717 missed"),
+        (Verdict("missed", "no"), "metric", "\u2717 missed"),
     ],
 )
 def test_an_estimate_is_followed_by_its_interval(cell: Cell, kind: Kind, text: str) -> None:
@@ -77,4 +77,4 @@ def test_a_tick_has_the_decimals_that_its_distance_needs(value: float, step: flo
 )
 def test_a_round_number_at_a_logarithmic_axis_is_short(value: float, kind: Kind, text: str) -> None:
     """No zeros behind it that say nothing, but its unit."""
-    assert write_round(value, kind) == text
+    assert write_tick(value, None, kind) == text

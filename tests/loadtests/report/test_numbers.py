@@ -104,10 +104,7 @@ def test_a_distribution_is_the_median_of_the_repeats_at_every_share() -> None:
     quantiles = ([[0.5, 1.0], [0.99, 8.0]], [[0.5, 5.0], [0.99, 10.0]], [[0.5, 3.0]])
     text = report(*(load_row(rate=9.0, repeat=i, quantiles=found) for i, found in enumerate(quantiles)))
     found = cells(text, "Latency by share of requests")
-    assert dict(zip(found["share of requests"], found["UserIP"], strict=True)) == {
-        "10 %": "-", "25 %": "-", "50 %": "3.00 ms", "75 %": "-", "90 %": "-", "95 %": "-", "99 %": "9.00 ms",
-        "99.9 %": "-",
-    }  # fmt: skip
+    assert {share: found[share] for share in found if "%" in share} == {"50 %": ["3.00 ms"], "99 %": ["9.00 ms"]}
 
 
 def test_the_cache_workers_and_generators_are_compared_alone() -> None:

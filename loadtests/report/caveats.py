@@ -1,4 +1,4 @@
-"""What to distrust: what no bench on one machine can say, and the rows in which something was amiss."""
+"""Caveats: what no bench on one machine can say, and the rows in which something was amiss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ CAVEATS = (
 )
 
 
-def distrust(cells: Sequence[LoadCell], notes: Sequence[str]) -> Section:
+def caveats(cells: Sequence[LoadCell], notes: Sequence[str]) -> Section:
     """The caveats, the notes of the bench, and a table of the cells to read with care."""
     rows: list[tuple[Cell, ...]] = []
     for cell in cells:
@@ -49,7 +49,7 @@ def distrust(cells: Sequence[LoadCell], notes: Sequence[str]) -> Section:
         *([Text(tuple(notes), "Notes of this run")] if notes else []),
         *([Table("Cells to read with care", columns, tuple(rows))] if rows else []),
     )
-    return Section("What to distrust", "", said if cells else "", None, blocks)
+    return Section("Caveats", "", said if cells else "", None, blocks)
 
 
 def _reasons(cell: LoadCell) -> list[str]:
