@@ -65,7 +65,7 @@ class Task:
             "split": split_hash, "method": self.line.method, "network": self.line.network, "seed": self.seed,
         }  # fmt: skip
         if self.line.method != "constant-rate":
-            content["fit"] = self.settings.model_dump(mode="json", exclude={"codes"})
+            content["fit"] = self.settings.model_dump(mode="json", exclude={"codes", "recommender"})
         if self.line.method in ("userip", *SHAPED) and self.profiles:
             content["codes"] = self.profiles.mark
         if self.line.variant == DENSE and self.profiles:

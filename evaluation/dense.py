@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import NetworkShape
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
@@ -22,7 +23,7 @@ from userip.training.methods.table import ProfileTable
 from userip.training.recommender.codes import FULL, CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
-from userip.training.recommender.fit import Hiding, encode_rows, fit_network, one_thread, predict_rows, shape_of
+from userip.training.recommender.fit import FieldDropout, encode_rows, fit_network, one_thread, predict_rows, shape_of
 
 
 class DenseDCN(DCN):
@@ -33,7 +34,7 @@ class DenseDCN(DCN):
 
     table: Tensor
 
-    def __init__(self, shape: DCNShape, table: Tensor) -> None:
+    def __init__(self, shape: NetworkShape, table: Tensor) -> None:
         facets = table.shape[1]
         # A facet's part of x_0 is as wide as an embedding: a field of one row makes the room.
         super().__init__(replace(shape, field_sizes=(*shape.field_sizes, *([1] * facets))))
@@ -88,13 +89,13 @@ def fit_dense(dataset: Dataset, run: Path, config: RecommenderConfig, seed: int)
         folds = fold_of_rows(train, codes.folds, codes.fold_seed) if codes.folds > 1 else None
         labels = torch.tensor(train["label"].to_numpy(), dtype=torch.float32)
         fit_network(
-            fitted.model, DenseHiding(encoder, config), (fitted.rows(train, folds), labels),
+            fitted.model, DenseFieldDropout(encoder, config), (fitted.rows(train, folds), labels),
             (fitted.rows(valid), valid["label"].to_numpy()), config=config, label=None,
         )  # fmt: skip
     return fitted
 
 
-class DenseHiding(Hiding):
+class DenseFieldDropout(FieldDropout):
     """Id-dropout with z in the last column: it is hidden from a stranger, and stays with who is folded in."""
 
     def __init__(self, encoder: FieldEncoder, config: RecommenderConfig) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 from userip.release.errors import ReleaseError
 
-# What `models.graphs.folded` and `models.graphs.kar` write, and Sum. No control flow, no operator that makes much
-# out of little (ConstantOfShape, Expand, Tile), none that reads files or the clock.
+# What the graphs of `models.recommenders` hold, and Sum. No control flow, no operator that makes much out of little
+# (ConstantOfShape, Expand, Tile), none that reads files or the clock.
 OPERATORS: Final = frozenset({
     "Add", "Concat", "Gather", "Gemm", "MatMul", "Mul", "ReduceSum", "Relu", "Sigmoid", "Softmax", "Split", "Squeeze",
     "Sum", "Unsqueeze",

@@ -3,7 +3,7 @@
 See docs/method.md#kar-baseline. Frozen sentence vectors of a user's and an item's text go through a hybrid-expert
 adaptor that is trained with the DCN, end to end on the click loss. It is KAR in small: a template in the place of the
 large model's answers, MiniLM in the place of BERT, our DCN's widths. Its network and serving modes are in
-`models.recommenders.kar`, `models.graphs.kar`.
+`models.recommenders.kar`, `models.recommenders.kar_graph`.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from userip.evaluation.baselines.text_encoder import MINILM, TextEncoder
 from userip.evaluation.baselines.text_vectors import TextVectors, text_vectors
-from userip.models.recommenders.folding import FieldRoles
+from userip.models.graphs.graph import FieldRoles
 from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
@@ -26,7 +26,7 @@ from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
 from userip.training.recommender.fit import (
     Epoch,
-    Hiding,
+    FieldDropout,
     encode_rows,
     fit_network,
     labelled_rows,
@@ -86,7 +86,7 @@ class FittedKar:
             return predict_rows(self.model, torch.from_numpy(self.rows(interactions)))
 
     def roles(self) -> FieldRoles:
-        """Which field plays which part in a graph of `models.graphs.kar`."""
+        """Which field plays which part in a graph of `models.recommenders.kar_graph`."""
         user = self.encoder.positions("user_row")
         return FieldRoles(
             item=self.encoder.positions("item_row")[0],
@@ -142,7 +142,7 @@ def fit_kar_style(
         own = {id(parameter) for parameter in adaptor}
         log = fit_network(
             model,
-            TextHiding(encoder, config),
+            TextFieldDropout(encoder, config),
             (rows_of(train, cross_fitted=True), torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (rows_of(valid, cross_fitted=False), valid["label"].to_numpy()),
             config=config,
@@ -163,7 +163,7 @@ def kar_vectors(dataset: Dataset, directory: Path, kar: KarConfig) -> TextVector
     return text_vectors(dataset, encoder, directory, folds=kar.folds, fold_seed=kar.fold_seed, budget=kar.budget)
 
 
-class TextHiding(Hiding):
+class TextFieldDropout(FieldDropout):
     """Id-dropout with texts: a stranger's text is hidden with the user row, an unknown item's with the item row.
 
     The text of a user who is folded in later stays: it is what such a user is served by.

@@ -22,7 +22,7 @@ from userip.loadtests.variants.networks import FACETS, Built, build_dcn, build_k
 from userip.loadtests.variants.oracle import Oracle
 from userip.loadtests.variants.shop import Shop, dataset_shop, synthetic_shop
 from userip.loadtests.variants.writing import write_variant
-from userip.models.graphs.kar import kar_online_onnx, kar_prestored_onnx
+from userip.models.recommenders.kar_graph import kar_online_onnx, kar_prestored_onnx
 from userip.release.errors import ReleaseError
 from userip.release.manifest import FORMAT_VERSION, read_manifest
 from userip.training.progress import track

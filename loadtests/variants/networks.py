@@ -11,8 +11,9 @@ import torch
 from userip.evaluation.baselines.kar_style import KarConfig
 from userip.loadtests.variants.oracle import Oracle, oracle_of
 from userip.loadtests.variants.shop import Shop
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
+from userip.models.recommenders.layers import NetworkShape
 from userip.training.config import FACETS as FACET_CONFIGS
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
@@ -40,7 +41,7 @@ def build_dcn(shop: Shop, seed: int, *, codes: bool) -> Built:
     config = RecommenderConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = DCN(DCNShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout))
+        model = DCN(NetworkShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout))
         _scatter(model)
     return Built(model, encoder, profiles, oracle_of(model, encoder, profiles, shop.catalogue))
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from userip.loadtests.variants.networks import Built
 from userip.loadtests.variants.shop import Shop
-from userip.models.graphs.folded import ScorerGraph, folded_onnx
-from userip.models.graphs.kar import kar_prestored_onnx, prestored_users
-from userip.models.recommenders.folding import FieldRoles, Float32, Rows, fold
+from userip.models.graphs.graph import FieldRoles, Float32, Rows, ScorerGraph
+from userip.models.recommenders.dcn_graph import fold_dcn
 from userip.models.recommenders.kar import KarDCN
+from userip.models.recommenders.kar_graph import kar_prestored_onnx, prestored_users
 from userip.ops.publish import VECTORS
 from userip.release.manifest import (
     FORMAT_VERSION,
@@ -43,7 +43,7 @@ def write_variant(
     roles, catalogue = roles_of(built.encoder), shop.catalogue
     vectors: Float32 | None = None
     if graph is None:
-        made = folded_onnx(fold(built.model, roles, catalogue.rows), roles)
+        made = fold_dcn(built.model, roles, catalogue.rows)
     else:
         assert isinstance(built.model, KarDCN)
         made = graph(built.model, roles, catalogue.rows, np.arange(len(catalogue.rows)))

@@ -11,11 +11,11 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import FieldNetwork
 
 
 class _Probability(nn.Module):
-    def __init__(self, model: DCN) -> None:
+    def __init__(self, model: FieldNetwork) -> None:
         super().__init__()
         self.model = model
 
@@ -23,9 +23,9 @@ class _Probability(nn.Module):
         return torch.sigmoid(self.model(rows))
 
 
-def plain_onnx(model: DCN) -> bytes:
+def plain_onnx(model: FieldNetwork) -> bytes:
     """Export `rows` int64 [N, F] -> `probability` float32 [N] as the bytes of an ONNX model."""
-    rows = torch.zeros(2, len(model.shape.field_sizes), dtype=torch.int64)
+    rows = torch.zeros(2, len(model.offsets), dtype=torch.int64)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         # torch 2.13 copies its own deprecated tree specs while it exports; nothing here can change that.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)

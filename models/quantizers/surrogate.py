@@ -6,7 +6,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import NetworkShape
 
 DROPOUT: Final = 0.5  # as in the recommender that the codes are for
 
@@ -27,7 +28,7 @@ class Surrogate(nn.Module):
         self.items = items
         facets = len(means)
         # Only the item field has rows; the facets' parts of x_0 come from the projections.
-        self.dcn = DCN(DCNShape((items, *([1] * facets)), embedding=embedding, dropout=DROPOUT))
+        self.dcn = DCN(NetworkShape((items, *([1] * facets)), embedding=embedding, dropout=DROPOUT))
         self.project = nn.ModuleList(nn.Linear(len(mean), embedding) for mean in means)
         # Profiles are standardised first: soft tokens live on the scale of word embeddings.
         self.register_buffer("mean", torch.stack(list(means)))

@@ -8,34 +8,16 @@
 Row 0 of every field means unknown. Embeddings start Xavier-uniform over the one concatenated table.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.layers import FieldNetwork, mlp
-
-
-@dataclass(frozen=True, slots=True)
-class DCNShape:
-    """The sizes that make a DCN. `field_sizes` count row 0; `mlp` may be empty, `cross_layers` may be 0."""
-
-    field_sizes: tuple[int, ...]
-    embedding: int = 8
-    cross_layers: int = 3
-    mlp: tuple[int, ...] = (16, 16)
-    dropout: float = 0.2
-
-    @property
-    def width(self) -> int:
-        """Length of x_0: fields times embedding width."""
-        return len(self.field_sizes) * self.embedding
+from userip.models.recommenders.layers import FieldNetwork, NetworkShape, mlp
 
 
 class DCN(FieldNetwork):
     """The network. `forward` takes rows of the fields, `forward_embedded` takes x_0 itself."""
 
-    def __init__(self, shape: DCNShape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape.field_sizes, shape.embedding)
         self.shape = shape
         width = shape.width

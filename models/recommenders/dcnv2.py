@@ -9,14 +9,13 @@ x_0 = [e_1; ..; e_F] as in the DCN; W_l is a full matrix, where the DCN has one 
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCNShape
-from userip.models.recommenders.layers import FieldNetwork, mlp
+from userip.models.recommenders.layers import FieldNetwork, NetworkShape, mlp
 
 
 class DCNv2(FieldNetwork):
     """The network of `shape`: `cross_layers` matrices beside the MLP; either may be absent."""
 
-    def __init__(self, shape: DCNShape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape.field_sizes, shape.embedding)
         self.cross = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.cross_layers))
         self.mlp = mlp(shape.width, shape.mlp, shape.dropout)

@@ -5,14 +5,13 @@ logit = w_0 + sum_i w_i + sum_{i<j} <e_i, e_j> + w_out . MLP([e_1; ..; e_F])
 
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCNShape
-from userip.models.recommenders.layers import FieldNetwork, LinearTerm, mlp
+from userip.models.recommenders.layers import FieldNetwork, LinearTerm, NetworkShape, mlp
 
 
 class DeepFM(FieldNetwork):
     """The network of `shape`, whose `cross_layers` it has no use for. No MLP: a factorization machine."""
 
-    def __init__(self, shape: DCNShape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape.field_sizes, shape.embedding)
         self.shape = shape
         self.linear = LinearTerm(shape.field_sizes)

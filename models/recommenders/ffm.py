@@ -7,14 +7,13 @@ Every row of field i has one embedding per other field: e_i^(f_j) is the one tha
 
 from torch import Tensor
 
-from userip.models.recommenders.dcn import DCNShape
-from userip.models.recommenders.layers import FieldNetwork, LinearTerm, pairs
+from userip.models.recommenders.layers import FieldNetwork, LinearTerm, NetworkShape, pairs
 
 
 class FFM(FieldNetwork):
     """The machine of `shape`, which has no deep part: `cross_layers`, `mlp` and `dropout` do nothing here."""
 
-    def __init__(self, shape: DCNShape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         # F embeddings a row, the one that would meet its own field among them: unused, but it keeps the table plain.
         super().__init__(shape.field_sizes, shape.width)
         self.shape = shape

@@ -15,7 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import NetworkShape
 
 Branch = Literal["user", "item"]
 
@@ -32,7 +33,7 @@ class AdaptorShape:
 
 
 @dataclass(frozen=True, slots=True)
-class KarShape(DCNShape):
+class KarShape(NetworkShape):
     """The sizes of a DCN with an adaptor; `field_sizes` are those of the categorical fields alone."""
 
     adaptor: AdaptorShape = AdaptorShape()

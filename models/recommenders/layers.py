@@ -3,11 +3,35 @@
 Row 0 of every field means unknown. Embeddings start Xavier-uniform over the one concatenated table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, combinations
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """The sizes that make a network. `field_sizes` count row 0; `mlp` may be empty, `cross_layers` may be 0.
+
+    A network without cross layers or without an MLP has no use for theirs.
+    """
+
+    field_sizes: tuple[int, ...]
+    embedding: int = 8
+    cross_layers: int = 3
+    mlp: tuple[int, ...] = (16, 16)
+    dropout: float = 0.2
+
+    @property
+    def width(self) -> int:
+        """Length of x_0, all embeddings side by side: fields times embedding width."""
+        return len(self.field_sizes) * self.embedding
+
+
+# What a network is made by: from the sizes of the fields to rows int64 [B, F] -> logits float32 [B]
+Network = Callable[[NetworkShape], nn.Module]
 
 
 class FieldNetwork(nn.Module):

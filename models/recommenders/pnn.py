@@ -6,14 +6,13 @@ logit = w_out . MLP([e_1; ..; e_F; <e_1, e_2>; <e_1, e_3>; ..; <e_F-1, e_F>]) + 
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCNShape
-from userip.models.recommenders.layers import FieldNetwork, mlp, pairs
+from userip.models.recommenders.layers import FieldNetwork, NetworkShape, mlp, pairs
 
 
 class PNN(FieldNetwork):
     """The network of `shape`, whose `cross_layers` it has no use for. One field: no product. No MLP: linear."""
 
-    def __init__(self, shape: DCNShape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape.field_sizes, shape.embedding)
         fields = len(shape.field_sizes)
         width = shape.width + fields * (fields - 1) // 2

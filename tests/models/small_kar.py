@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from userip.models.recommenders.folding import FieldRoles
+from userip.models.graphs.graph import FieldRoles
 from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
 
 Rows = npt.NDArray[np.int64]

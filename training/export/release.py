@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from userip.models.graphs.folded import folded_onnx
-from userip.models.recommenders.folding import fold
+from userip.models.recommenders import RECOMMENDERS
 from userip.release.golden import GOLDEN
 from userip.release.manifest import FORMAT_VERSION, ITEMS, MANIFEST, PROFILES, Facet, Manifest, sha256_of
 from userip.training.export.config import ExportConfig
 from userip.training.export.describe import collect_votes, describe
 from userip.training.export.golden import golden_requests
 from userip.training.export.tables import catalogue_of, field_specs, profiles_of, roles_of, write_graph, write_items
-from userip.training.export.verify import verify_release
+from userip.training.export.verify import ExportError, verify_release
 from userip.training.recommender.fit import FittedRecommender
 
 CODEBOOKS: Final = "codebooks.safetensors"
@@ -66,7 +65,10 @@ def write_release(
 
 def _write(beside: Path, fitted: FittedRecommender, origin: Origin, config: ExportConfig, now: datetime) -> Manifest:
     catalogue, roles = catalogue_of(fitted), roles_of(fitted.encoder)
-    tables = write_graph(folded_onnx(fold(fitted.dcn, roles, catalogue.rows), roles), beside)
+    fold = RECOMMENDERS[fitted.config.recommender].fold
+    if fold is None:
+        raise ExportError(f"fit.recommender: a {fitted.config.recommender} cannot be exported; choose 'dcn'")
+    tables = write_graph(fold(fitted.model, roles, catalogue.rows), beside)
     write_items(catalogue.ids, beside / ITEMS)
     profiles = profiles_of(fitted)
     profiles.write_parquet(beside / PROFILES)

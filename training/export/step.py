@@ -10,7 +10,7 @@ from userip.training.data.dataset import Dataset
 from userip.training.export.release import CODEBOOKS, CONFIG, Origin, write_release
 from userip.training.files import read_json
 from userip.training.recommender.codes import CodeTable
-from userip.training.recommender.config import CodesKind
+from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.step import METRICS
 from userip.training.recommender.storage import read_recommender
 
@@ -28,7 +28,7 @@ def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", se
     codes = CodeTable.read(run / "quantize", dataset.split_hash) if with_codes else None
     fitted = read_recommender(run / "fit", dataset, codes)
     origin = Origin(
-        method=method_name(fitted.config.codes, codes),
+        method=method_name(fitted.config, codes),
         metrics=read_json(run / "fit" / METRICS, "fit"),
         config=_resolved(run, config),
         codebooks=run / "quantize" / CODEBOOKS if codes is not None else None,
@@ -49,11 +49,11 @@ def run_export(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", se
     }
 
 
-def method_name(kind: CodesKind, codes: CodeTable | None) -> str:
-    """What a release's name and manifest state: the profile method, the control, or `dcn` alone."""
+def method_name(fit: RecommenderConfig, codes: CodeTable | None) -> str:
+    """What a release's name and manifest state: the profile method, the control, or the recommender alone."""
     if codes is None:
-        return "dcn"
-    return codes.method if kind == "profile" else kind
+        return fit.recommender
+    return codes.method if fit.codes == "profile" else fit.codes
 
 
 def _resolved(run: Path, config: "TrainConfig") -> str:

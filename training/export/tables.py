@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.models.graphs.folded import ScorerGraph
-from userip.models.recommenders.folding import FieldRoles
+from userip.models.graphs.graph import FieldRoles, ScorerGraph
 from userip.release.manifest import SCORER, FieldSpec
 from userip.training.recommender.encoder import FieldEncoder, rows_of_values
 from userip.training.recommender.fit import FittedRecommender

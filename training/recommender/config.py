@@ -4,17 +4,19 @@ Rate, weight decay and dropout are those that validation AUC chose for the plain
 paper's own (preset `paper`: .001, 1e-6, .2) it stays half a point of AUC below a logistic regression.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 CodesKind = Literal["profile", "none", "constant", "random", "shuffled"]
+DEFAULT: Final = "dcn"
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class RecommenderConfig(BaseModel):
-    """How the DCN is built and fitted. Frozen; an unknown key is refused.
+    """How the recommender is built and fitted. Frozen; an unknown key is refused.
 
+    recommender      a name of `models.recommenders.RECOMMENDERS`.
     codes            `profile`: the codes of the quantize step. `none`: no code fields. Controls of the same
                      shape: `constant` (one value for all), `random`, `shuffled` (codes of another user).
     user_field       without it the recommender has no table per user: whoever has codes is served fully.
@@ -26,6 +28,7 @@ class RecommenderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    recommender: str = DEFAULT
     codes: CodesKind = "profile"
     user_field: bool = True
     embedding: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -40,3 +43,21 @@ class RecommenderConfig(BaseModel):
     id_dropout: Share = 0.1
     profile_dropout: Share = 0.05
     item_dropout: Share = 0.01
+
+    @field_validator("recommender")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != DEFAULT:  # whoever keeps the default loads no torch for its settings
+            from userip.models.recommenders import RECOMMENDERS
+
+            if name not in RECOMMENDERS:
+                raise ValueError(f"no recommender {name!r}; there are {', '.join(RECOMMENDERS)}")
+        return name
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default recommender out: releases and caches of a DCN stay, byte by byte, as they were."""
+        content: dict[str, Any] = write(self)
+        if self.recommender == DEFAULT:
+            content.pop("recommender", None)
+        return content

@@ -27,15 +27,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCNShape
+from userip.models.recommenders.layers import Network, NetworkShape
 from userip.training.errors import ConfigError
 
 NO_BATCHNORM: Final = ("FiBiNET", "PNN")  # whose constructors do not offer it
 MAX_ROWS: Final = 2**24  # the library looks up rows in float32, which counts no further without gaps
 
 
-def library_network(name: str, settings: Callable[[DCNShape], dict[str, Any]]) -> Callable[[DCNShape], nn.Module]:
-    """The Network made by the library's class `name`, called with the `settings` that a shape gives."""
+def library_network(name: str, settings: Callable[[NetworkShape], dict[str, Any]]) -> Network:
+    """The network made by the library's class `name`, called with the `settings` that a shape gives."""
     return partial(LibraryNetwork, name, settings)
 
 
@@ -45,7 +45,7 @@ class LibraryNetwork(nn.Module):
     Raises ConfigError where the library is missing, or where the shape is none that its networks can have.
     """
 
-    def __init__(self, name: str, settings: Callable[[DCNShape], dict[str, Any]], shape: DCNShape) -> None:
+    def __init__(self, name: str, settings: Callable[[NetworkShape], dict[str, Any]], shape: NetworkShape) -> None:
         super().__init__()
         _refuse(name, shape)
         library = load_library()
@@ -81,7 +81,7 @@ def load_library() -> ModuleType:
         raise ConfigError(f"network: this one needs {error.name}: pip install 'userip[baselines]'") from None
 
 
-def _refuse(name: str, shape: DCNShape) -> None:
+def _refuse(name: str, shape: NetworkShape) -> None:
     if len(shape.field_sizes) < 2:
         raise ConfigError(f"network: {name} pairs fields, and there is one only; keep the user field or add codes")
     if not shape.mlp:
@@ -90,7 +90,7 @@ def _refuse(name: str, shape: DCNShape) -> None:
         raise ConfigError(f"network: {name} takes at most {MAX_ROWS} rows a field, not {max(shape.field_sizes)}")
 
 
-def _restart(model: LibraryNetwork, library: ModuleType, shape: DCNShape, *, batchnorm: bool) -> None:
+def _restart(model: LibraryNetwork, library: ModuleType, shape: NetworkShape, *, batchnorm: bool) -> None:
     """Give the parts that all networks share the form and the start that ours have."""
     network = model.network
     if batchnorm:

@@ -6,7 +6,7 @@ best weights stay.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders import RECOMMENDERS
+from userip.models.recommenders.layers import Network, NetworkShape
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError, EmptyDataError
@@ -28,9 +29,6 @@ from userip.training.recommender.encoder import FieldEncoder, with_item_fields
 from userip.training.recommender.metrics import auc, evaluate
 
 PREDICT_BATCH: Final = 65_536
-
-# What a recommender's network is made by: from the sizes of the fields to rows int64 [B, F] -> logits float32 [B]
-Network = Callable[[DCNShape], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +52,6 @@ class FittedRecommender:
     seed: int
     log: tuple[Epoch, ...]
 
-    @property
-    def dcn(self) -> DCN:
-        """The network, where it is a DCN: what is stored, folded and served."""
-        if not isinstance(self.model, DCN):
-            raise TypeError(f"a DCN is served, not a {type(self.model).__name__}")
-        return self.model
-
     def rows(self, interactions: pl.DataFrame) -> NDArray[np.int64]:
         """Rows int64 [n, F] of interactions, with every user's code from the whole history (fold -1)."""
         return encode_rows(interactions, self.dataset, self.encoder, self.codes)
@@ -81,13 +72,14 @@ def fit_recommender(
     config: RecommenderConfig,
     seed: int,
     *,
-    network: Network = DCN,
+    network: Network | None = None,
     label: str | None = None,
 ) -> FittedRecommender:
     """Fit on the train rows, stop on the valid rows. The same arguments give the same weights, bit for bit.
 
     `codes` are those of the quantize step; `config.codes` says whether they, a control of their shape, or
-    none become fields. Progress is shown under `label`, if given. Nothing is written, no test row is read.
+    none become fields. `network` takes the place of `config.recommender`'s. Progress is shown under `label`, if given.
+    Nothing is written, no test row is read.
     Raises ConfigError when codes are asked for and there are none, EmptyDataError when no AUC can be taken.
     """
     codes = choose_codes(codes, config, seed)
@@ -97,10 +89,10 @@ def fit_recommender(
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = network(shape_of(encoder, config))
+        model = (network or RECOMMENDERS[config.recommender].network)(shape_of(encoder, config))
         log = fit_network(
             model,
-            Hiding(encoder, config),
+            FieldDropout(encoder, config),
             (train_rows, torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (valid_rows, valid["label"].to_numpy()),
             config=config,
@@ -127,9 +119,9 @@ def choose_codes(codes: CodeTable | None, config: RecommenderConfig, seed: int) 
     return codes.control(config.codes, seed)
 
 
-def shape_of(encoder: FieldEncoder, config: RecommenderConfig) -> DCNShape:
+def shape_of(encoder: FieldEncoder, config: RecommenderConfig) -> NetworkShape:
     """The sizes of the network over these fields."""
-    return DCNShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
+    return NetworkShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
 
 
 def encode_rows(
@@ -151,7 +143,7 @@ def encode_rows(
     return encoder.encode(with_item_fields(interactions, dataset), code_rows)
 
 
-class Hiding:
+class FieldDropout:
     """Id-dropout: rows become 0 as they will when serving, so that the unknown rows are trained.
 
     One draw per example decides how well its user is known: a stranger (user row, codes and user fields
@@ -187,7 +179,7 @@ def _flags(places: tuple[int, ...], fields: int) -> Tensor:
 
 def fit_network(
     model: nn.Module,
-    hide: Hiding,
+    hide: FieldDropout,
     train: tuple[Tensor, Tensor],
     valid: tuple[Tensor, NDArray[np.bool_]],
     *,

@@ -1,4 +1,6 @@
-"""The recommenders of Table 2 (docs/method.md#other-networks), by name. A new one is a file and a line here.
+"""Every network that can be fitted, by name: our recommenders, and those of deepctr-torch to compare with.
+
+See docs/method.md#other-networks.
 
 All are fitted by the one loop of `training.recommender.fit`, from the same `RecommenderConfig`: `cross_layers` is
 the depth of the networks that have one apart from the MLP, `dropout` and `mlp` are theirs where they have such parts.
@@ -7,60 +9,51 @@ the depth of the networks that have one apart from the MLP, `dropout` and `mlp` 
 from math import gcd
 from typing import Any, Final
 
-from userip.models.recommenders.dcn import DCN, DCNShape
-from userip.models.recommenders.dcnv2 import DCNv2
-from userip.models.recommenders.deepfm import DeepFM
-from userip.models.recommenders.ffm import FFM
-from userip.models.recommenders.pnn import PNN
+from userip.models.recommenders import RECOMMENDERS
+from userip.models.recommenders.layers import Network, NetworkShape
 from userip.training.recommender.deepctr import library_network
-from userip.training.recommender.fit import Network
 
 
-def _deep(shape: DCNShape) -> dict[str, Any]:
+def _deep(shape: NetworkShape) -> dict[str, Any]:
     return {"dnn_hidden_units": shape.mlp, "dnn_dropout": shape.dropout}
 
 
-def _afm(shape: DCNShape) -> dict[str, Any]:
+def _afm(shape: NetworkShape) -> dict[str, Any]:
     return {"attention_factor": shape.embedding, "afm_dropout": shape.dropout}
 
 
-def _difm(shape: DCNShape) -> dict[str, Any]:
+def _difm(shape: NetworkShape) -> dict[str, Any]:
     return _deep(shape) | {"dnn_use_bn": True, "att_head_num": gcd(4, shape.embedding)}
 
 
-def _afn(shape: DCNShape) -> dict[str, Any]:
+def _afn(shape: NetworkShape) -> dict[str, Any]:
     return {"afn_dnn_hidden_units": shape.mlp, "dnn_dropout": shape.dropout}
 
 
-def _autoint(shape: DCNShape) -> dict[str, Any]:
+def _autoint(shape: NetworkShape) -> dict[str, Any]:
     heads = {"att_layer_num": shape.cross_layers, "att_head_num": gcd(2, shape.embedding)}
     return _deep(shape) | heads | {"dnn_use_bn": True}
 
 
-def _deepfm(shape: DCNShape) -> dict[str, Any]:
+def _deepfm(shape: NetworkShape) -> dict[str, Any]:
     return _deep(shape) | {"dnn_use_bn": True}
 
 
-def _cross(shape: DCNShape) -> dict[str, Any]:
+def _cross(shape: NetworkShape) -> dict[str, Any]:
     return _deep(shape) | {"dnn_use_bn": True, "cross_num": shape.cross_layers}
 
 
-def _cross_matrix(shape: DCNShape) -> dict[str, Any]:
+def _cross_matrix(shape: NetworkShape) -> dict[str, Any]:
     return _cross(shape) | {"cross_parameterization": "matrix"}
 
 
-NETWORKS: Final[dict[str, Network]] = {
-    "ffm": FFM,
+NETWORKS: Final[dict[str, Network]] = {name: ours.network for name, ours in RECOMMENDERS.items()} | {
     "afm": library_network("AFM", _afm),
     "fibinet": library_network("FiBiNET", _deep),
     "difm": library_network("DIFM", _difm),
     "afn": library_network("AFN", _afn),
-    "deepfm": DeepFM,
     "autoint": library_network("AutoInt", _autoint),
     "onn": library_network("ONN", _deep),
-    "pnn": PNN,
-    "dcnv2": DCNv2,
-    "dcn": DCN,
 }
 
 # The library's own of what we wrote ourselves: the two have to agree.

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders import RECOMMENDERS
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.recommender.codes import CodeTable
@@ -41,7 +41,7 @@ def read_recommender(directory: Path, dataset: Dataset, codes: CodeTable | None)
             state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  (not a dict)
         config = RecommenderConfig.model_validate_json(json.dumps(settings["config"]))
         seed = int(settings["seed"])
-        model = DCN(shape_of(encoder, config))
+        model = RECOMMENDERS[config.recommender].network(shape_of(encoder, config))
         model.load_state_dict(state)
     except FileNotFoundError:
         raise DataError(f"{file}: not found; run `userip fit` first") from None

@@ -10,9 +10,9 @@ import torch
 
 from tests.evaluation.baselines.tiny_encoder import save_encoder
 from tests.training.toy import FIELDS, toy_dataset
-from userip.evaluation.baselines.kar_style import FittedKar, KarConfig, TextHiding, fit_kar_style, kar_vectors
+from userip.evaluation.baselines.kar_style import FittedKar, KarConfig, TextFieldDropout, fit_kar_style, kar_vectors
 from userip.evaluation.baselines.text_vectors import TextVectors
-from userip.models.graphs.kar import kar_online_onnx, kar_prestored_onnx, prestored_users
+from userip.models.recommenders.kar_graph import kar_online_onnx, kar_prestored_onnx, prestored_users
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.recommender.config import RecommenderConfig
@@ -121,7 +121,7 @@ def test_texts_hide_with_what_they_speak_of(fitted: FittedKar) -> None:
     none = {"id_dropout": 0.0, "profile_dropout": 0.0, "item_dropout": 0.0}
 
     def hidden(**shares: float) -> torch.Tensor:
-        return TextHiding(fitted.encoder, QUICK.model_copy(update={**none, **shares}))(rows) == 0
+        return TextFieldDropout(fitted.encoder, QUICK.model_copy(update={**none, **shares}))(rows) == 0
 
     assert not hidden().any()
     later = hidden(id_dropout=0.3)

@@ -11,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from userip.models.graphs.folded import OPSET, folded_onnx
+from userip.models.graphs.graph import OPSET, FieldRoles
 from userip.models.graphs.plain import plain_onnx
-from userip.models.recommenders.dcn import DCN, DCNShape
-from userip.models.recommenders.folding import FieldRoles, fold
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.dcn_folding import fold
+from userip.models.recommenders.dcn_graph import folded_onnx
+from userip.models.recommenders.layers import NetworkShape
 
 TOLERANCE = 1e-5
 Rows = npt.NDArray[np.int64]
@@ -27,7 +29,7 @@ def _session(content: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _random_dcn(shape: DCNShape, seed: int, spread: float = 0.5) -> DCN:
+def _random_dcn(shape: NetworkShape, seed: int, spread: float = 0.5) -> DCN:
     torch.manual_seed(seed)
     model = DCN(shape)
     with torch.no_grad():
@@ -113,7 +115,7 @@ def _by_folded(model: DCN, roles: FieldRoles, catalogue: Rows, feed: dict[str, R
 
 
 @st.composite
-def _cases(draw: st.DrawFn) -> tuple[DCNShape, FieldRoles]:
+def _cases(draw: st.DrawFn) -> tuple[NetworkShape, FieldRoles]:
     """Any roles in any order, any depth, any widths, none included."""
     counts = [draw(st.integers(0, high)) for high in (2, 1, 3, 2)]
     total = 1 + sum(counts)
@@ -121,7 +123,7 @@ def _cases(draw: st.DrawFn) -> tuple[DCNShape, FieldRoles]:
     item = next(places)
     categories, user, slots, context = ([next(places) for _ in range(count)] for count in counts)
     roles = FieldRoles(item, tuple(categories), user[0] if user else None, tuple(slots), tuple(context))
-    shape = DCNShape(
+    shape = NetworkShape(
         tuple(draw(st.lists(st.integers(1, 9), min_size=total, max_size=total))),
         embedding=draw(st.integers(1, 8)),
         cross_layers=draw(st.integers(0, 4)),
@@ -138,7 +140,7 @@ def _cases(draw: st.DrawFn) -> tuple[DCNShape, FieldRoles]:
     seed=st.integers(0, 10_000),
     total=st.sampled_from([0.1, 5.0, 50.0]),
 )
-def test_folded_equals_torch(case: tuple[DCNShape, FieldRoles], n: int, b: int, seed: int, total: float) -> None:
+def test_folded_equals_torch(case: tuple[NetworkShape, FieldRoles], n: int, b: int, seed: int, total: float) -> None:
     """For any fields, depth and widths; for no, one and many candidates; for small and saturated logits."""
     shape, roles = case
     model = _random_dcn(shape, seed)
@@ -172,15 +174,15 @@ def _huge_embeddings(model: DCN) -> None:
 @pytest.mark.parametrize(
     ("shape", "roles", "extreme", "logit"),
     [
-        (DCNShape(SIZES), ROLES, None, 4.0),
-        (DCNShape(SIZES), ROLES, _tiny_variance, 50.0),
-        (DCNShape(SIZES, cross_layers=1), ROLES, _huge_embeddings, 50.0),
-        (DCNShape(SIZES, cross_layers=0, mlp=(16, 8, 4)), ROLES, _huge_embeddings, 30.0),
-        (DCNShape(SIZES, mlp=()), ROLES, None, 50.0),
-        (DCNShape((30,), mlp=(5,)), FieldRoles(item=0), None, 3.0),
+        (NetworkShape(SIZES), ROLES, None, 4.0),
+        (NetworkShape(SIZES), ROLES, _tiny_variance, 50.0),
+        (NetworkShape(SIZES, cross_layers=1), ROLES, _huge_embeddings, 50.0),
+        (NetworkShape(SIZES, cross_layers=0, mlp=(16, 8, 4)), ROLES, _huge_embeddings, 30.0),
+        (NetworkShape(SIZES, mlp=()), ROLES, None, 50.0),
+        (NetworkShape((30,), mlp=(5,)), FieldRoles(item=0), None, 3.0),
     ],
 )
-def test_torch_plain_and_folded_agree(shape: DCNShape, roles: FieldRoles, extreme: object, logit: float) -> None:
+def test_torch_plain_and_folded_agree(shape: NetworkShape, roles: FieldRoles, extreme: object, logit: float) -> None:
     """The three differ by at most 1e-5, with huge weights, tiny variances and saturated logits as well."""
     model = _random_dcn(shape, seed=3, spread=0.3)
     if callable(extreme):
@@ -199,7 +201,7 @@ def test_torch_plain_and_folded_agree(shape: DCNShape, roles: FieldRoles, extrem
 
 def test_a_stranger_asking_for_an_unknown_item_gets_row_0_of_everything() -> None:
     """Row 0 everywhere is what the network says about nothing known at all."""
-    model = _random_dcn(DCNShape(SIZES), seed=5)
+    model = _random_dcn(NetworkShape(SIZES), seed=5)
     feed = {
         "items": np.zeros(3, np.int64),
         "request": np.zeros(3, np.int64),
@@ -213,7 +215,7 @@ def test_a_stranger_asking_for_an_unknown_item_gets_row_0_of_everything() -> Non
 
 def test_requests_of_a_batch_do_not_mix() -> None:
     """A batch of interleaved requests gives each the scores that it gets alone."""
-    model = _random_dcn(DCNShape(SIZES), seed=6)
+    model = _random_dcn(NetworkShape(SIZES), seed=6)
     catalogue = _catalogue(ROLES, SIZES, seed=6)
     feed = _batch(ROLES, SIZES, catalogue, n=200, b=6, seed=6).feed
     graph = folded_onnx(fold(model, ROLES, catalogue), ROLES)
@@ -228,7 +230,7 @@ def test_requests_of_a_batch_do_not_mix() -> None:
 
 def test_the_graph_is_self_contained_and_deterministic() -> None:
     """Standard domain, no functions, no external data, the stated opset, and the same bytes twice."""
-    model = _random_dcn(DCNShape(SIZES), seed=7)
+    model = _random_dcn(NetworkShape(SIZES), seed=7)
     folded = fold(model, ROLES, _catalogue(ROLES, SIZES, seed=7))
     graph = folded_onnx(folded, ROLES)
     assert graph.model == folded_onnx(folded, ROLES).model
@@ -245,7 +247,7 @@ def test_the_graph_is_self_contained_and_deterministic() -> None:
 
 def test_absent_parts_are_absent_inputs() -> None:
     """Without user field, slots or context the graph does not ask for them."""
-    model = _random_dcn(DCNShape((5, 6, 3)), seed=8)
+    model = _random_dcn(NetworkShape((5, 6, 3)), seed=8)
     for roles, names in (
         (FieldRoles(item=0, slots=(1, 2)), ["items", "request", "slots"]),
         (FieldRoles(item=0, user=1, context=(2,)), ["items", "request", "user", "context"]),
@@ -257,7 +259,7 @@ def test_absent_parts_are_absent_inputs() -> None:
 
 def test_roles_and_catalogue_must_fit_the_network() -> None:
     """A field without a role, or a catalogue of another width, is refused before a wrong graph exists."""
-    model = _random_dcn(DCNShape((5, 6, 3)), seed=9)
+    model = _random_dcn(NetworkShape((5, 6, 3)), seed=9)
     with pytest.raises(ValueError, match="name each of the 3 fields once"):
         fold(model, FieldRoles(item=0, user=1), np.zeros((5, 1), np.int64))
     with pytest.raises(ValueError, match="catalogue has shape"):

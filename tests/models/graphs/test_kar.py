@@ -1,4 +1,4 @@
-"""torch and the graphs of all three serving modes are one function."""
+"""torch and the graphs of both serving modes are one function."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +9,14 @@ import torch
 from onnx import TensorProto, helper
 
 from tests.models.small_kar import ROLES, Requests, requests, small_kar
-from userip.models.graphs.folded import ScorerGraph
-from userip.models.graphs.kar import (
+from userip.models.graphs.graph import FieldRoles, ScorerGraph
+from userip.models.recommenders.kar import AdaptorShape, KarDCN
+from userip.models.recommenders.kar_graph import (
     adapted_table,
-    kar_half_online_onnx,
     kar_online_onnx,
     kar_prestored_onnx,
     prestored_users,
 )
-from userip.models.recommenders.folding import FieldRoles
-from userip.models.recommenders.kar import AdaptorShape, KarDCN
 
 TOLERANCE = 1e-5
 Array = npt.NDArray[np.generic]
@@ -42,7 +40,6 @@ def _modes(model: KarDCN, roles: FieldRoles, asked: Requests) -> dict[str, tuple
     vectors, adapted = model.user_vectors.numpy(), prestored_users(model)
     modes: dict[str, tuple[ScorerGraph, Array]] = {
         "online": (kar_online_onnx(*stored), vectors),
-        "half": (kar_half_online_onnx(*stored), vectors),
         "prestored": (kar_prestored_onnx(*stored), adapted),
     }
     return {
@@ -62,7 +59,7 @@ CASES: dict[str, tuple[tuple[int, ...], FieldRoles, AdaptorShape]] = {
 @pytest.mark.parametrize("n", [0, 1, 700])
 @pytest.mark.parametrize("case", CASES)
 def test_all_modes_equal_torch(case: str, n: int) -> None:
-    """Online, half online and prestored differ from torch, and so from each other, by at most 1e-5."""
+    """Online and prestored differ from torch, and so from each other, by at most 1e-5."""
     sizes, roles, adaptor = CASES[case]
     model = small_kar(sizes, adaptor, seed=n)
     asked = requests(model, roles, n=n, seed=n)
@@ -124,9 +121,9 @@ def test_the_modes_differ_in_what_is_asked_for_and_done() -> None:
     model = small_kar(seed=7)
     asked = requests(model, seed=7)
     common = ["items", "request", "user", "slots", "context", "vector", "item_rows", "request_rows"]
-    extra = {"online": ["item_vectors"], "half": [], "prestored": []}
-    widths = {"online": 12, "half": 12, "prestored": 5}
-    gates = {"online": 2, "half": 1, "prestored": 0}
+    extra = {"online": ["item_vectors"], "prestored": []}
+    widths = {"online": 12, "prestored": 5}
+    gates = {"online": 2, "prestored": 0}
     for mode, (content, _) in _modes(model, ROLES, asked).items():
         graph = onnx.load_from_string(content).graph
         assert [value.name for value in graph.input] == common + extra[mode]

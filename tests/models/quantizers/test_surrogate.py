@@ -3,7 +3,8 @@
 import torch
 
 from userip.models.quantizers.surrogate import Surrogate
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import NetworkShape
 
 ITEMS, WIDTH = 9, 6
 
@@ -31,7 +32,7 @@ def test_it_equals_a_dcn_on_a_hand_built_x0() -> None:
             unit = [float((z[j, row, d] - surrogate.mean[j, d]) / surrogate.std[j, d]) for d in range(WIDTH)]
             line += [sum(float(weight[o, d]) * unit[d] for d in range(WIDTH)) + float(bias[o]) for o in range(8)]
         lines.append(line)
-    plain = DCN(DCNShape((ITEMS, 1, 1)))
+    plain = DCN(NetworkShape((ITEMS, 1, 1)))
     plain.load_state_dict(surrogate.dcn.state_dict())
     expected = plain.eval().forward_embedded(torch.tensor(lines))
     got = surrogate(items, list(z))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
+from userip.models.recommenders.layers import NetworkShape
 
-SHAPE = DCNShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(6, 5), dropout=0.2)
+SHAPE = NetworkShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(6, 5), dropout=0.2)
 
 
-def _trained_looking(shape: DCNShape, seed: int = 0) -> DCN:
+def _trained_looking(shape: NetworkShape, seed: int = 0) -> DCN:
     """A DCN whose every parameter and statistic differs from its start."""
     torch.manual_seed(seed)
     model = DCN(shape)
@@ -55,13 +56,13 @@ def _logit_by_loops(model: DCN, rows: list[int]) -> float:
     "shape",
     [
         SHAPE,
-        DCNShape((4,), embedding=2, cross_layers=1, mlp=(3,)),
-        DCNShape((4, 2), embedding=3, cross_layers=2, mlp=()),
-        DCNShape((4, 2, 1), embedding=1, cross_layers=0, mlp=(2, 2, 2)),
-        DCNShape((9, 9), embedding=5, cross_layers=0, mlp=()),
+        NetworkShape((4,), embedding=2, cross_layers=1, mlp=(3,)),
+        NetworkShape((4, 2), embedding=3, cross_layers=2, mlp=()),
+        NetworkShape((4, 2, 1), embedding=1, cross_layers=0, mlp=(2, 2, 2)),
+        NetworkShape((9, 9), embedding=5, cross_layers=0, mlp=()),
     ],
 )
-def test_the_logit_is_the_formula(shape: DCNShape) -> None:
+def test_the_logit_is_the_formula(shape: NetworkShape) -> None:
     """Cross layers, MLP with BatchNorm and head give what explicit loops give."""
     model = _trained_looking(shape)
     rows = np.stack([np.random.default_rng(1).integers(0, size, 12) for size in shape.field_sizes], axis=1)
@@ -73,7 +74,7 @@ def test_the_logit_is_the_formula(shape: DCNShape) -> None:
 
 def test_cross_layer_is_the_outer_product() -> None:
     """x_0 (x_l . w) equals (x_0 x_l^T) w, the form in which the DCN paper writes the cross layer."""
-    model = _trained_looking(DCNShape((5, 4), embedding=3, cross_layers=1, mlp=()))
+    model = _trained_looking(NetworkShape((5, 4), embedding=3, cross_layers=1, mlp=()))
     x0 = model.embed(torch.tensor([[1, 2], [0, 3]]))
     outer = torch.einsum("bi,bj->bij", x0, x0)
     x1 = outer @ model.cross_weight[0] + model.cross_bias[0] + x0
@@ -109,7 +110,7 @@ def test_every_field_has_its_own_rows() -> None:
 def test_embeddings_start_xavier_uniform() -> None:
     """The start is bounded by sqrt(6 / (rows + width)) over the one table, and fills that range."""
     torch.manual_seed(0)
-    weight = DCN(DCNShape((300, 200, 100))).embedding.weight.detach()
+    weight = DCN(NetworkShape((300, 200, 100))).embedding.weight.detach()
     bound = math.sqrt(6 / (600 + 8))
     assert weight.abs().max() <= bound
     assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
@@ -119,4 +120,4 @@ def test_no_fields_are_refused() -> None:
     """A network without fields, or with a field without rows, is a mistake of the caller."""
     for sizes in ((), (3, 0)):
         with pytest.raises(ValueError, match="at least one field"):
-            DCN(DCNShape(sizes))
+            DCN(NetworkShape(sizes))

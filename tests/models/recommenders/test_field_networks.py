@@ -10,25 +10,25 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from userip.models.recommenders.dcn import DCNShape
 from userip.models.recommenders.dcnv2 import DCNv2
 from userip.models.recommenders.deepfm import DeepFM
 from userip.models.recommenders.ffm import FFM
+from userip.models.recommenders.layers import NetworkShape
 from userip.models.recommenders.pnn import PNN
 
 State = dict[str, NDArray[np.float64]]
 
 SHAPES = [
-    DCNShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(6, 5), dropout=0.2),
-    DCNShape((4, 2, 3, 6), embedding=1, cross_layers=1, mlp=(8,)),
-    DCNShape((4, 2), embedding=3, cross_layers=2, mlp=()),
-    DCNShape((5, 3), embedding=2, cross_layers=0, mlp=(7, 6, 5)),
-    DCNShape((4,), embedding=2, cross_layers=2, mlp=(8,)),
-    DCNShape((4,), embedding=2, cross_layers=0, mlp=()),
+    NetworkShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(6, 5), dropout=0.2),
+    NetworkShape((4, 2, 3, 6), embedding=1, cross_layers=1, mlp=(8,)),
+    NetworkShape((4, 2), embedding=3, cross_layers=2, mlp=()),
+    NetworkShape((5, 3), embedding=2, cross_layers=0, mlp=(7, 6, 5)),
+    NetworkShape((4,), embedding=2, cross_layers=2, mlp=(8,)),
+    NetworkShape((4,), embedding=2, cross_layers=0, mlp=()),
 ]
 
 
-def _trained_looking(network: type[DCNv2 | PNN | DeepFM | FFM], shape: DCNShape) -> nn.Module:
+def _trained_looking(network: type[DCNv2 | PNN | DeepFM | FFM], shape: NetworkShape) -> nn.Module:
     """Every parameter and statistic is moved away from its start."""
     torch.manual_seed(0)
     model = network(shape)
@@ -40,11 +40,11 @@ def _trained_looking(network: type[DCNv2 | PNN | DeepFM | FFM], shape: DCNShape)
     return model.eval()
 
 
-def _place(shape: DCNShape, field: int, row: int) -> int:
+def _place(shape: NetworkShape, field: int, row: int) -> int:
     return sum(shape.field_sizes[:field]) + row
 
 
-def _vectors(shape: DCNShape, state: State, rows: list[int]) -> list[list[float]]:
+def _vectors(shape: NetworkShape, state: State, rows: list[int]) -> list[list[float]]:
     return [[float(v) for v in state["embedding.weight"][_place(shape, f, row)]] for f, row in enumerate(rows)]
 
 
@@ -52,7 +52,7 @@ def _dot(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _mlp(shape: DCNShape, state: State, h: list[float]) -> list[float]:
+def _mlp(shape: NetworkShape, state: State, h: list[float]) -> list[float]:
     for block in range(len(shape.mlp)):
         linear, norm = f"mlp.{4 * block}", f"mlp.{4 * block + 1}"
         after = []
@@ -70,12 +70,12 @@ def _head(state: State, h: list[float]) -> float:
     return sum(h[i] * float(state["head.weight"][0][i]) for i in range(len(h)))
 
 
-def _linear_term(shape: DCNShape, state: State, rows: list[int]) -> float:
+def _linear_term(shape: NetworkShape, state: State, rows: list[int]) -> float:
     weights = [float(state["linear.embedding.weight"][_place(shape, f, row)][0]) for f, row in enumerate(rows)]
     return sum(weights) + float(state["linear.bias"])
 
 
-def _dcnv2(shape: DCNShape, state: State, rows: list[int]) -> float:
+def _dcnv2(shape: NetworkShape, state: State, rows: list[int]) -> float:
     x0 = [v for e in _vectors(shape, state, rows) for v in e]
     x = list(x0)
     for layer in range(shape.cross_layers):
@@ -84,20 +84,20 @@ def _dcnv2(shape: DCNShape, state: State, rows: list[int]) -> float:
     return _head(state, x + (_mlp(shape, state, x0) if shape.mlp else [])) + float(state["head.bias"][0])
 
 
-def _pnn(shape: DCNShape, state: State, rows: list[int]) -> float:
+def _pnn(shape: NetworkShape, state: State, rows: list[int]) -> float:
     e = _vectors(shape, state, rows)
     product_layer = [v for vector in e for v in vector]
     product_layer += [_dot(e[i], e[j]) for i in range(len(e)) for j in range(i + 1, len(e))]
     return _head(state, _mlp(shape, state, product_layer)) + float(state["head.bias"][0])
 
 
-def _deepfm(shape: DCNShape, state: State, rows: list[int]) -> float:
+def _deepfm(shape: NetworkShape, state: State, rows: list[int]) -> float:
     e = _vectors(shape, state, rows)
     logit = _linear_term(shape, state, rows) + sum(_dot(a, b) for a, b in combinations(e, 2))
     return logit + (_head(state, _mlp(shape, state, [v for vector in e for v in vector])) if shape.mlp else 0.0)
 
 
-def _ffm(shape: DCNShape, state: State, rows: list[int]) -> float:
+def _ffm(shape: NetworkShape, state: State, rows: list[int]) -> float:
     d, e = shape.embedding, _vectors(shape, state, rows)
     logit = _linear_term(shape, state, rows)
     for i in range(len(rows)):
@@ -106,7 +106,7 @@ def _ffm(shape: DCNShape, state: State, rows: list[int]) -> float:
     return logit
 
 
-NETWORKS: list[tuple[type[DCNv2 | PNN | DeepFM | FFM], Callable[[DCNShape, State, list[int]], float]]] = [
+NETWORKS: list[tuple[type[DCNv2 | PNN | DeepFM | FFM], Callable[[NetworkShape, State, list[int]], float]]] = [
     (DCNv2, _dcnv2),
     (PNN, _pnn),
     (DeepFM, _deepfm),
@@ -119,8 +119,8 @@ OURS = [network for network, _ in NETWORKS]
 @pytest.mark.parametrize(("network", "by_loops"), NETWORKS, ids=lambda value: getattr(value, "__name__", ""))
 def test_the_logit_is_the_formula(
     network: type[DCNv2 | PNN | DeepFM | FFM],
-    by_loops: Callable[[DCNShape, State, list[int]], float],
-    shape: DCNShape,
+    by_loops: Callable[[NetworkShape, State, list[int]], float],
+    shape: NetworkShape,
 ) -> None:
     """For one field and many, with and without deep or cross layers, each logit is what the loops give."""
     model = _trained_looking(network, shape)
@@ -138,7 +138,7 @@ def test_the_logit_is_the_formula(
 def test_gradients_are_finite_and_reach_every_parameter(network: type[DCNv2 | PNN | DeepFM | FFM]) -> None:
     """From the very start: nothing is stuck at zero, nothing overflows."""
     torch.manual_seed(0)
-    model = network(DCNShape((9, 7, 3), embedding=4, mlp=(6, 5)))
+    model = network(NetworkShape((9, 7, 3), embedding=4, mlp=(6, 5)))
     rows = torch.stack([torch.randint(size, (64,)) for size in (9, 7, 3)], dim=1)
     nn.functional.binary_cross_entropy_with_logits(model(rows), (rows.sum(1) % 2).float()).backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.named_parameters():
@@ -152,12 +152,12 @@ def test_no_fields_are_refused(network: type[DCNv2 | PNN | DeepFM | FFM]) -> Non
     """A network without fields, or with a field without rows, is a mistake of the caller."""
     for sizes in ((), (3, 0)):
         with pytest.raises(ValueError, match=f"a {network.__name__} needs at least one field"):
-            network(DCNShape(sizes))
+            network(NetworkShape(sizes))
 
 
 @pytest.mark.parametrize("network", [DeepFM, FFM])
 def test_weights_of_the_linear_term_start_at_zero(network: type[DeepFM | FFM]) -> None:
     """A row that training never meets adds nothing to the logit but its interactions."""
-    linear = network(DCNShape((30, 20))).linear
+    linear = network(NetworkShape((30, 20))).linear
     assert not linear.embedding.weight.any()
     assert linear.bias.item() == 0.0

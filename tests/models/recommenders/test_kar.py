@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.models.small_kar import ADAPTOR, SIZES, requests, small_kar
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.kar import AdaptorShape, Branch, KarDCN, KarShape
+from userip.models.recommenders.layers import NetworkShape
 
 
 def _by_loops(model: KarDCN, vector: list[float], branch: Branch) -> list[float]:
@@ -46,7 +47,7 @@ def test_x0_is_fields_then_user_then_item() -> None:
     """With plain DCN weights over fields of that width, the same logits: a_user and a_item are two more parts."""
     model = small_kar(seed=2)
     rows = torch.from_numpy(requests(model, seed=2).rows)
-    plain = DCN(DCNShape((1,), embedding=model.shape.width)).eval()
+    plain = DCN(NetworkShape((1,), embedding=model.shape.width)).eval()
     shared = {name: value for name, value in model.state_dict().items() if not name.startswith(("adaptor", "emb"))}
     plain.load_state_dict(shared, strict=False)
     with torch.no_grad():

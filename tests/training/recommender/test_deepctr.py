@@ -11,22 +11,23 @@ import torch
 from torch import nn
 
 from tests.training.toy import FIELDS, toy_dataset
-from userip.models.recommenders.dcn import DCN, DCNShape
+from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.dcnv2 import DCNv2
 from userip.models.recommenders.deepfm import DeepFM
+from userip.models.recommenders.layers import Network, NetworkShape
 from userip.models.recommenders.pnn import PNN
 from userip.training.errors import ConfigError
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.deepctr import MAX_ROWS, LibraryNetwork, load_library
-from userip.training.recommender.fit import Network, fit_recommender
+from userip.training.recommender.fit import fit_recommender
 from userip.training.recommender.networks import CROSS_CHECKS, NETWORKS
 
-SHAPE = DCNShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(8, 6))
+SHAPE = NetworkShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(8, 6))
 THEIRS = {name: network for name, network in (NETWORKS | CROSS_CHECKS).items() if not isinstance(network, type)}
 PAIRS = [("dcn", DCN), ("dcnv2", DCNv2), ("deepfm", DeepFM), ("pnn", PNN)]
 
 
-def _library(name: str, shape: DCNShape = SHAPE) -> LibraryNetwork:
+def _library(name: str, shape: NetworkShape = SHAPE) -> LibraryNetwork:
     model = THEIRS[name](shape)
     assert isinstance(model, LibraryNetwork)
     return model
@@ -107,7 +108,7 @@ def test_fitted_apart_ours_and_the_librarys_agree(name: str, tmp_path_factory: p
 @pytest.mark.parametrize("name", THEIRS)
 def test_the_librarys_networks_start_like_ours(name: str) -> None:
     """Embeddings fill the Xavier range of one table for all fields, no linear layer starts near zero."""
-    shape = DCNShape((300, 200, 100), mlp=(16, 16))
+    shape = NetworkShape((300, 200, 100), mlp=(16, 16))
     torch.manual_seed(0)
     network = _library(name, shape).network
     bound = (6 / (600 + 8)) ** 0.5
@@ -123,7 +124,7 @@ def test_the_librarys_networks_start_like_ours(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in THEIRS if name not in ("afm",)])
 def test_the_librarys_mlps_are_like_ours(name: str) -> None:
     """Linear -> BatchNorm -> ReLU -> Dropout of the widths and rate that were asked for; ONN's has no BatchNorm."""
-    network = _library(name, DCNShape((7, 5, 3), mlp=(12, 6), dropout=0.37)).network
+    network = _library(name, NetworkShape((7, 5, 3), mlp=(12, 6), dropout=0.37)).network
     [mlp] = [module for module in network.modules() if type(module).__name__ == "DNN"]
     assert [layer.out_features for layer in mlp.linears] == [12, 6]
     assert mlp.use_bn == (name != "onn")
@@ -173,12 +174,12 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        (DCNShape((9,)), "AFM pairs fields, and there is one only"),
-        (DCNShape((9, 4), mlp=()), "mlp: AFM needs at least one width"),
-        (DCNShape((9, MAX_ROWS + 1)), f"at most {MAX_ROWS} rows"),
+        (NetworkShape((9,)), "AFM pairs fields, and there is one only"),
+        (NetworkShape((9, 4), mlp=()), "mlp: AFM needs at least one width"),
+        (NetworkShape((9, MAX_ROWS + 1)), f"at most {MAX_ROWS} rows"),
     ],
 )
-def test_shapes_that_the_library_cannot_have_are_refused(shape: DCNShape, message: str) -> None:
+def test_shapes_that_the_library_cannot_have_are_refused(shape: NetworkShape, message: str) -> None:
     """One field, no MLP, or more rows than float32 counts: one line that names the setting."""
     with pytest.raises(ConfigError, match=message):
         NETWORKS["afm"](shape)

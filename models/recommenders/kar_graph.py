@@ -2,10 +2,9 @@
 
 mode              user side of a request            item side of a candidate         graph
 online      (A)   its vector, adapted in the graph  its vector, adapted in the graph `kar_online_onnx`
-half online (A')  its vector, adapted in the graph  folded into the item's row       `kar_half_online_onnx`
 prestored   (B)   a_user, fetched                   folded into the item's row       `kar_prestored_onnx`
 
-Inputs and tables are those of `models.graphs.folded`, and then
+Inputs and tables are those of `models.recommenders.dcn_graph`, and then
 
          vector        float32 [B, V]             what is stored per user: the vector of the text, or in mode B
                                                   a row of `prestored_users`; zeros for a user without a text
@@ -13,7 +12,7 @@ tables   item_vectors  float32 [n_items, vector]  mode A: the text's vector of e
 
 output   probability   float32 [N]
 
-The fields are folded as those of our own network are (`models.recommenders.folding`), and a_user and a_item too
+The fields are folded as those of our own network are (`models.recommenders.dcn_folding`), and a_user and a_item too
 enter a row by one product with the folded columns. The user's branch runs once per request, whatever the candidates.
 """
 
@@ -25,8 +24,18 @@ import numpy.typing as npt
 import torch
 from onnx import TensorProto
 
-from userip.models.graphs.folded import Graph, ScorerGraph, closed, graph_input, logit_of, request_inputs, request_rows
-from userip.models.recommenders.folding import FieldRoles, Float32, FoldedDCN, Rows, fold, folded_columns
+from userip.models.graphs.graph import (
+    FieldRoles,
+    Float32,
+    Graph,
+    Rows,
+    ScorerGraph,
+    closed,
+    graph_input,
+    request_inputs,
+)
+from userip.models.recommenders.dcn_folding import FoldedDCN, fold, folded_columns
+from userip.models.recommenders.dcn_graph import logit_of, request_rows
 from userip.models.recommenders.kar import Branch, HybridExperts, KarDCN
 
 Form = Literal["vector", "adapted"]
@@ -35,23 +44,19 @@ Form = Literal["vector", "adapted"]
 def kar_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
     """Mode A: vectors are stored, 4 * `vector` bytes per user and item; the whole adaptor runs in the graph.
 
-    catalogue  int64 [n_items, 1 + categories], as in `models.recommenders.folding.fold`, which says what is raised
+    catalogue  int64 [n_items, 1 + categories], as in `models.recommenders.dcn_folding.fold`, which says what is raised
     texts      int64 [n_items], the row of `model.item_vectors` of every item row of the graph; 0 = no text
     """
     vectors = model.item_vectors.numpy()[_checked(texts, catalogue)]
     return _model(model, fold(model, roles, catalogue), roles, user="vector", item_vectors=vectors)
 
 
-def kar_half_online_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
-    """Mode A': users are stored as vectors, items as what the adaptor made of them. `texts` as in mode A."""
-    return _model(model, _with_items(model, roles, catalogue, texts), roles, user="vector")
-
-
 def kar_prestored_onnx(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> ScorerGraph:
     """Mode B: no adaptor in the graph; 4 * `out` bytes are fetched per request. `texts` as in mode A."""
-    folded = _with_items(model, roles, catalogue, texts)
-    nobody = adapted_table(model, "user")[0].astype(np.float64) @ _columns(model, "user")  # in every item row
-    folded = replace(folded, items=(folded.items + nobody).astype(np.float32))
+    folded = fold(model, roles, catalogue)
+    added = adapted_table(model, "item")[_checked(texts, catalogue)].astype(np.float64) @ _columns(model, "item")
+    added += adapted_table(model, "user")[0].astype(np.float64) @ _columns(model, "user")  # of nobody: in every row
+    folded = replace(folded, items=(folded.items + added).astype(np.float32))
     return _model(model, folded, roles, user="adapted")
 
 
@@ -68,13 +73,6 @@ def adapted_table(model: KarDCN, branch: Branch) -> Float32:
     with torch.inference_mode():
         adapted: Float32 = model.adaptor(table, branch).numpy()
     return adapted
-
-
-def _with_items(model: KarDCN, roles: FieldRoles, catalogue: Rows, texts: Rows) -> FoldedDCN:
-    """The folded network with a_item in its item rows."""
-    folded = fold(model, roles, catalogue)
-    added = adapted_table(model, "item")[_checked(texts, catalogue)].astype(np.float64) @ _columns(model, "item")
-    return replace(folded, items=(folded.items + added).astype(np.float32))
 
 
 def _checked(texts: Rows, catalogue: Rows) -> Rows:

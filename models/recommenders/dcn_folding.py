@@ -23,34 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from userip.models.graphs.graph import FieldRoles, Float32, Rows
 from userip.models.recommenders.dcn import DCN
 
 Float64 = npt.NDArray[np.float64]
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class FieldRoles:
-    """Which position of the DCN's fields plays which part in the graph.
-
-    item        position of the item_id field
-    categories  positions of the item fields, folded into the item rows
-    user        position of the user_id field, or None
-    slots       positions of codes and user fields, in the order of a record's slots
-    context     positions of the context fields, in the order of the graph's columns
-    """
-
-    item: int
-    categories: tuple[int, ...] = ()
-    user: int | None = None
-    slots: tuple[int, ...] = ()
-    context: tuple[int, ...] = ()
-
-    @property
-    def request(self) -> tuple[int, ...]:
-        """The fields that all candidates of a request share, in the order of their tables in the graph."""
-        return (*(() if self.user is None else (self.user,)), *self.slots, *self.context)
 
 
 @dataclass(frozen=True)
