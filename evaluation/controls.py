@@ -9,10 +9,10 @@ kmeans         k-means over items met        k-means of another seed      k-mean
 genre-kmeans   k-means over liked attributes k-means of another seed      k-means of further seeds
 statistics     bins of polarity              k-means over items met       k-means of further seeds
 statistics-mf  bins of polarity              k-means over preference      k-means of further seeds
-judgements     bins of Rasch generosity      bins of warmth of ratings    as the second, between its cuts
+rating-bias    bins of Rasch generosity      bins of warmth of ratings    as the second, between its cuts
 
 `statistics-mf` groups users by what they liked instead of met, along the factors of the matrix of interactions.
-`judgements` is what the background slot's words are counted from, without a language model, a soft prompt or a hobby:
+`rating-bias` is what the background slot's words are counted from, without a language model, a soft prompt or a hobby:
 what remains of a gain over it is theirs.
 
 All are cross-fitted: the codes of fold f come from the user's train rows without fold f. Whatever is fitted (items'
@@ -81,7 +81,7 @@ def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_s
     return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
 
 
-def judgements(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def rating_bias(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """How much a user likes and how warmly he rates, against what others say of the same items. Nothing is drawn."""
     views = ProfileViews.of(dataset, folds, fold_seed, EVERYTHING)
     everybody = views.of_views(np.arange(len(views)))
@@ -97,7 +97,7 @@ def judgements(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed
     )
     seen = frame.filter(pl.Series(everybody.lengths > 0)).sort("user_id", "fold")
     facets = tuple({"name": name, "size": sizes[name]} for name in sorted(sizes))
-    return CodeTable(seen, {name: sizes[name] for name in sorted(sizes)}, folds, fold_seed, facets, "judgements")
+    return CodeTable(seen, {name: sizes[name] for name in sorted(sizes)}, folds, fold_seed, facets, "rating-bias")
 
 
 CONTROLS: Final[dict[str, Control]] = {
@@ -107,7 +107,7 @@ CONTROLS: Final[dict[str, Control]] = {
     "genre-kmeans": genre_kmeans,
     "statistics": statistics,
     "statistics-mf": statistics_mf,
-    "judgements": judgements,
+    "rating-bias": rating_bias,
 }
 
 

@@ -101,6 +101,7 @@ def _results(session: Session, curve: LearningCurve | None, explanation: RunExpl
         dataset=dataset.name,
         split=dataset.info.split,
         preset=session.preset,
+        method=session.base.method,
         seeds=session.seeds,
         counts=dataset.info.counts,
         positive_above=dataset.info.positive_above,

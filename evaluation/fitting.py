@@ -1,4 +1,4 @@
-"""Fits of many cells: each once, over several processes, and never again once it is in the cache."""
+"""Many trials: each once, over several processes, and never again once it is in the cache."""
 
 import logging
 import os
@@ -13,8 +13,8 @@ from threading import Thread
 
 from userip.evaluation import cache
 from userip.evaluation.cache import Stored
-from userip.evaluation.cells import WHOLE_MACHINE, Task, compute, reason_of, work
 from userip.evaluation.results import Failure
+from userip.evaluation.trials import WHOLE_MACHINE, Trial, compute, reason_of, work
 from userip.training.data.dataset import Dataset
 from userip.training.progress import track
 
@@ -31,20 +31,21 @@ class Fitting:
     workers: int
     failures: list[Failure] = field(default_factory=list)
 
-    def stored(self, task: Task) -> Stored | None:
-        """The predictions of a task, if they were made."""
-        return cache.read(self.out / "cells", task.key(self.dataset.split_hash))
+    def stored(self, trial: Trial) -> Stored | None:
+        """The predictions of a trial, if they were made."""
+        return cache.read(self.out / "cells", trial.key(self.dataset.split_hash))
 
-    def run(self, tasks: list[Task], label: str) -> None:
+    def run(self, trials: list[Trial], label: str) -> None:
         """Compute what is not in the cache."""
-        different = {task.key(self.dataset.split_hash): task for task in reversed(tasks)}
-        todo = [task for task in reversed(different.values()) if self.stored(task) is None]
-        alone = [task for task in todo if self.workers == 1 or len(todo) < FEW or task.line.method in WHOLE_MACHINE]
-        spread = [task for task in todo if task not in alone]
+        different = {trial.key(self.dataset.split_hash): trial for trial in reversed(trials)}
+        todo = [trial for trial in reversed(different.values()) if self.stored(trial) is None]
+        few = self.workers == 1 or len(todo) < FEW
+        alone = [trial for trial in todo if few or trial.experiment.method in WHOLE_MACHINE]
+        spread = [trial for trial in todo if trial not in alone]
         outcomes = self._outcomes(alone, spread)
-        for task, why in track(outcomes, len(different), label, done=len(different) - len(todo)):
+        for trial, why in track(outcomes, len(different), label, done=len(different) - len(todo)):
             if why is not None:
-                self.fail(f"{task.line}, seed {task.seed}", why)
+                self.fail(f"{trial.experiment}, seed {trial.seed}", why)
 
     def fail(self, what: str, why: str) -> None:
         """Record a failure and say so at once."""
@@ -56,15 +57,15 @@ class Fitting:
         log.info("left out: %s: %s", what, why)
         self.failures.append(Failure(what, why, skipped=True))
 
-    def _outcomes(self, alone: list[Task], spread: list[Task]) -> Iterable[tuple[Task, str | None]]:
-        """Every task with what went wrong, one by one in this process and then over several, as they end."""
-        for task in alone:
+    def _outcomes(self, alone: list[Trial], spread: list[Trial]) -> Iterable[tuple[Trial, str | None]]:
+        """Every trial with what went wrong, one by one in this process and then over several, as they end."""
+        for trial in alone:
             try:
-                compute(self.dataset, self.out, task)
+                compute(self.dataset, self.out, trial)
             except Exception as error:  # one method's failure must not lose the others
-                yield task, reason_of(error)
+                yield trial, reason_of(error)
             else:
-                yield task, None
+                yield trial, None
         if not spread:
             return
         # Forked processes would inherit the locks of torch's and polars' threads.
@@ -75,7 +76,7 @@ class Fitting:
             ours,
             ProcessPoolExecutor(self.workers, mp_context=context, initializer=end_with, initargs=(theirs,)) as pool,
         ):
-            waiting = {pool.submit(work, self.dataset.path, self.out, task): task for task in spread}
+            waiting = {pool.submit(work, self.dataset.path, self.out, trial): trial for trial in spread}
             try:
                 for future in as_completed(waiting):
                     died = future.exception()

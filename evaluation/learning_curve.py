@@ -15,11 +15,11 @@ import polars as pl
 from userip.bank.record import UNKNOWN_CODE
 from userip.evaluation import cache
 from userip.evaluation.cache import Stored, key_of
-from userip.evaluation.cells import Task, codes_of, control_content
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.plan import CURVE_ITEMS
 from userip.evaluation.results import LearningCurve, Predictions
 from userip.evaluation.runs import Profiles
+from userip.evaluation.trials import Trial, codes_of, control_content
 from userip.training.data.dataset import Dataset
 from userip.training.fold_in import codes_of as fold_in_codes
 from userip.training.fold_in import open_inference
@@ -29,14 +29,14 @@ from userip.training.recommender.fit import fit_recommender
 
 @dataclass(frozen=True)
 class Cut:
-    """One fit of the curve. `task`: a method with a recommender that has no user field, fitted with codes of seed 0."""
+    """One fit of the curve. `trial`: a method and a recommender without user field, fitted with codes of seed 0."""
 
-    task: Task
+    trial: Trial
     items: tuple[int, ...] = CURVE_ITEMS
 
     def key(self, split_hash: str) -> str:
         """Its name in the cache."""
-        return key_of(self.task.content(split_hash) | {"curve": self.items, "codes_seed": 0})
+        return key_of(self.trial.content(split_hash) | {"curve": self.items, "codes_seed": 0})
 
 
 class FirstRows(Dataset):
@@ -68,7 +68,7 @@ def learning_curve(
     """Fit what is not in the cache. `references` pass through."""
     found: dict[str, list[Predictions]] = {}
     for cut in cuts:  # folding in shows its own progress
-        found.setdefault(cut.task.line.method, []).append(_of(dataset, report, cut).test)
+        found.setdefault(cut.trial.experiment.method, []).append(_of(dataset, report, cut).test)
     predictions = {
         method: {items: np.stack([one[place] for one in seeds]) for place, items in enumerate(CURVE_ITEMS)}
         for method, seeds in found.items()
@@ -84,13 +84,13 @@ def _of(dataset: Dataset, report: Path, cut: Cut) -> Stored:
         return stored
     begun = time.perf_counter()
     # The codes are those of seed 0, whatever the recommender's seed.
-    whole = codes_of(dataset, report, replace(cut.task, seed=0))
-    settings = cut.task.settings.model_copy(update={"codes": "profile"})
-    fitted = fit_recommender(dataset, whole, settings, cut.task.seed)
+    whole = codes_of(dataset, report, replace(cut.trial, seed=0))
+    settings = cut.trial.settings.model_copy(update={"codes": "profile"})
+    fitted = fit_recommender(dataset, whole, settings, cut.trial.seed)
     assert whole is not None
-    assert cut.task.profiles is not None
+    assert cut.trial.profiles is not None
     pairs = dataset.test_pairs()
-    tables = _cut_tables(dataset, report, cut, whole, cut.task.profiles)
+    tables = _cut_tables(dataset, report, cut, whole, cut.trial.profiles)
     lines = [replace(fitted, codes=table).predict(pairs) for table in tables]
     stored = Stored(fitted.predict(dataset.rows("valid")), np.stack(lines), time.perf_counter() - begun)
     cache.write(report / "cells", key, stored)
@@ -99,7 +99,7 @@ def _of(dataset: Dataset, report: Path, cut: Cut) -> Stored:
 
 def _cut_tables(dataset: Dataset, report: Path, cut: Cut, whole: CodeTable, profiles: Profiles) -> Iterator[CodeTable]:
     """Tables of codes in which held-out users have those of their first rows, for every number of rows."""
-    method, inference = cut.task.line.method, None
+    method, inference = cut.trial.experiment.method, None
     for most in cut.items:
         content = {"split": dataset.split_hash, "first": most, "method": method}
         content |= control_content(profiles) if method in CONTROLS else {"codes": profiles.mark}

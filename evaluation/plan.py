@@ -1,4 +1,4 @@
-"""What an evaluation does, as data: the lines of every section, the search, the ablations and the sweeps."""
+"""What an evaluation does, as data: the experiments of every section, the search, the ablations and the sweeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ AS_CONFIGURED: Final = "as configured"
 ABLATION_SEEDS: Final = 3
 
 CURVE_ITEMS: Final = (1, 2, 4, 8, 16, 32)
-CURVE_METHODS: Final = ("userip", "statistics")
+CURVE_CONTROL: Final = "statistics"  # beside the profile method
 CURVE_SEEDS: Final = 3
 
 
@@ -68,7 +68,6 @@ ABLATIONS: Final[dict[str, Variation]] = {
     "straight-through to both": Variation(("quantize.update=gradient", "quantize.straight_through=both")),
     "preset paper": Variation(preset="paper"),
     "preset released": Variation(preset="released"),
-    "preset practical": Variation(preset="practical"),
 }
 NOT_THERE: Final = {"without the mask": "the facets' slots never see each other's soft tokens: no setting changes that"}
 SWEEPS: Final[dict[str, Variation]] = {
@@ -79,8 +78,8 @@ SWEEPS: Final[dict[str, Variation]] = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a table: what is tuned once and then fitted with every seed.
+class Experiment:
+    """What is tuned once and then fitted with every seed: one line of a table.
 
     seeds     how many; None: as many as the evaluation has
     one_run   the codes are those of seed 0 for every seed of the recommender
@@ -107,42 +106,43 @@ class Line:
         return ", ".join(part for part in (self.section, self.method, self.recommender, self.variant) if part)
 
 
-def plan(preset: Preset, split: Split) -> list[Line]:
-    """All lines of an evaluation, section by section."""
-    lines = _controls(split)
-    lines += [Line("recommenders", "none", name) for name in (*OWN, *(LIBRARY if preset == "full" else ()))]
+def plan(preset: Preset, split: Split, method: str) -> list[Experiment]:
+    """All experiments of an evaluation of the profile method `method`, section by section."""
+    experiments = _controls(split, method)
+    networks = (*OWN, *LIBRARY) if preset == "full" else OWN
+    experiments += [Experiment("recommenders", "none", name) for name in networks]
     if preset == "full":
-        lines += [Line("llm", name, _recommender_of(name), seeds=most) for name, most in LANGUAGE_ROWS.items()]
+        experiments += [Experiment("llm", one, _recommender_of(one), seeds=most) for one, most in LANGUAGE_ROWS.items()]
     goals = (*TRANSFER, "onn") if preset == "full" else TRANSFER
-    lines += [Line("transfer", method, name) for name in goals for method in ("constant", "userip")]
+    experiments += [Experiment("transfer", one, name) for name in goals for one in ("constant", method)]
     if preset == "full":
-        lines += [_varied("ablations", name, split) for name in ABLATIONS]
-        lines += [_varied("sweep", name, split) for name in SWEEPS]
-    return lines
+        experiments += [_varied("ablations", name, split, method) for name in ABLATIONS]
+        experiments += [_varied("sweep", name, split, method) for name in SWEEPS]
+    return experiments
 
 
-def grid_of(preset: Preset, line: Line) -> tuple[Changes, ...]:
-    """The points of a line's search; one, and no change, where nothing of ours tunes it."""
-    if line.method in OWN_RECOMMENDER:
+def grid_of(preset: Preset, experiment: Experiment) -> tuple[Changes, ...]:
+    """The points of an experiment's search; one, and no change, where nothing of ours tunes it."""
+    if experiment.method in OWN_RECOMMENDER:
         return ({},)
-    return GRID[preset] + GRID_OF.get(line.network, ())
+    return GRID[preset] + GRID_OF.get(experiment.network, ())
 
 
-def _controls(split: Split) -> list[Line]:
-    methods = ("none", *SHAPED, *CONTROLS, "userip")
-    lines = [Line("controls", "constant-rate", "", seeds=1)]
+def _controls(split: Split, method: str) -> list[Experiment]:
+    methods = ("none", *SHAPED, *CONTROLS, method)
+    experiments = [Experiment("controls", "constant-rate", "", seeds=1)]
     for recommender in ("dcn", f"dcn{NO_FIELD}"):
-        lines += [Line("controls", method, recommender) for method in methods]
+        experiments += [Experiment("controls", one, recommender) for one in methods]
     if split == "users":
-        lines.append(Line("controls", "retrained"))
-    return lines
+        experiments.append(Experiment("controls", "retrained"))
+    return experiments
 
 
 def _recommender_of(method: str) -> str:
     return "" if method in OWN_RECOMMENDER else "dcn"
 
 
-def _varied(section: Section, variant: str, split: Split) -> Line:
+def _varied(section: Section, variant: str, split: Split, method: str) -> Experiment:
     # Unseen users are served without a user field: there the codes are all that is known of them.
     recommender = f"dcn{NO_FIELD}" if split == "users" else "dcn"
-    return Line(section, "userip", recommender, variant, ABLATION_SEEDS, one_run=True)
+    return Experiment(section, method, recommender, variant, ABLATION_SEEDS, one_run=True)

@@ -3,19 +3,19 @@
 import importlib.util
 
 from userip.evaluation.baselines.text_encoder import MINILM, PACKAGE
-from userip.evaluation.plan import LIBRARY, Line
+from userip.evaluation.plan import LIBRARY, Experiment
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.recommender.deepctr import load_library
 
 
-def missing_for(line: Line, dataset: Dataset) -> str:
-    """Why a line of the plan cannot be done here; empty where it can."""
-    if line.network in LIBRARY:
+def missing_for(experiment: Experiment, dataset: Dataset) -> str:
+    """Why an experiment of the plan cannot be done here; empty where it can."""
+    if experiment.network in LIBRARY:
         return _library_missing()
-    if line.method == "genre-kmeans" and not dataset.info.attributes:
+    if experiment.method == "genre-kmeans" and not dataset.info.attributes:
         return "the items have no attributes to group users by"
-    if line.method == "kar-style" and importlib.util.find_spec(PACKAGE) is None:
+    if experiment.method == "kar-style" and importlib.util.find_spec(PACKAGE) is None:
         return f"its encoder {MINILM} needs the package {PACKAGE.replace('_', '-')}: pip install 'userip[baselines]'"
     return ""
 

@@ -22,12 +22,13 @@ SECTIONS: Final[tuple[Section, ...]] = ("controls", "recommenders", "llm", "tran
 BASE: Final = "constant"  # the method that codes have to beat (docs/method.md#controls)
 
 
-class Cell(NamedTuple):
+class Result(NamedTuple):
     """One prediction of all rows.
 
     section      the table that it belongs to
-    method       none, constant, random, shuffled, mean-rating, activity, kmeans, genre-kmeans, statistics,
-                 statistics-mf, judgements, userip, retrained, kar-style, pepler-style, rella-style, constant-rate
+    method       the profile method, or what stands beside it: none, constant, random, shuffled, mean-rating,
+                 activity, kmeans, genre-kmeans, statistics, statistics-mf, rating-bias, retrained, kar-style,
+                 pepler-style, rella-style, constant-rate
     recommender  a name of NETWORKS; "-no-user-field" behind it for one without a table per user; "" where the method
                  is its own recommender
     variant      "", or the ablation or the setting of a sweep, as "without polarity" or "hobby=4"
@@ -43,12 +44,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A cell with its click probabilities: valid float32 [n_valid], test float32 [n_test].
+    """A result with its click probabilities: valid float32 [n_valid], test float32 [n_test].
 
     `settings`: what the search chose, as {"weight_decay": 3e-4, "dropout": 0.5}; `seconds` that the fit took.
     """
 
-    cell: Cell
+    result: Result
     valid: Predictions
     test: Predictions
     settings: Mapping[str, Any]
@@ -104,10 +105,11 @@ class Results:
     """Everything that the report is made of.
 
     dataset, split, preset   names; counts: those of dataset.json; positive_above: the threshold of labels, if any
+    method                   the profile method that is evaluated
     seeds                    of the sections controls, recommenders and transfer: 0 .. seeds - 1
     valid, test              user_id, item_id, label (bool); a line of them is a column of the predictions
     activity                 user_id, rows i64: train and history rows of every test user (0: not one)
-    scored                   every cell that came out
+    scored                   every result that came out
     curve                    None for other splits than `users`
     agreement                facet -> mean adjusted Rand index of the codes between seeds; empty for one seed
     codebooks                of every seed, facet by facet
@@ -124,6 +126,7 @@ class Results:
     dataset: str
     split: Split
     preset: Literal["quick", "full"]
+    method: str
     seeds: int
     counts: Mapping[str, int]
     positive_above: float | None
@@ -147,14 +150,14 @@ class Results:
     def of(
         self, section: Section, method: str | None = None, recommender: str | None = None, variant: str | None = None
     ) -> list[Scored]:
-        """The scored cells of a section, and of a method, recommender and variant where given, in the plan's order."""
+        """The results of a section, and of a method, recommender and variant where given, in the plan's order."""
         wanted = (section, method, recommender, variant)
         return [
             one
             for one in self.scored
-            if all(want is None or want == have for want, have in zip(wanted, one.cell[:4], strict=True))
+            if all(want is None or want == have for want, have in zip(wanted, one.result[:4], strict=True))
         ]
 
     def rows_of(self, section: Section) -> list[tuple[str, str, str]]:
-        """(method, recommender, variant) of a section's lines, each once, in the plan's order."""
-        return list(dict.fromkeys(one.cell[1:4] for one in self.of(section)))
+        """(method, recommender, variant) of a section's experiments, each once, in the plan's order."""
+        return list(dict.fromkeys(one.result[1:4] for one in self.of(section)))

@@ -11,29 +11,29 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from userip.evaluation.cells import WHOLE_MACHINE, Task, reason_of
 from userip.evaluation.explain.run import RunExplanation, explain_run
 from userip.evaluation.fitting import Fitting
 from userip.evaluation.intervals import code_agreement
 from userip.evaluation.learning_curve import Cut, learning_curve
 from userip.evaluation.plan import (
     ABLATIONS,
-    CURVE_METHODS,
+    CURVE_CONTROL,
     CURVE_SEEDS,
     NO_FIELD,
     NOT_THERE,
     RUNS,
     SWEEPS,
     Changes,
-    Line,
+    Experiment,
     Preset,
     grid_of,
     plan,
 )  # fmt: skip
 from userip.evaluation.requirements import missing_for
-from userip.evaluation.results import Cell, LearningCurve, Predictions, Scored, Section
+from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section
 from userip.evaluation.runs import Profiles, make_profiles, timings_of, varied
 from userip.evaluation.timer import Clock
+from userip.evaluation.trials import WHOLE_MACHINE, Trial, reason_of
 from userip.training.config import TrainConfig
 from userip.training.data.dataset import Dataset
 from userip.training.progress import duration
@@ -53,7 +53,7 @@ class Session:
     base, file, settings  the configuration, and the --config and --set that it came from
     profiles              finished runs of (variant, seed)
     most_runs, only       fewer seeds of inference than the preset has, and only these sections
-    chosen                what the search found for each line
+    chosen                what the search found for each experiment
     """
 
     dataset: Dataset
@@ -67,15 +67,15 @@ class Session:
     most_runs: int | None = None
     only: tuple[Section, ...] = ()
     profiles: dict[tuple[str, int], Profiles] = field(default_factory=dict)
-    chosen: dict[Line, RecommenderConfig] = field(default_factory=dict)
+    chosen: dict[Experiment, RecommenderConfig] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def lines(self) -> list[Line]:
+    def experiments(self) -> list[Experiment]:
         """What the plan has for this data set."""
-        lines = plan(self.preset, self.dataset.info.split)
-        return [line for line in lines if not self.only or line.section in self.only]
+        experiments = plan(self.preset, self.dataset.info.split, self.base.method)
+        return [one for one in experiments if not self.only or one.section in self.only]
 
     @property
     def runs(self) -> int:
@@ -89,7 +89,7 @@ class Session:
     def make_profiles(self) -> None:
         """A run per seed, and one per ablation and step of a sweep where the plan has them."""
         wanted = [("", seed, f"seed-{seed}", self.base) for seed in range(self.runs)]
-        variants = dict.fromkeys(line.variant for line in self.lines if line.variant)
+        variants = dict.fromkeys(experiment.variant for experiment in self.experiments if experiment.variant)
         known = ABLATIONS | SWEEPS
         for variant in variants:
             change = partial(varied, known[variant], self.base, self.file, self.settings, TRAINING_PRESET[self.preset])
@@ -111,33 +111,34 @@ class Session:
 
     def do_section(self, section: Section) -> None:
         """Search with seed 0, then fit with every seed."""
-        lines = [line for line in self.lines if line.section == section and self._possible(line)]
-        if not lines:
+        experiments = [one for one in self.experiments if one.section == section and self._possible(one)]
+        if not experiments:
             return
         if section == "ablations":
             for what, why in NOT_THERE.items():
                 self.fitting.skip(f"ablations, {what}", why)
         with self.clock.measure(f"section {section}"):
-            self._search(lines)
-            tasks = [task for line in lines if line in self.chosen for task in self._seeds(line)]
-            self.fitting.run(tasks, f"{section}, seeds")
-            self.scored += [one for task in tasks if (one := self._scored(task)) is not None]
+            self._search(experiments)
+            trials = [trial for one in experiments if one in self.chosen for trial in self._seeds(one)]
+            self.fitting.run(trials, f"{section}, seeds")
+            self.scored += [one for trial in trials if (one := self._scored(trial)) is not None]
 
     def curve(self) -> LearningCurve | None:
         """The learning curve of unseen users, for a users split."""
         if self.dataset.info.split != "users":
             return None
+        methods = (self.base.method, CURVE_CONTROL)
         cuts = [
-            Cut(Task(line, seed, settings, self.profiles["", 0]))
-            for line, settings in self.chosen.items()
-            if line.section == "controls" and line.method in CURVE_METHODS and line.recommender == f"dcn{NO_FIELD}"
+            Cut(Trial(one, seed, settings, self.profiles["", 0]))
+            for one, settings in self.chosen.items()
+            if one.section == "controls" and one.method in methods and one.recommender == f"dcn{NO_FIELD}"
             for seed in range(min(CURVE_SEEDS, self.seeds))
         ]
         if not cuts:  # the controls were not asked for, or went wrong
             return None
         references: dict[str, Predictions] = {}
         for method in ("none", "retrained"):
-            found = {one.cell.seed: one.test for one in self.scored if one.cell[:3] == ("controls", method, "dcn")}
+            found = {one.result.seed: one.test for one in self.scored if one.result[:3] == ("controls", method, "dcn")}
             # Line s is seed s, as in the predictions: behind a seed that failed, the pairs would be of other seeds.
             if seeds := list(takewhile(found.__contains__, range(CURVE_SEEDS))):
                 references[method] = np.stack([found[seed] for seed in seeds])
@@ -164,54 +165,55 @@ class Session:
             self.fitting.fail(what, reason_of(error))
             return None
 
-    def _possible(self, line: Line) -> bool:
-        why = missing_for(line, self.dataset)
+    def _possible(self, experiment: Experiment) -> bool:
+        why = missing_for(experiment, self.dataset)
         if why:
-            self.fitting.skip(str(line), why)
+            self.fitting.skip(str(experiment), why)
         return not why
 
-    def _search(self, lines: list[Line]) -> None:
-        """Fit the grid of every line with seed 0; the best validation AUC wins, the first of equals."""
-        points = {line: self._points(line) for line in lines}
-        tasks = [task for found in points.values() if len(found) > 1 for task in found]
-        self.fitting.run(tasks, f"{lines[0].section}, search")
+    def _search(self, experiments: list[Experiment]) -> None:
+        """Fit the grid of every experiment with seed 0; the best validation AUC wins, the first of equals."""
+        points = {experiment: self._points(experiment) for experiment in experiments}
+        trials = [trial for found in points.values() if len(found) > 1 for trial in found]
+        self.fitting.run(trials, f"{experiments[0].section}, search")
         labels = self.dataset.rows("valid")["label"]
-        for line, found in points.items():
+        for experiment, found in points.items():
             if len(found) == 1:
-                self.chosen[line] = found[0].settings
+                self.chosen[experiment] = found[0].settings
                 continue
-            stored = [(task, self.fitting.stored(task)) for task in found]
-            scores = [(auc(labels, made.valid), task) for task, made in stored if made is not None]
+            stored = [(trial, self.fitting.stored(trial)) for trial in found]
+            scores = [(auc(labels, made.valid), trial) for trial, made in stored if made is not None]
             if scores:
-                self.chosen[line] = max(scores, key=lambda pair: pair[0])[1].settings
+                self.chosen[experiment] = max(scores, key=lambda pair: pair[0])[1].settings
 
-    def _points(self, line: Line) -> list[Task]:
-        changed = [self.base.fit.model_copy(update=dict(changes)) for changes in _distinct(grid_of(self.preset, line))]
-        return [task for settings in changed if (task := self._task(line, 0, settings)) is not None]
+    def _points(self, experiment: Experiment) -> list[Trial]:
+        grid = _distinct(grid_of(self.preset, experiment))
+        changed = [self.base.fit.model_copy(update=dict(changes)) for changes in grid]
+        return [trial for settings in changed if (trial := self._trial(experiment, 0, settings)) is not None]
 
-    def _seeds(self, line: Line) -> list[Task]:
-        count = self.seeds if line.seeds is None else min(line.seeds, self.seeds)
-        found = [self._task(line, seed, self.chosen[line]) for seed in range(count)]
-        return [task for task in found if task is not None]
+    def _seeds(self, experiment: Experiment) -> list[Trial]:
+        count = self.seeds if experiment.seeds is None else min(experiment.seeds, self.seeds)
+        found = [self._trial(experiment, seed, self.chosen[experiment]) for seed in range(count)]
+        return [trial for trial in found if trial is not None]
 
-    def _task(self, line: Line, seed: int, settings: RecommenderConfig) -> Task | None:
-        """One fit of a line; None where its profiles failed, which has been said."""
-        settings = settings.model_copy(update={"user_field": line.user_field})
-        if line.method in WITHOUT_PROFILES:
-            return Task(line, seed, settings, None)
-        one_run = line.one_run or line.method in WHOLE_MACHINE
-        profiles = self.profiles.get((line.variant, 0 if one_run else seed % self.runs))
-        return None if profiles is None else Task(line, seed, settings, profiles)
+    def _trial(self, experiment: Experiment, seed: int, settings: RecommenderConfig) -> Trial | None:
+        """One fit of an experiment; None where its profiles failed, which has been said."""
+        settings = settings.model_copy(update={"user_field": experiment.user_field})
+        if experiment.method in WITHOUT_PROFILES:
+            return Trial(experiment, seed, settings, None)
+        one_run = experiment.one_run or experiment.method in WHOLE_MACHINE
+        profiles = self.profiles.get((experiment.variant, 0 if one_run else seed % self.runs))
+        return None if profiles is None else Trial(experiment, seed, settings, profiles)
 
-    def _scored(self, task: Task) -> Scored | None:
-        stored = self.fitting.stored(task)
+    def _scored(self, trial: Trial) -> Scored | None:
+        stored = self.fitting.stored(trial)
         if stored is None:
             return None
-        line = task.line
-        cell = Cell(line.section, line.method, line.recommender, line.variant, task.seed)
-        tuned = {name for point in grid_of(self.preset, line) for name in point}
-        settings = task.settings.model_dump(mode="json", include=tuned)
-        return Scored(cell, stored.valid, stored.test, settings, stored.seconds)
+        experiment = trial.experiment
+        result = Result(experiment.section, experiment.method, experiment.recommender, experiment.variant, trial.seed)
+        tuned = {name for point in grid_of(self.preset, experiment) for name in point}
+        settings = trial.settings.model_dump(mode="json", include=tuned)
+        return Scored(result, stored.valid, stored.test, settings, stored.seconds)
 
 
 def _distinct(grid: tuple[Changes, ...]) -> list[Changes]:

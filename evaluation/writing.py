@@ -1,7 +1,7 @@
 """What an evaluation leaves for people and programs.
 
 quality.json   a list of rows, one per method, recommender, variant and seed: figures of test and valid rows
-results.json   per line: means over seeds, and the paired difference to constant codes with its 95 % interval
+results.json   per experiment: means over seeds, and the paired difference to constant codes with its 95 % interval
 report.md, report.html   the same for people
 """
 
@@ -38,16 +38,16 @@ def write_reports(results: Results, out: Path) -> None:
 
 
 def quality_rows(results: Results) -> Rows:
-    """One row per scored cell."""
+    """One row per result."""
     users, labels, valid = results.test["user_id"], results.test["label"], results.valid["label"]
     rows = []
     for one in track(results.scored, label="figures"):
         figures = evaluate(users, labels, one.test)
         rows.append(
             {
-                "dataset": results.dataset, "split": results.split, "method": one.cell.method,
-                "recommender": one.cell.recommender, "section": one.cell.section, "variant": one.cell.variant,
-                "seed": one.cell.seed, **figures, "valid_auc": auc(valid, one.valid),
+                "dataset": results.dataset, "split": results.split, "method": one.result.method,
+                "recommender": one.result.recommender, "section": one.result.section, "variant": one.result.variant,
+                "seed": one.result.seed, **figures, "valid_auc": auc(valid, one.valid),
                 "valid_logloss": logloss(valid, one.valid), **one.settings, "seconds": round(one.seconds, 2),
             }
         )  # fmt: skip
@@ -73,7 +73,7 @@ def summarise(results: Results) -> dict[str, Any]:
         losses = [logloss(results.test["label"], one.test) for one in mine]
         entry: dict[str, Any] = {
             "section": section, "method": method, "recommender": recommender, "variant": variant,
-            "seeds": [one.cell.seed for one in mine], "auc": float(np.mean(aucs)), "logloss": float(np.mean(losses)),
+            "seeds": [one.result.seed for one in mine], "auc": float(np.mean(aucs)), "logloss": float(np.mean(losses)),
             "settings": mine[0].settings,
         }  # fmt: skip
         other = results.of(section, BASE, recommender) if method != BASE else []
@@ -95,9 +95,9 @@ def summarise(results: Results) -> dict[str, Any]:
 
 
 def _paired(mine: Sequence[Scored], other: Sequence[Scored]) -> list[tuple[Scored, Scored]]:
-    """The cells of the same seeds."""
-    by_seed = {one.cell.seed: one for one in other}
-    return [(one, by_seed[one.cell.seed]) for one in mine if one.cell.seed in by_seed]
+    """The results of the same seeds."""
+    by_seed = {one.result.seed: one for one in other}
+    return [(one, by_seed[one.result.seed]) for one in mine if one.result.seed in by_seed]
 
 
 def _curve(results: Results) -> dict[str, Any] | None:

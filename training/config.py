@@ -35,6 +35,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    method: str = "userip"
     facets: tuple[FacetConfig, ...] = FACETS
     history: HistoryConfig = HistoryConfig()
     language: LanguageConfig = LanguageConfig()

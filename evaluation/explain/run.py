@@ -38,11 +38,14 @@ class FacetWords:
 
 @dataclass(frozen=True)
 class RunExplanation:
-    """codes: Table 5; words: soft tokens in words; attention: Figure 7; maps: users and codes on a plane."""
+    """codes: Table 5; words: soft tokens in words; attention: Figure 7; maps: users and codes on a plane.
+
+    words is empty and attention None for a method without soft prompts.
+    """
 
     codes: tuple[FacetExplanation, ...]
     words: tuple[FacetWords, ...]
-    attention: Attention
+    attention: Attention | None
     maps: tuple[FacetMap, ...]
 
 

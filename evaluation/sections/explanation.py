@@ -50,7 +50,7 @@ def nearest_words(results: Results) -> list[Section]:
 
 def attention_moves(results: Results) -> list[Section]:
     """Does a tuned profile draw attention from template words to what an item says (Figure 7)?"""
-    if results.explanation is None:
+    if results.explanation is None or results.explanation.attention is None:
         return []
     attention = results.explanation.attention
     changes = [one for one in attention.changes if one.query == QUERY and one.part in ("template", "content")]

@@ -37,7 +37,7 @@ class Line:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Its seeds, ascending."""
-        return tuple(one.cell.seed for one in self.scored)
+        return tuple(one.result.seed for one in self.scored)
 
     @property
     def seconds(self) -> float:
@@ -61,7 +61,7 @@ class Judge:
     def lines(self, section: Section, method: str | None = None, recommender: str | None = None) -> list[Line]:
         """The lines of a section, and of a method and a recommender where given, in the plan's order."""
         return [
-            Line(section, *row, tuple(sorted(self.results.of(section, *row), key=lambda one: one.cell.seed)))
+            Line(section, *row, tuple(sorted(self.results.of(section, *row), key=lambda one: one.result.seed)))
             for row in self.results.rows_of(section)
             if method in (None, row[0]) and recommender in (None, row[1])
         ]

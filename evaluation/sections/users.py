@@ -11,7 +11,7 @@ from userip.reporting.blocks import Table
 
 CODES: Final = (
     BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf",
-    "judgements",
+    "rating-bias",
 )  # fmt: skip
 STATISTICS: Final = ("statistics", "statistics-mf")
 NOTHING_OF_OURS: Final = "UserIP itself has no predictions here; the protocol says why."

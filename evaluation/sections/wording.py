@@ -22,7 +22,7 @@ _METHODS: Final = {
     "genre-kmeans": "k-means of attributes liked",
     "statistics": "statistics codes",
     "statistics-mf": "statistics codes (MF)",
-    "judgements": "judgement bins (likes and ratings)",
+    "rating-bias": "rating-bias bins (likes and ratings)",
     "userip": "UserIP codes",
     "retrained": "retrained with their history",
     "kar-style": "KAR-style",

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.evaluation.toy_report import SEEDS, evaluate_quickly, rewrite, small_set, with_other_test_labels
 from tests.training.tiny_run import contents, easy_set
-from userip.evaluation import cells
+from userip.evaluation import trials
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.evaluate import evaluate_dataset
 from userip.evaluation.results import Results
@@ -46,15 +46,15 @@ class Fits:
         self.count = 0
         self.kill_at: int | None = None
         self.fail_method = ""
-        monkeypatch.setattr(cells, "_fit", self._fit)
+        monkeypatch.setattr(trials, "_fit", self._fit)
 
-    def _fit(self, dataset: Dataset, report: Path, task: cells.Task, real: Any = cells._fit) -> Any:  # noqa: ANN401
+    def _fit(self, dataset: Dataset, report: Path, trial: trials.Trial, real: Any = trials._fit) -> Any:  # noqa: ANN401
         if self.count == self.kill_at:
             raise KeyboardInterrupt
         self.count += 1
-        if task.line.method == self.fail_method:
+        if trial.experiment.method == self.fail_method:
             raise RuntimeError("planted\nfailure")
-        return real(dataset, report, task)
+        return real(dataset, report, trial)
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ def test_no_prediction_knows_the_test_labels(again: Path, whole: tuple[Path, Res
     with_other_test_labels(again / "data")
     turned = evaluate_quickly(again, again / "data", again / "report")
     for one, other in zip(turned.scored, whole[1].scored, strict=True):
-        assert one.cell == other.cell
-        assert np.array_equal(one.test, other.test), one.cell
-        assert np.array_equal(one.valid, other.valid), one.cell
+        assert one.result == other.result
+        assert np.array_equal(one.test, other.test), one.result
+        assert np.array_equal(one.valid, other.valid), one.result
     assert np.array_equal(turned.test["label"].to_numpy(), ~whole[1].test["label"].to_numpy())
 
 

@@ -20,15 +20,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from userip.training.data.dataset import Dataset
-from userip.evaluation.cells import Task
+from userip.evaluation.trials import Trial
 from userip.evaluation.fitting import Fitting
-from userip.evaluation.plan import Line
+from userip.evaluation.plan import Experiment
 from userip.training.recommender.config import RecommenderConfig
 
 if __name__ == "__main__":
-    line = Line("controls", "constant-rate", "")
-    tasks = [Task(line, seed, RecommenderConfig(), None) for seed in range({FITS})]
-    Fitting(Dataset.open(Path(sys.argv[1])), Path(sys.argv[2]), 2).run(tasks, "fits")
+    experiment = Experiment("controls", "constant-rate", "")
+    trials = [Trial(experiment, seed, RecommenderConfig(), None) for seed in range({FITS})]
+    Fitting(Dataset.open(Path(sys.argv[1])), Path(sys.argv[2]), 2).run(trials, "fits")
 """
 
 

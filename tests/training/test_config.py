@@ -70,7 +70,7 @@ def test_presets_are_not_changed_by_a_run() -> None:
     ("settings", "said"),
     [
         (["infer.step=3"], "infer.step: no such setting; there are: folds, "),
-        (["inferr.steps=3"], "inferr: no such setting; there are: facets, history, "),
+        (["inferr.steps=3"], "inferr: no such setting; there are: method, facets, history, "),
         (["infer.steps=many"], "infer.steps: "),
         (["infer.steps=-1"], "infer.steps: "),
         (["fit.dropout=1.0"], "fit.dropout: "),

@@ -38,6 +38,7 @@ def test_a_run_is_explained_whole(finished: tuple[Dataset, Path]) -> None:
     assert {facet.facet: len(facet.codes) for facet in found.words} == sizes
     assert [near.name for near in found.words[0].codes] == [f"hobby {code}" for code in range(4)]
     assert {chance.like for near in found.words[0].codes for chance in near.chances} == {"words", "profiles"}
+    assert found.attention is not None
     assert found.attention.users == 10
     assert {one.fill for one in found.attention.shares} == {"random", "shared prompt", "own z", "even"}
     assert [(place.facet, len(place.x), len(place.centre_x)) for place in found.maps] == [

@@ -14,7 +14,7 @@ from userip.evaluation.explain.lift import Lift
 from userip.evaluation.explain.maps import FacetMap
 from userip.evaluation.explain.run import RANDOM, SHARED, TUNED, FacetWords, RunExplanation
 from userip.evaluation.explain.words import Chance, Near, NearestWords
-from userip.evaluation.results import Cell, Codebook, Failure, LearningCurve, Results, Scored, Section, Timing
+from userip.evaluation.results import Codebook, Failure, LearningCurve, Result, Results, Scored, Section, Timing
 from userip.training.data.dataset import Split
 
 USERS, ROWS, SEEDS = 80, 10, 2
@@ -48,7 +48,7 @@ def scored(
     found = []
     for seed in seeds:
         first, second = (probabilities(labels, one, 1000 * noise + seed) for labels, one in sides)
-        found.append(Scored(Cell(*key, seed), first, second, {"weight_decay": 1e-4}, 1.5))
+        found.append(Scored(Result(*key, seed), first, second, {"weight_decay": 1e-4}, 1.5))
     return found
 
 
@@ -57,7 +57,7 @@ def results(cells: Sequence[Scored], split: Split = "random", **more: Any) -> Re
     names = [f"u{number:03}" for number in range(USERS)]
     activity = pl.DataFrame({"user_id": names, "rows": np.arange(1, USERS + 1)})
     base = Results(
-        "made-up", split, "full", SEEDS, {"users": USERS, "items": 50}, 3.5, rows(1), rows(2), activity, cells
+        "made-up", split, "full", "userip", SEEDS, {"users": USERS, "items": 50}, 3.5, rows(1), rows(2), activity, cells
     )
     return replace(base, **more)
 
@@ -70,7 +70,7 @@ def controls(strengths: Mapping[str, float], recommender: str = "dcn") -> list[S
 def constant_rate() -> list[Scored]:
     """The same probability for all rows."""
     half = np.full(N, 0.5, dtype=np.float32)
-    return [Scored(Cell("controls", "constant-rate", ""), half, half, {}, 0.0)]
+    return [Scored(Result("controls", "constant-rate", ""), half, half, {}, 0.0)]
 
 
 def curve(strengths: Mapping[int, float], unknown: float = 0.5, retrained: float = 2.5) -> LearningCurve:

@@ -8,9 +8,9 @@ import pytest
 
 from userip.evaluation import cache
 from userip.evaluation.cache import Stored
-from userip.evaluation.cells import Task
-from userip.evaluation.plan import DENSE, Line, Preset, plan
+from userip.evaluation.plan import DENSE, Experiment, Preset, plan
 from userip.evaluation.runs import Profiles
+from userip.evaluation.trials import Trial
 from userip.training.config import TrainConfig
 from userip.training.recommender.config import RecommenderConfig
 
@@ -19,50 +19,51 @@ OTHER = replace(PROFILES, mark="other codes", infer_mark="other infer", language
 SIZES = TrainConfig(facets=tuple(facet.model_copy(update={"size": 4}) for facet in TrainConfig().facets))
 
 
-def _task(method: str, *, seed: int = 0, profiles: Profiles | None = PROFILES, **line: str) -> Task:
-    return Task(Line("controls", method, **line), seed, RecommenderConfig(), profiles)  # type: ignore[arg-type]
+def _trial(method: str, *, seed: int = 0, profiles: Profiles | None = PROFILES, **experiment: str) -> Trial:
+    return Trial(Experiment("controls", method, **experiment), seed, RecommenderConfig(), profiles)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["none", "constant", "kmeans", "userip", "retrained"])
 def test_a_fit_depends_on_its_settings_seed_network_and_data(method: str) -> None:
     """Another learning rate, seed, network or split gives another key."""
-    task = _task(method)
+    trial = _trial(method)
     others = [
-        replace(task, settings=RecommenderConfig(lr=0.5)),
-        replace(task, settings=RecommenderConfig(user_field=False)),
-        replace(task, seed=1),
-        replace(task, line=replace(task.line, recommender="pnn")),
+        replace(trial, settings=RecommenderConfig(lr=0.5)),
+        replace(trial, settings=RecommenderConfig(user_field=False)),
+        replace(trial, seed=1),
+        replace(trial, experiment=replace(trial.experiment, recommender="pnn")),
     ]
-    keys = {one.key("split") for one in (task, *others)}
-    assert len(keys | {task.key("another split")}) == len(others) + 2
+    keys = {one.key("split") for one in (trial, *others)}
+    assert len(keys | {trial.key("another split")}) == len(others) + 2
 
 
 def test_the_section_that_shows_a_fit_is_no_part_of_its_key() -> None:
     """The DCN without codes of the controls is that of the recommenders: it is fitted once."""
-    task = _task("none")
-    assert task.key("split") == replace(task, line=replace(task.line, section="recommenders")).key("split")
+    trial = _trial("none")
+    shown = replace(trial.experiment, section="recommenders")
+    assert trial.key("split") == replace(trial, experiment=shown).key("split")
 
 
 def test_codes_count_where_they_are_used() -> None:
     """Another inference redoes what uses its codes or their shape; controls of their own depend on sizes and folds."""
     for method in ("userip", "random", "shuffled", "constant"):
-        assert _task(method).key("split") != _task(method, profiles=OTHER).key("split")
-    assert _task("kmeans").key("split") == _task("kmeans", profiles=OTHER).key("split")
+        assert _trial(method).key("split") != _trial(method, profiles=OTHER).key("split")
+    assert _trial("kmeans").key("split") == _trial("kmeans", profiles=OTHER).key("split")
     smaller = replace(PROFILES, config=SIZES)
-    assert _task("kmeans").key("split") != _task("kmeans", profiles=smaller).key("split")
-    assert _task("pepler-style").key("split") != _task("pepler-style", profiles=OTHER).key("split")
-    assert _task("userip").key("split") != _task("userip", variant=DENSE).key("split")
+    assert _trial("kmeans").key("split") != _trial("kmeans", profiles=smaller).key("split")
+    assert _trial("pepler-style").key("split") != _trial("pepler-style", profiles=OTHER).key("split")
+    assert _trial("userip").key("split") != _trial("userip", variant=DENSE).key("split")
 
 
 def test_the_plan_names_no_line_twice() -> None:
-    """Every line of either preset stands once, in the tables' order; held-out users add retraining."""
+    """Every experiment of either preset stands once, in the tables' order; held-out users add retraining."""
     presets: tuple[Preset, ...] = ("quick", "full")
     for preset in presets:
-        lines = plan(preset, "users")
-        assert len(set(lines)) == len(lines)
-        without = plan(preset, "random")
-        assert "retrained" not in {line.method for line in without}
-        assert len({line.section for line in lines}) == (3 if preset == "quick" else 6)
+        experiments = plan(preset, "users", "userip")
+        assert len(set(experiments)) == len(experiments)
+        without = plan(preset, "random", "userip")
+        assert "retrained" not in {experiment.method for experiment in without}
+        assert len({experiment.section for experiment in experiments}) == (3 if preset == "quick" else 6)
 
 
 def test_what_is_stored_is_read_back(tmp_path: Path) -> None:

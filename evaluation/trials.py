@@ -20,7 +20,7 @@ from userip.evaluation.baselines.rella_style import fit_rella_style
 from userip.evaluation.cache import Stored, key_of
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.dense import fit_dense
-from userip.evaluation.plan import DENSE, SHAPED, Line
+from userip.evaluation.plan import DENSE, SHAPED, Experiment
 from userip.evaluation.results import Predictions
 from userip.evaluation.runs import Profiles
 from userip.training.data.dataset import Dataset
@@ -51,28 +51,29 @@ class WithHistories(Dataset):
 
 
 @dataclass(frozen=True)
-class Task:
+class Trial:
     """One fit and everything it depends on. `profiles`: the run whose codes it uses, or whose shape, or language."""
 
-    line: Line
+    experiment: Experiment
     seed: int
     settings: RecommenderConfig
     profiles: Profiles | None
 
     def content(self, split_hash: str) -> dict[str, Any]:
         """What the result depends on; the section that shows it is no part of that."""
+        method = self.experiment.method
         content: dict[str, Any] = {
-            "split": split_hash, "method": self.line.method, "network": self.line.network, "seed": self.seed,
+            "split": split_hash, "method": method, "network": self.experiment.network, "seed": self.seed,
         }  # fmt: skip
-        if self.line.method != "constant-rate":
+        if method != "constant-rate":
             content["fit"] = self.settings.model_dump(mode="json", exclude={"codes", "recommender"})
-        if self.line.method in ("userip", *SHAPED) and self.profiles:
+        if self.profiles and method in (self.profiles.config.method, *SHAPED):
             content["codes"] = self.profiles.mark
-        if self.line.variant == DENSE and self.profiles:
+        if self.experiment.variant == DENSE and self.profiles:
             content |= {"codes": self.profiles.infer_mark, "dense": True}
-        if self.line.method in CONTROLS:
+        if method in CONTROLS:
             content |= control_content(self.profiles)
-        if self.line.method in WHOLE_MACHINE and self.profiles:
+        if method in WHOLE_MACHINE and self.profiles:
             content["language"] = self.profiles.language_mark
         return content
 
@@ -88,31 +89,31 @@ def control_content(profiles: Profiles | None) -> dict[str, Any]:
     return {"sizes": profiles.sizes, "folds": profiles.config.infer.folds, "fold_seed": profiles.seed}
 
 
-def compute(dataset: Dataset, report: Path, task: Task) -> Stored:
+def compute(dataset: Dataset, report: Path, trial: Trial) -> Stored:
     """Fit and predict, or read what an earlier run has left; then it is in the cache."""
-    cells, key = report / "cells", task.key(dataset.split_hash)
+    cells, key = report / "cells", trial.key(dataset.split_hash)
     found = cache.read(cells, key)
     if found is not None:
         return found
     begun = time.perf_counter()
-    fitted = _fit(dataset, report, task)
+    fitted = _fit(dataset, report, trial)
     predictions = [fitted.predict(rows) for rows in (dataset.rows("valid"), dataset.test_pairs())]
     stored = Stored(predictions[0], predictions[1], time.perf_counter() - begun)
     cache.write(cells, key, stored)
     return stored
 
 
-def work(path: Path, report: Path, task: Task) -> str | None:
-    """`compute` in a process of its own. What goes wrong comes back as one line."""
+def work(path: Path, report: Path, trial: Trial) -> str | None:
+    """`compute` in a process of its own. What goes wrong comes back as one experiment."""
     try:
-        compute(_opened(path), report, task)
+        compute(_opened(path), report, trial)
     except Exception as error:
         return reason_of(error)
     return None
 
 
 def reason_of(error: BaseException) -> str:
-    """One line that says what went wrong."""
+    """One experiment that says what went wrong."""
     said = " ".join(str(error).split())[:500]
     named = type(error).__module__.startswith("userip.") and said
     return said if named else f"{type(error).__name__}: {said}"
@@ -123,26 +124,26 @@ def _opened(path: Path) -> Dataset:
     return Dataset.open(path)
 
 
-def _fit(dataset: Dataset, report: Path, task: Task) -> Predicts:
-    special = SPECIAL.get(task.line.method)
+def _fit(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    special = SPECIAL.get(trial.experiment.method)
     if special is not None:
-        return special(dataset, report, task)
-    if task.line.variant == DENSE:
-        assert task.profiles is not None
-        return fit_dense(dataset, task.profiles.run, task.settings, task.seed)
-    codes = codes_of(dataset, report, task)
-    kind: CodesKind = "none" if codes is None else KINDS.get(task.line.method, "profile")
-    settings = task.settings.model_copy(update={"codes": kind})
-    return fit_recommender(dataset, codes, settings, task.seed, network=NETWORKS[task.line.network])
+        return special(dataset, report, trial)
+    if trial.experiment.variant == DENSE:
+        assert trial.profiles is not None
+        return fit_dense(dataset, trial.profiles.run, trial.settings, trial.seed)
+    codes = codes_of(dataset, report, trial)
+    kind: CodesKind = "none" if codes is None else KINDS.get(trial.experiment.method, "profile")
+    settings = trial.settings.model_copy(update={"codes": kind})
+    return fit_recommender(dataset, codes, settings, trial.seed, network=NETWORKS[trial.experiment.network])
 
 
-def codes_of(dataset: Dataset, report: Path, task: Task) -> CodeTable | None:
-    """The codes that a task is fitted with; None without code fields."""
-    if task.profiles is None or task.line.method == "none":
+def codes_of(dataset: Dataset, report: Path, trial: Trial) -> CodeTable | None:
+    """The codes that a trial is fitted with; None without code fields."""
+    if trial.profiles is None or trial.experiment.method == "none":
         return None
-    if task.line.method in CONTROLS:
-        return control_codes(dataset, report, task.line.method, task.profiles, task.seed)
-    return task.profiles.codes(dataset.split_hash)
+    if trial.experiment.method in CONTROLS:
+        return control_codes(dataset, report, trial.experiment.method, trial.profiles, trial.seed)
+    return trial.profiles.codes(dataset.split_hash)
 
 
 def control_codes(dataset: Dataset, report: Path, method: str, profiles: Profiles, seed: int) -> CodeTable:
@@ -169,32 +170,32 @@ class _Rate:
         return np.full(interactions.height, self.rate, dtype=np.float32)
 
 
-def _constant_rate(dataset: Dataset, report: Path, task: Task) -> Predicts:
+def _constant_rate(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
     return _Rate(float(dataset.rows("train")["label"].to_numpy().mean()))
 
 
-def _retrained(dataset: Dataset, report: Path, task: Task) -> Predicts:
-    settings = task.settings.model_copy(update={"codes": "none", "user_field": True})
+def _retrained(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    settings = trial.settings.model_copy(update={"codes": "none", "user_field": True})
     more = WithHistories(dataset.path, dataset.info)
-    return fit_recommender(more, None, settings, task.seed, network=NETWORKS[task.line.network])
+    return fit_recommender(more, None, settings, trial.seed, network=NETWORKS[trial.experiment.network])
 
 
-def _kar_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
-    settings = task.settings.model_copy(update={"codes": "none"})
-    return fit_kar_style(dataset, report / "texts", settings, task.seed)
+def _kar_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    settings = trial.settings.model_copy(update={"codes": "none"})
+    return fit_kar_style(dataset, report / "texts", settings, trial.seed)
 
 
-def _pepler_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
-    assert task.profiles is not None
-    return fit_pepler_style(dataset, task.profiles.run, task.profiles.config, task.seed, label=None)
+def _pepler_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    assert trial.profiles is not None
+    return fit_pepler_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed, label=None)
 
 
-def _rella_style(dataset: Dataset, report: Path, task: Task) -> Predicts:
-    assert task.profiles is not None
-    return fit_rella_style(dataset, task.profiles.run, task.profiles.config, task.seed, label=None)
+def _rella_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    assert trial.profiles is not None
+    return fit_rella_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed, label=None)
 
 
-SPECIAL: Final[dict[str, Callable[[Dataset, Path, Task], Predicts]]] = {
+SPECIAL: Final[dict[str, Callable[[Dataset, Path, Trial], Predicts]]] = {
     "constant-rate": _constant_rate,
     "retrained": _retrained,
     "kar-style": _kar_style,
