@@ -16,35 +16,35 @@ from userip.errors import UserIPError
 
 # command -> (module:function, one line of help). Modules are imported on use: `serve` never loads torch.
 COMMANDS: Final = {
-    "simulate": ("userip.training.data.commands:simulate", "Write a simulated data set with planted user profiles."),
-    "prepare": ("userip.training.data.commands:prepare", "Read, clean, label and split interactions."),
-    "train": ("userip.training.commands:train", "Run language, infer, quantize, fit and export in turn."),
+    "simulate": ("userip.training.data.commands:simulate", "Make a simulated data set with planted user profiles."),
+    "prepare": ("userip.training.data.commands:prepare", "Make a data set: read, clean, label and split interactions."),
+    "train": ("userip.training.commands:train", "Run all steps of training in turn."),
     "language": ("userip.training.commands:language", "Step 1: train or copy the frozen language model."),
     "infer": ("userip.training.commands:infer", "Step 2: infer soft-prompt profiles for every user."),
     "quantize": ("userip.training.commands:quantize", "Step 3: codebooks, EM rounds and codes."),
     "fit": ("userip.training.commands:fit", "Step 4: fit the recommender on the codes."),
     "export": ("userip.training.commands:export", "Step 5: write the release directory."),
-    "infer-new": ("userip.training.commands:infer_new", "Fold in new or changed users, into the bank too."),
-    "evaluate": ("userip.evaluation.commands:evaluate", "Compare the codes with their controls on one data set."),
-    "publish": ("userip.ops.commands:publish", "Write a release's records into a bank, then activate it."),
-    "activate": ("userip.ops.commands:activate", "Move the active pointer to a published release."),
-    "rollback": ("userip.ops.commands:rollback", "Move the active pointer back to the release before."),
-    "prune": ("userip.ops.commands:prune", "Delete releases that nothing points to."),
+    "infer-new": ("userip.training.commands:infer_new", "Infer codes of new users without training, into the bank."),
+    "evaluate": ("userip.evaluation.commands:evaluate", "Test whether profiles pay on your data, against controls."),
+    "publish": ("userip.ops.commands:publish", "Write a release's records to a bank and activate it."),
+    "activate": ("userip.ops.commands:activate", "Make a published release the active one."),
+    "rollback": ("userip.ops.commands:rollback", "Make the previous release the active one again."),
+    "prune": ("userip.ops.commands:prune", "Delete releases that are neither active nor the previous one."),
     "inspect": ("userip.ops.commands:inspect", "Show a bank's releases, users and bytes per user."),
     "serve": ("userip.service.commands:serve", "Serve a release over HTTP."),
-    "new-key": ("userip.service.commands:new_key", "Make an API key and its line for the key file."),
-    "bench": ("userip.loadtests.commands:bench", "Load-test the service beside a plain DCN, KAR and an echo."),
-    "demo": ("userip.demo.commands:demo", "Go from nothing to a running service that answers, explained."),
+    "new-key": ("userip.service.commands:new_key", "Create an API key and its line for the key file."),
+    "bench": ("userip.loadtests.commands:bench", "Load-test the service beside a plain DCN and KAR-style."),
+    "demo": ("userip.demo.commands:demo", "Simulate, train, publish and serve, with every step explained."),
 }
 
 _SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
 _INTERRUPTED: Final = 130
-# Faults of the machine, not of the program: no right to a file, a disk that is full, read-only or broken.
+# Faults of the machine, not of the program: no permission, a disk that is full, read-only or broken.
 _OUTSIDE: Final = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class UsageError(UserIPError):
-    """The command line names no command, or one that this installation cannot run."""
+    """The command is unknown, or its libraries are not installed."""
 
     exit_code = 2
 
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"userip: {' '.join(error.format_message().split())}", file=sys.stderr)
         code = 2
     except Exception as error:
-        # Errors that a person can act on carry an exit code and a one-line message (each room's errors.py).
+        # Errors that a person can fix carry an exit code and a one-line message (each room's errors.py).
         code = getattr(error, "exit_code", 0)
         if code:
             print(f"userip: {error}", file=sys.stderr)
@@ -90,7 +90,7 @@ def _run(arguments: list[str]) -> int:
         print(f"userip {importlib.metadata.version('userip')}")
         return 0
     if name not in COMMANDS:
-        raise UsageError(f"no command {name!r}; `userip --help` lists them")
+        raise UsageError(f"unknown command {name!r}; `userip --help` lists the commands")
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     settings = {"help_option_names": ["-h", "--help"]}
     app.command(name, help=COMMANDS[name][1], context_settings=settings)(_load(name))

@@ -52,7 +52,7 @@ def test_from_nothing_to_answers(first: tuple[Path, subprocess.CompletedProcess[
         "$ userip publish --release",
         "$ userip serve --release",
         '"status":"ready"',
-        "was simulated with the hobby",
+        "was simulated with hobby",
         "profile: 'known' for user-",
         "'default' for somebody-new",
         "hobby: code ",
@@ -137,7 +137,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "demo" / "thesis.txt").touch()
     done = _demo(tmp_path / "demo")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"userip: --out {tmp_path / 'demo'}: holds something else than a demo (thesis.txt)")
+    assert done.stderr.startswith(f"userip: --out {tmp_path / 'demo'}: has files of something else (thesis.txt)")
 
 
 def test_a_service_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["nonsense"], 2, "userip: no command 'nonsense'; `userip --help` lists them"),
+        (["nonsense"], 2, "userip: unknown command 'nonsense'; `userip --help` lists the commands"),
         (
             ["probe", "--fail", "mendable"],
             2,

@@ -30,12 +30,12 @@ FILES: Final = frozenset({"demo.json", "facets.toml", "data", "run", "bank", "se
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the demo works. What is finished there is kept.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="The directory of the demo. Finished steps in it are kept.")] = Path("demo"),
     users: Annotated[int, typer.Option(min=50, help="Simulated users.")] = 600,
     items: Annotated[int, typer.Option(min=40, help="Items of the simulated shop.")] = 200,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The service's port; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the service; 0 takes a free one.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same numbers.")] = 0,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="A setting of training. Repeatable.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="A setting of training; repeatable.")] = None,
 ) -> None:
     """Simulate a shop, train, publish and serve; ask the service a few things and explain its answers."""
     _refuse_foreign(out)
@@ -52,7 +52,7 @@ def demo(
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
         if stay:
             _stay(service, out)
-    print(f"The service is stopped. To have it again: userip serve --release {release} --bank {bank}")
+    print(f"The service is stopped. Start it again: userip serve --release {release} --bank {bank}")
 
 
 def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) -> None:
@@ -65,7 +65,7 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     _command("simulate", f"--out {data} --users {users} --items {items} --seed {seed}")
     made_from = {"users": users, "items": items, "seed": seed}
     if _made_from(out) == made_from and (data / "dataset.json").is_file():
-        print("   done before, kept")
+        print("   done before; kept")
     else:
         with _indented():
             simulate(out=data, users=users, items=items, seed=seed)
@@ -74,7 +74,7 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
         2,
         "Train. A small language model learns to read histories; every user's profile is inferred as soft prompts;\n"
         "   codebooks turn profiles into small integers; a recommender learns to use them; all is exported.\n"
-        f"   {facets} says that a hobby is told by an item's genre: its price is the other facet's.",
+        f"   {facets} says which words describe a hobby: genres. Prices belong to the other facet.",
     )
     write_text(facets, _facets())
     given = "".join(f" --set {setting}" for setting in settings)
@@ -132,10 +132,10 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _refuse_foreign(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise DataError(f"--out {out}: is a file; name a directory for the demo")
+        raise DataError(f"--out {out}: is a file; give a directory")
     foreign = sorted(set(os.listdir(out)) - FILES) if out.is_dir() else []
     if foreign:
-        raise DataError(f"--out {out}: holds something else than a demo ({foreign[0]}); name another directory")
+        raise DataError(f"--out {out}: has files of something else ({foreign[0]}); give another directory")
     out.mkdir(parents=True, exist_ok=True)
 
 

@@ -111,7 +111,7 @@ class DemoService:
         except (OSError, http.client.HTTPException) as error:
             if self._process.poll() is not None:
                 raise self._dead() from None
-            raise DemoServiceError(f"the service does not answer ({error}); its log: {self._log}") from None
+            raise DemoServiceError(f"the service does not answer ({error}); see its log {self._log}") from None
         finally:
             connection.close()
 

@@ -13,16 +13,14 @@ STRANGER: Final = "somebody-new"
 
 
 def tell(service: DemoService, data: Path) -> None:
-    """A known user, his profile, an unknown user, a bad request, readiness and a metric."""
+    """Show a known user, their profile, an unknown user, a bad request, readiness and a metric."""
     dataset = Dataset.open(data)
     user, hobby, background = _somebody(dataset)
     candidates = _candidates(dataset, user, hobby)
     items = candidates["item_id"].to_list()
     print(f"\n   Is it ready?  GET /readyz -> {service.get('/readyz').body.decode()}")
 
-    print(
-        f"\n   {user} was simulated with the hobby {hobby} and the background {background}. The service was not told."
-    )
+    print(f"\n   {user} was simulated with hobby {hobby} and background {background}; the service does not know that.")
     print(f"   POST /score: {len(items)} items that {user} has not met; the most popular of {hobby}, and of the rest.")
     known = service.post("/score", {"user_id": user, "item_ids": items}).json
     stranger = service.post("/score", {"user_id": STRANGER, "item_ids": items}).json
@@ -30,19 +28,19 @@ def tell(service: DemoService, data: Path) -> None:
     print(
         f"   profile: {known['profile']!r} for {user}; {stranger['profile']!r} for {STRANGER}, whom the bank does not"
     )
-    print("   know: still an answer, from what people like in general.")
+    print("   know: scores for a user without a profile.")
     _compare(candidates, known["scores"], hobby)
 
-    print(f"\n   GET /profile/{user}: the codes, and what the users of a code like more often than others do.")
+    print(f"\n   GET /profile/{user}: the codes, with words for what their users like more often than others.")
     for code in service.get(f"/profile/{user}").json["codes"]:
         words = ", ".join(code["description"]) or "(nothing stands out)"
         print(f"   {code['facet']}: code {code['code']} of {code['codebook_size']}: {words}")
 
-    print("\n   A bad request is refused with the field that is wrong (RFC 9457):")
+    print("\n   A bad request names the wrong field (RFC 9457):")
     bad = service.post("/score", {"user_id": user, "item_ids": items[0]})
     print(f"   POST /score, an item where a list belongs -> {bad.status} {bad.kind}\n   {bad.body.decode()}")
 
-    print("\n   For Prometheus, one line of many from GET /metrics:")
+    print("\n   One line of GET /metrics, for Prometheus:")
     metrics = service.get("/metrics").body.decode().splitlines()
     print(f"   {next(line for line in metrics if line.startswith('userip_') and '/score' in line)}")
 
@@ -85,5 +83,4 @@ def _compare(candidates: pl.DataFrame, scores: list[float], hobby: str) -> None:
     )
     mean = dict(means.select("own", "score").iter_rows())
     if {True, False} <= mean.keys():
-        said = "It has understood." if mean[True] > mean[False] else "This time it has not understood."
-        print(f"   mean score of {hobby}: {mean[True]:.2f}, of the rest: {mean[False]:.2f}. {said}")
+        print(f"   mean score of {hobby}: {mean[True]:.2f}, of the rest: {mean[False]:.2f}")
