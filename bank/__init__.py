@@ -3,9 +3,10 @@
 `open_bank(url)` gives a `Bank` for publishing and tools, `open_reader(url)` an `AsyncReader` for the service.
 """
 
+from userip.bank.opening import open_bank, open_reader
 from userip.bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.bank.urls import open_bank, open_reader, redact
+from userip.bank.redaction import redact
 
 __all__ = [
     "UNKNOWN_CODE",

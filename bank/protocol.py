@@ -1,6 +1,6 @@
-"""What every backend offers: `Bank` for writers and tools, `AsyncReader` for the service."""
+"""What every backend offers: `Bank` for writers and tools, `AsyncReader` for the service, `Backend` opens them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from userip.bank.release_meta import ReleaseMeta
 # caller counts.
 Lookup = Record | None | RecordError
 Progress = Callable[[int, int], None]  # (users written, users in all)
+StoredRecord = tuple[int, bytes, bytes]  # bucket, field, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,15 @@ class Restored:
 
     written: int
     gone: int  # of users that were folded in: no release directory holds them
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What a store says of all that it holds: its version, bytes of memory or disk, processor seconds until now."""
+
+    version: str
+    bytes: int
+    cpu_s: float
 
 
 class Bank(Protocol):
@@ -128,12 +138,26 @@ class Bank(Protocol):
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order. Raises UnknownReleaseError if the bank lacks the release."""
 
+    def usage(self) -> StoreUsage:
+        """What the whole store takes, of the bank or not."""
+
     def close(self) -> None:
         """Let go of connections and files."""
 
 
 class AsyncReader(Protocol):
     """The service's way in: reads only, bounded by a deadline, never retried."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether records come over a network, so that a replica on this machine is worth keeping."""
+
+    @property
+    def in_use(self) -> int:
+        """Connections that some request holds at this moment; 0 where there are none, or none can tell."""
+
+    def exists(self) -> bool:
+        """False where it is known, without asking a server, that no bank was made yet."""
 
     async def active(self) -> str | None:
         """The name of the active release. Raises BankUnavailableError."""
@@ -156,8 +180,21 @@ class AsyncReader(Protocol):
     def updated(self, release: str) -> float | None:
         """When the release's records last changed, unix seconds, without a round trip; None where unknown."""
 
-    async def ping(self) -> None:
-        """Return if the store answers, else raise BankUnavailableError."""
+    async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
+        """Everything that `buckets` hold, in their order and within each by field: for a replica of the release."""
 
     async def close(self) -> None:
         """Let go of connections and files."""
+
+
+class Backend(Protocol):
+    """The package of a backend, `bank.backends.<name>`: opens what a URL of its schemes names, contacting nothing yet.
+
+    The arguments are those of `bank.opening`. Both raise BankUrlError.
+    """
+
+    def open_bank(self, url: str, *, create: bool, timeout_s: float, lease_s: float) -> Bank:
+        """The bank, for writing and tools."""
+
+    def open_reader(self, url: str, *, deadline_s: float, max_connections: int) -> AsyncReader:
+        """The bank, for the service."""

@@ -3,11 +3,12 @@
 import re
 from typing import Final
 
-SCHEMES: Final = ("lmdb", "redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
+from userip.bank.backends import BACKENDS
+
 # Settings whose values are no secret; whatever else stands in a query could be a password, or the rest of one.
 _HARMLESS: Final = ("map_mb", "db", "username", "password_env", "password_file", "ca", "cert", "key", "verify")
 _HARMLESS_VALUE: Final = re.compile(r"[^=;#@?]*")
-_MISTYPED: Final = re.compile(rf"({'|'.join(map(re.escape, SCHEMES))})[:/]+", re.IGNORECASE)
+_MISTYPED: Final = re.compile(rf"({'|'.join(map(re.escape, BACKENDS))})[:/]+", re.IGNORECASE)
 _HIDDEN: Final = "***"
 
 

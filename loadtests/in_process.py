@@ -27,7 +27,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from userip.bank import AsyncReader, open_bank, open_reader
-from userip.bank.urls import LmdbUrl, parse_url
+from userip.bank.opening import backend_of
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.figures import quantiles_of
 from userip.loadtests.scenarios import Preset
@@ -108,7 +108,7 @@ def measure_all(releases: Mapping[str, Path], redis_url: str, preset: Preset) ->
 async def _measure(
     releases: Mapping[str, Path], url: str, effort: Effort, cases: Sequence[tuple[Cache, int]], seed: int
 ) -> list[Row]:
-    bank = "lmdb" if isinstance(parse_url(url), LmdbUrl) else "redis"
+    bank = backend_of(url)
     population = population_of_release(next(iter(releases.values())), seed)
     largest = max(size for _, size in cases)
     loaded = {name: load_and_warm_up(path, largest) for name, path in releases.items()}

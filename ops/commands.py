@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from userip.bank.errors import UnknownReleaseError
+from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank, ReleaseInfo
-from userip.bank.urls import open_bank, redact
+from userip.bank.redaction import redact
 from userip.ops import inspection
 from userip.ops.inspection import BankView, DirectoryView, ServiceView
 from userip.release.manifest import read_manifest

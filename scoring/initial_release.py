@@ -7,7 +7,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError
-from userip.bank.urls import open_reader
+from userip.bank.opening import open_reader
 from userip.release.directories import find_release
 from userip.release.errors import AbsentReleaseError, ReleaseError
 from userip.scoring.current_release import load_and_warm_up

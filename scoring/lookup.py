@@ -14,9 +14,9 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError, BankUnavailableError, RecordError, UnknownReleaseError
+from userip.bank.opening import open_reader
 from userip.bank.protocol import AsyncReader, Lookup
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.bank.urls import open_reader
 from userip.scoring.breaker import Breaker
 from userip.scoring.coalescing import CoalescingReader
 from userip.scoring.record_cache import RecordCache

@@ -1,4 +1,4 @@
-"""Keeping a replica of the served release's records on this machine (`bank.replica` says what it is).
+"""Keeping a replica of the served release's records on this machine (`bank.backends.lmdb.replica` says what it is).
 
 One process keeps it: whoever holds the lock file of the directory; when that one ends, another takes over. All
 workers read it. Copying takes a tenth of the time at most, a few buckets at once, so neither the bank nor the
@@ -15,11 +15,10 @@ from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from userip.bank.backends.lmdb.reader import LmdbReader
-from userip.bank.backends.redis.reader import RedisReader, StoredRecord
+from userip.bank.backends.lmdb.replica import Replica, is_copy
 from userip.bank.errors import BankError
-from userip.bank.replica import Replica, is_copy
-from userip.bank.urls import LmdbUrl, open_reader
+from userip.bank.opening import open_reader
+from userip.bank.protocol import StoredRecord
 from userip.scoring.background import keep_doing
 from userip.scoring.current_release import Serving
 from userip.scoring.errors import ReplicaError
@@ -44,14 +43,14 @@ class ReplicaKeeper:
         self, bank_url: str, directory: Path, every_s: float, serving: Serving, log: FilteringBoundLogger
     ) -> None:
         source = open_reader(bank_url, deadline_s=_DEADLINE_S, max_connections=1)
-        if not isinstance(source, RedisReader):
+        if not source.remote:
             raise ReplicaError("replica_dir: the bank is a directory already, so leave replica_dir out")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ReplicaError(f"replica_dir {directory}: {error.strerror}; name a directory to write to") from None
-        self.reader = LmdbReader(LmdbUrl(path=directory))
         self._replica = Replica(directory)
+        self.reader = self._replica.reader
         self._source = source
         self._directory = directory
         self._every_s = every_s

@@ -15,7 +15,8 @@ import uvicorn
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankUnavailableError
-from userip.bank.urls import LmdbUrl, open_reader, parse_url, redact
+from userip.bank.opening import open_reader
+from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
 from userip.scoring.initial_release import first_directory, load_first
 from userip.scoring.release_override import Orders
@@ -106,13 +107,10 @@ async def _check_bank(settings: Settings, directory: Path, release: str, log: Fi
     missing = StartError(
         f"bank {shown} holds no records of release {release}: run `userip publish --release {directory} --bank {shown}`"
     )
-    parsed = parse_url(url)
-    if isinstance(parsed, LmdbUrl) and not (parsed.path / "data.mdb").exists():
-        raise missing
     # Patient, unlike the request path: here a slow answer is better than none.
     reader = open_reader(url, deadline_s=2.0, max_connections=1)
     try:
-        if not await reader.has_release(release):
+        if not reader.exists() or not await reader.has_release(release):
             raise missing
     except BankUnavailableError as error:
         log.warning("bank does not answer; scores are served with the default profile", bank=shown, problem=str(error))

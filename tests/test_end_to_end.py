@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.fixtures.process import ServeProcess
 from tests.training.tiny_run import HASTE, easy_set, one_thread, tiny_config, train
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.ops.publish import publish_release
 from userip.training.data.dataset import Dataset, Split
 from userip.training.fold_in import fold_in_file

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.bank.urls import open_bank
 from userip.release.manifest import Manifest, read_manifest
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import histories_of

@@ -1,7 +1,7 @@
 """Many lookups at once, many of them cancelled: does anybody get another user's record?
 
-The real path of a request's lookup: `CoalescingReader` over `RedisReader` over sockets to a redis-server. User i has
-row i + 1 and codes that are functions of i, so whose record it is can be told from the record alone.
+The real path of a request's lookup: `CoalescingReader` over the bank's reader over sockets to a redis-server. User
+i has row i + 1 and codes that are functions of i, so whose record it is can be told from the record alone.
 """
 
 import asyncio
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from userip.bank import Record, open_bank
-from userip.bank.backends.redis.reader import RedisReader
+from userip.bank import Record, open_bank, open_reader
 from userip.bank.errors import BankUnavailableError
-from userip.bank.urls import RedisUrl, parse_url
 from userip.scoring.coalescing import CoalescingReader
 
 RELEASE = "planted"
@@ -49,15 +47,13 @@ def storm(url: str, *, lookups: int, users: int, seed: int = 0, deadline_s: floa
     """Look up one to four users at a time, `lookups` times, a third cancelled at a random moment (some after
     their end, some twice).
 
-    `users` have been published by `publish_planted`. The bank is a redis-server.
+    `users` have been published by `publish_planted`.
     """
     return asyncio.run(_storm(url, lookups, users, random.Random(seed), deadline_s))  # noqa: S311  (a test's chances)
 
 
 async def _storm(url: str, lookups: int, users: int, chance: random.Random, deadline_s: float) -> Storm:
-    parsed = parse_url(url)
-    assert isinstance(parsed, RedisUrl), "a redis-server is looked up in"
-    reader = RedisReader(parsed, deadline_s=deadline_s, max_connections=16)
+    reader = open_reader(url, deadline_s=deadline_s, max_connections=16)
     together = CoalescingReader(reader.get_many)
     outcomes: Counter[str] = Counter()
 

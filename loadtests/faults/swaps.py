@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
-from userip.bank.urls import open_bank
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.broken_releases import BROKEN, write_broken
 from userip.loadtests.faults.swap_load import Watcher

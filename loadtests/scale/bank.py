@@ -12,17 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import lmdb
 import numpy as np
-import redis
 import typer
 import uvloop
 from numpy.typing import NDArray
 
 from userip.bank import AsyncReader, Record, open_bank, open_reader, redact
-from userip.bank.backends.redis.client import named_errors, sync_client
 from userip.bank.errors import BankError, BankUrlError
-from userip.bank.urls import LmdbUrl, parse_url
+from userip.bank.opening import backend_of
+from userip.bank.protocol import StoreUsage
 from userip.loadtests.scale.bank_publisher import codes_of, publish_apart, user_id
 from userip.loadtests.servers.redis_server import RedisServer
 
@@ -103,34 +101,21 @@ def _publish(target: _Target, slots: int) -> Row:
     after = _store(target.url)
     return {
         "scenario": "bank-scale",
-        "bank": "lmdb" if isinstance(parse_url(target.url), LmdbUrl) else "redis",
-        "version": after["version"],
+        "bank": backend_of(target.url),
+        "version": after.version,
         "users": target.users,
         "slots": slots,
-        "bytes_per_user": (after["bytes"] - before["bytes"]) / target.users,
+        "bytes_per_user": (after.bytes - before.bytes) / target.users,
         "publish_per_s": target.users / published["publish_s"],
-        "server_cpu_s": after["cpu_s"] - before["cpu_s"],
+        "server_cpu_s": after.cpu_s - before.cpu_s,
         **published,
     }
 
 
-def _store(url: str) -> dict[str, Any]:
-    """Version, bytes (Redis's used_memory, the blocks of LMDB's file) and processor seconds of the store."""
-    parsed = parse_url(url)
-    if isinstance(parsed, LmdbUrl):
-        data = parsed.path / "data.mdb"
-        size = data.stat().st_blocks * 512 if data.exists() else 0
-        return {"version": ".".join(map(str, lmdb.version())), "bytes": size, "cpu_s": 0.0}
-    time.sleep(0.2)  # the publisher's connection and its buffers are gone
-    with named_errors(parsed.where), contextlib.closing(sync_client(parsed, timeout_s=10)) as client:
-        primaries = {"target_nodes": redis.RedisCluster.PRIMARIES} if parsed.cluster else {}
-        answer: dict[str, Any] = client.info("everything", **primaries)
-    nodes = [answer] if "used_memory" in answer else list(answer.values())  # several nodes answer by name
-    return {
-        "version": nodes[0]["redis_version"],
-        "bytes": sum(node["used_memory"] for node in nodes),
-        "cpu_s": sum(node["used_cpu_user"] + node["used_cpu_sys"] for node in nodes),
-    }
+def _store(url: str) -> StoreUsage:
+    time.sleep(0.2)  # a server's publisher is gone, with its connection and buffers
+    with contextlib.closing(open_bank(url)) as bank:
+        return bank.usage()
 
 
 async def _read(targets: Sequence[_Target], slots: int, reads: int) -> list[Row]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError, UnknownReleaseError
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.release.manifest import RELEASE_NAME
 from userip.scoring.current_release import Serving
 from userip.scoring.errors import BankAwayError, ReloadError

@@ -5,7 +5,8 @@ import time
 
 import userip.bank.backends.lmdb.staging
 import userip.bank.backends.redis.publish
-from tests.fixtures.banks import make_users, open_with_lease
+from tests.fixtures.banks import make_users
+from userip.bank import open_bank
 
 if __name__ == "__main__":
     url, release, count, seconds, step, lease = sys.argv[1:]
@@ -17,7 +18,7 @@ if __name__ == "__main__":
         time.sleep(float(seconds))
 
     users = make_users(int(count))
-    opened = open_with_lease(url, float(lease))
+    opened = open_bank(url, lease_s=float(lease))
     opened.publish(release, users.ids, users.rows, users.codes, report)
     opened.activate(release)
     print("activated", flush=True)

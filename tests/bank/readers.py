@@ -10,10 +10,9 @@ import pytest
 
 from tests.fixtures.banks import make_users
 from userip.bank import Record, open_bank
-from userip.bank.backends.redis.connection import ServerExchange
 from userip.bank.backends.redis.reader import RedisReader
+from userip.bank.backends.redis.url import parse_url
 from userip.bank.errors import BankUnavailableError
-from userip.bank.urls import RedisUrl, parse_url
 
 USERS = make_users(2000)
 Reading = Callable[[RedisReader], Coroutine[Any, Any, None]]
@@ -22,9 +21,7 @@ Reading = Callable[[RedisReader], Coroutine[Any, Any, None]]
 @asynccontextmanager
 async def reader_of(url: str, deadline_s: float = 5, max_connections: int = 8) -> AsyncIterator[RedisReader]:
     """A reader that is closed afterwards."""
-    parsed = parse_url(url)
-    assert isinstance(parsed, RedisUrl)
-    reader = RedisReader(parsed, deadline_s=deadline_s, max_connections=max_connections)
+    reader = RedisReader(parse_url(url), deadline_s=deadline_s, max_connections=max_connections)
     try:
         yield reader
     finally:
@@ -59,13 +56,6 @@ async def assert_right(reader: RedisReader, number: int) -> None:
     """User `number` has the record that was published for exactly this user."""
     (found,) = await reader.get_many("a", [f"user-{number}"])
     assert found == Record(number + 1, (number % 7, number % 1000, 0xFFFF))
-
-
-def in_use(reader: RedisReader) -> int:
-    """Connections that some request holds."""
-    exchange = reader._exchange
-    assert isinstance(exchange, ServerExchange)
-    return len(exchange.pool._in_use_connections)
 
 
 async def unavailable_after(reading: Awaitable[object]) -> float:

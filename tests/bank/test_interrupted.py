@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.bank.proxy import Proxy
-from tests.fixtures.banks import make_users, open_with_lease
+from tests.fixtures.banks import make_users
 from userip import commands
 from userip.bank import Bank, Record, open_bank
 from userip.bank.errors import BankFullError, BankUnavailableError, PublishError
@@ -63,7 +64,7 @@ def wait_for(process: subprocess.Popen[str], users: int) -> None:
 @pytest.mark.parametrize("users", [20, 160, 300])
 def test_a_killed_publisher_leaves_the_active_release(bank_url: str, users: int) -> None:
     """SIGKILL early, midway or after the last record: readers see the old release; a second try succeeds."""
-    bank = open_with_lease(bank_url, 0.5)
+    bank = open_bank(bank_url, lease_s=0.5)
     serve_old(bank)
     with publisher(bank_url) as process:
         wait_for(process, users)
@@ -79,8 +80,9 @@ def test_a_killed_publisher_leaves_the_active_release(bank_url: str, users: int)
     bank.close()
 
 
-@pytest.mark.slow
-def test_what_a_killed_publisher_leaves_and_for_how_long(bank_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_killed_publisher_leaves_and_for_how_long(
+    bank_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL: `inspect` says "being written" for the lease, then "left behind"; publishing again leaves nothing."""
 
     def state() -> str:
@@ -88,18 +90,19 @@ def test_what_a_killed_publisher_leaves_and_for_how_long(bank_url: str, capsys: 
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("incomplete")]
         return line.partition("): ")[2]
 
-    with closing(open_bank(bank_url)) as bank:  # the lease that everybody has: 15 seconds
+    monkeypatch.setattr("userip.ops.commands.open_bank", partial(open_bank, lease_s=1))
+    with closing(open_bank(bank_url, lease_s=1)) as bank:
         serve_old(bank)
-        with publisher(bank_url, lease_s=15) as process:
+        with publisher(bank_url, lease_s=1) as process:
             wait_for(process, 160)
             process.send_signal(signal.SIGKILL)
             process.wait()
         killed = time.monotonic()
         assert state() == "being written"
         while state() == "being written":
-            assert time.monotonic() < killed + 20
-            time.sleep(0.2)
-        assert time.monotonic() > killed + 10
+            assert time.monotonic() < killed + 10
+            time.sleep(0.05)
+        assert time.monotonic() > killed + 0.5
         assert state() == "left behind; `userip prune` deletes it"
         USERS.publish(bank, "new")
         assert bank.leftovers() == []
@@ -108,7 +111,7 @@ def test_what_a_killed_publisher_leaves_and_for_how_long(bank_url: str, capsys: 
 
 def test_prune_removes_what_a_killed_publisher_left(bank_url: str) -> None:
     """Leftovers stay while their publisher may live, and go with `prune` afterwards; the release stays."""
-    bank = open_with_lease(bank_url, 0.5)
+    bank = open_bank(bank_url, lease_s=0.5)
     serve_old(bank)
     with publisher(bank_url) as process:
         wait_for(process, 160)

@@ -121,7 +121,7 @@ def test_a_reader_follows_the_active_pointer(bank: Bank, bank_url: str) -> None:
             assert await reader.active() == release
             assert await reader.has_release(release)
         assert await reader.get_many("b", ["other-1", "user-1"]) == [Record(2, (1, 1, 0xFFFF)), None]
-        await reader.ping()
+        await reader.active()
         await reader.close()
 
     asyncio.run(follow())

@@ -9,7 +9,7 @@ import pytest
 
 import userip.bank.backends.lmdb.staging
 import userip.bank.backends.redis.publish
-from tests.fixtures.banks import make_users, open_with_lease
+from tests.fixtures.banks import make_users
 from userip.bank import Bank, Record, open_bank, open_reader
 from userip.bank.errors import PublishError
 
@@ -27,7 +27,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
     """While one publisher is at work on a release, another is refused; the first one's users are complete."""
-    first, second = open_with_lease(bank_url, 0.5), open_with_lease(bank_url, 0.5)
+    first, second = open_bank(bank_url, lease_s=0.5), open_bank(bank_url, lease_s=0.5)
     started = threading.Event()
 
     def slowly(done: int, total: int) -> None:
@@ -54,7 +54,7 @@ def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> None:
     """Another publisher takes over from a silent one, which then fails instead of mixing its users in."""
-    sleeper, other = open_with_lease(bank_url, 0.3), open_with_lease(bank_url, 0.3)
+    sleeper, other = open_bank(bank_url, lease_s=0.3), open_bank(bank_url, lease_s=0.3)
     asleep, wake = threading.Event(), threading.Event()
     errors: list[Exception] = []
 

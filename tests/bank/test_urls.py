@@ -5,16 +5,19 @@ from pathlib import Path
 import pytest
 
 from userip.bank import open_bank, open_reader
+from userip.bank.backends.lmdb.url import LmdbUrl
+from userip.bank.backends.lmdb.url import parse_url as parse_lmdb
+from userip.bank.backends.redis.url import parse_url as parse_redis
 from userip.bank.errors import BankUrlError
-from userip.bank.urls import LmdbUrl, RedisUrl, parse_url, redact
+from userip.bank.redaction import redact
 
 SECRET = "s3cr3t"
 
 
 def test_lmdb_urls_name_a_directory() -> None:
     """Absolute paths, paths below the working directory, and the first size of the map."""
-    assert parse_url("lmdb:///var/my%20bank") == LmdbUrl(path=Path("/var/my bank"))
-    assert parse_url("lmdb://./here/bank?map_mb=2") == LmdbUrl(path=Path("here/bank"), map_mb=2)
+    assert parse_lmdb("lmdb:///var/my%20bank") == LmdbUrl(path=Path("/var/my bank"))
+    assert parse_lmdb("lmdb://./here/bank?map_mb=2") == LmdbUrl(path=Path("here/bank"), map_mb=2)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +36,7 @@ def test_lmdb_urls_name_a_directory() -> None:
 )
 def test_redis_urls_name_a_server(url: str, expected: dict[str, object]) -> None:
     """Server, socket or cluster, with database number and TLS."""
-    parsed = parse_url(url)
-    assert isinstance(parsed, RedisUrl)
+    parsed = parse_redis(url)
     assert parsed.model_dump(exclude_defaults=True) == {k: v for k, v in expected.items() if v is not None}
 
 
@@ -52,8 +54,7 @@ def test_user_and_password(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A login may stand in the URL, in its query, or its password in the environment or a file."""
     monkeypatch.setenv("BANK_PASSWORD", "p@ss/")
     (tmp_path / "password").write_text("p@ss/\n")
-    parsed = parse_url(url.replace("FILE", str(tmp_path / "password")))
-    assert isinstance(parsed, RedisUrl)
+    parsed = parse_redis(url.replace("FILE", str(tmp_path / "password")))
     assert parsed.username == "ann"
     assert parsed.password is not None
     assert parsed.password.get_secret_value() == "p@ss/"
@@ -89,7 +90,7 @@ def test_user_and_password(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_wrong_is_said_in_one_line_without_the_password(url: str, words: str) -> None:
     """A bad URL is a usage error that names the part, and no error shows a password."""
     with pytest.raises(BankUrlError) as caught:
-        parse_url(url)
+        open_bank(url)
     message = str(caught.value)
     assert words in message
     assert SECRET not in message
@@ -126,7 +127,7 @@ MISTYPED = [
 def test_a_mistyped_url_shows_no_password(url: str) -> None:
     """Wherever a slip puts the password (scheme, path, port, query, setting), the error is one line without it."""
     with pytest.raises(BankUrlError) as caught:
-        parse_url(url)
+        open_bank(url)
     assert SECRET not in str(caught.value)
     assert "***" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,8 +140,8 @@ def test_passwords_show_nowhere(url: str) -> None:
     """Neither a redacted URL nor the repr of what it opens holds the password."""
     shown = [
         redact(url),
-        repr(parse_url(url)),
-        str(parse_url(url)),
+        repr(parse_redis(url)),
+        str(parse_redis(url)),
         repr(open_bank(url)),
         repr(open_reader(url)),
     ]

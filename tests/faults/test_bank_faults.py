@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.bank.proxy import Proxy
-from tests.bank.readers import USERS, in_use, publish, with_reader
+from tests.bank.readers import USERS, publish, with_reader
 from tests.fixtures.serving import RECORDS, Serve
 from tests.fixtures.serving import publish as publish_tiny
 from tests.fixtures.tiny_release import TinyRelease
@@ -155,7 +155,7 @@ def test_row_3_damaged_replies(redis_url: str, redis_server: RedisServer) -> Non
         faulty.corrupt = None
         (found,) = await reader.get_many("a", ["user-7"])
         assert found == Record(8, (0, 7, 0xFFFF))
-        assert in_use(reader) == 0
+        assert reader.in_use == 0
 
     with Proxy(redis_server.port) as faulty:
         with_reader(read, faulty.url, deadline_s=0.5)

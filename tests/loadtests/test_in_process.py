@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.gates import judge
 from userip.loadtests.in_process import Effort, Row, measure

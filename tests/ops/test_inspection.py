@@ -13,7 +13,7 @@ from tests.fixtures.process import ServeProcess
 from tests.fixtures.serving import RECORDS, publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip import commands
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
+from userip.bank.opening import open_bank
 from userip.bank.record import UNKNOWN_CODE
-from userip.bank.urls import open_bank
 from userip.ops.publish import publish_release
 from userip.release.errors import ReleaseError
 from userip.release.manifest import Manifest, read_manifest, sha256_of

@@ -78,7 +78,7 @@ async def _read_everything(url: str) -> None:
     BankView.of(url, bank)
     bank.close()
     reader = open_reader(url, deadline_s=5.0)
-    await reader.ping()
+    await reader.active()
     release = await reader.active()
     assert release is not None
     assert await reader.has_release(release)
@@ -157,7 +157,7 @@ def test_service_can_read_and_nothing_else(guarded: RedisServer) -> None:
 
     async def read() -> None:
         reader = open_reader(_url(guarded, "service"), deadline_s=5.0)
-        await reader.ping()
+        await reader.active()
         assert await reader.active() == "served"
         assert await reader.has_release("served")
         assert await reader.get_many("served", ["a", "x"]) == [Record(5, (6,)), None]

@@ -12,8 +12,8 @@ import pytest
 from tests.fixtures.serving import RECORDS, publish
 from tests.fixtures.tiny_release import ITEMS, TinyRelease, write_release
 from userip.bank.backends.lmdb.reader import LmdbReader
+from userip.bank.backends.lmdb.url import parse_url
 from userip.bank.protocol import Lookup
-from userip.bank.urls import LmdbUrl, parse_url
 from userip.scoring.breaker import Breaker
 from userip.scoring.current_release import Serving, load_and_warm_up
 from userip.scoring.dataplane import Dataplane, Facts, Scored
@@ -39,9 +39,7 @@ class HeldReader(LmdbReader):
     """Records come when `go` is set."""
 
     def __init__(self, url: str) -> None:
-        parsed = parse_url(url)
-        assert isinstance(parsed, LmdbUrl)
-        super().__init__(parsed)
+        super().__init__(parse_url(url))
         self.go = asyncio.Event()
 
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:

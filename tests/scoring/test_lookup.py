@@ -2,12 +2,12 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from userip.bank.errors import BankUnavailableError
-from userip.bank.protocol import Lookup
+from userip.bank.protocol import Lookup, StoredRecord
 from userip.bank.record import Record
 from userip.bank.release_meta import ReleaseMeta
 from userip.scoring.breaker import Breaker
@@ -21,6 +21,9 @@ SHAPE = Shape(items=3, user=10, slots=(), context=(), vector=0)
 
 class Bank:
     """Answers when `gate` is open; with `away`, that it is away. Every user has row 1."""
+
+    remote = False
+    in_use = 0
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -52,8 +55,13 @@ class Bank:
         """Nobody knows."""
         return None
 
-    async def ping(self) -> None:
+    def exists(self) -> bool:
         """It is there."""
+        return True
+
+    async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
+        """Nobody copies it."""
+        return []
 
     async def close(self) -> None:
         """Nothing is open."""

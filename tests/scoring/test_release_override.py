@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
-from userip.bank.urls import open_reader
+from userip.bank.opening import open_reader
 from userip.scoring.current_release import Serving, load_and_warm_up
 from userip.scoring.release_override import Orders
 from userip.scoring.release_sync import Reloader

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease, change_manifest, write_release
+from userip.bank.opening import open_bank
 from userip.bank.record import Record
-from userip.bank.urls import open_bank
 
 KEY = {"X-API-Key": "key"}
 QUICK = {"follow_seconds": 0.02, "admin_key": "key"}

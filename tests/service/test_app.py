@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from tests.fixtures.serving import RECORDS, Serve
 from tests.fixtures.tiny_release import ITEMS, TinyRelease
+from userip.bank.opening import open_bank
 from userip.bank.record import Record
-from userip.bank.urls import open_bank
 from userip.scoring import scorer
 
 

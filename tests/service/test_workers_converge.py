@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.process import ServeProcess
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 
 
 def workers_of(service: ServeProcess) -> set[int]:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.training.tiny_run import HASTE, ROUNDS, contents, easy_set, one_thread, tiny_config, train
+from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import Record
-from userip.bank.urls import open_bank
 from userip.ops.publish import publish_release
 from userip.release.manifest import read_manifest
 from userip.training.config import load_config, write_config

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,10 +25,11 @@ from userip.bank.backends.lmdb.reader import (
     record_prefix,
 )
 from userip.bank.backends.lmdb.staging import Attempts, count_records, items_of
+from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.batch import Batch
 from userip.bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
 from userip.bank.layout import check_release_name
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
+from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored, StoreUsage
 from userip.bank.record import Record, encode
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
@@ -41,7 +43,6 @@ from userip.bank.release_meta import (
     replaced_meanwhile,
     unknown_release,
 )
-from userip.bank.urls import LmdbUrl
 
 if TYPE_CHECKING:
     from userip.bank.backends.lmdb.environment import Transaction
@@ -272,6 +273,10 @@ class LmdbBank:
         where = self._env.where
         self._require(release)
         return self._env.read(lambda txn: read_many(txn, read_meta(txn, release, where), user_ids))
+
+    def usage(self) -> StoreUsage:
+        """The blocks of the file; what LMDB does, the process that asks does."""
+        return StoreUsage(".".join(map(str, lmdb.version())), self._env.blocks_bytes(), 0.0)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -66,6 +66,10 @@ class LmdbEnvironment:
         """Whether there is a bank in the directory."""
         return os.path.exists(self._data)
 
+    def blocks_bytes(self) -> int:
+        """What the file takes on disk; 0 without one."""
+        return os.stat(self._data).st_blocks * 512 if self.exists() else 0
+
     def read(self, work: "Callable[[Transaction], T]") -> T:
         """Run `work` in a read transaction. Raises BankUnavailableError if there is no bank."""
         with self._lock:

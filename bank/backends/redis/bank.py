@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import redis
 from numpy.typing import NDArray
 
 from userip.bank.backends.redis.client import SyncClient, meta_of, named_errors, sync_client, text
@@ -22,6 +23,7 @@ from userip.bank.backends.redis.eviction import eviction_warnings
 from userip.bank.backends.redis.publish import RedisPublication, delete_attempt, pieces, record_counts, users_per_bucket
 from userip.bank.backends.redis.repair import restore
 from userip.bank.backends.redis.scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
+from userip.bank.backends.redis.url import RedisUrl
 from userip.bank.backends.redis.write import run
 from userip.bank.batch import Batch, check_input
 from userip.bank.errors import BankError, PublishError, UnknownReleaseError
@@ -34,7 +36,7 @@ from userip.bank.layout import (
     lock_key,
     release_key,
 )
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored
+from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored, StoreUsage
 from userip.bank.record import Record, encode, look_up, record_bytes
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
@@ -48,7 +50,6 @@ from userip.bank.release_meta import (
     replaced_meanwhile,
     unknown_release,
 )
-from userip.bank.urls import RedisUrl
 
 _SAMPLED_BUCKETS: Final = 64
 _UPSERT_USERS: Final = 1000  # per script: a server answers nobody else meanwhile
@@ -323,6 +324,21 @@ class RedisBank:
             return run(pipe)
 
         return [value for some in pieces(places) for value in self._run(partial(ask, some=some))]
+
+    def usage(self) -> StoreUsage:
+        """`used_memory` and processor time by INFO, over all primaries of a cluster."""
+
+        def ask(client: SyncClient) -> dict[str, Any]:
+            primaries = {"target_nodes": redis.RedisCluster.PRIMARIES} if self._url.cluster else {}
+            return client.info("everything", **primaries)
+
+        answer = self._run(ask)
+        nodes = [answer] if "used_memory" in answer else list(answer.values())  # several nodes answer by name
+        return StoreUsage(
+            version=nodes[0]["redis_version"],
+            bytes=sum(node["used_memory"] for node in nodes),
+            cpu_s=sum(node["used_cpu_user"] + node["used_cpu_sys"] for node in nodes),
+        )
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -20,9 +20,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from userip.bank.backends.redis.url import RedisUrl
 from userip.bank.errors import BankFullError, BankRefusedError, BankUnavailableError
 from userip.bank.release_meta import ReleaseMeta
-from userip.bank.urls import RedisUrl
 
 SyncClient = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline

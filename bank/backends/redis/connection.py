@@ -7,7 +7,7 @@ other can get it: a reply that comes late must not answer another request.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from redis.asyncio import (
     BlockingConnectionPool,
@@ -19,13 +19,17 @@ from redis.asyncio import (
 from redis.asyncio.connection import AbstractConnection
 
 from userip.bank.backends.redis.client import connection_settings, no_retry_async, tls_settings
-from userip.bank.urls import RedisUrl
+from userip.bank.backends.redis.url import RedisUrl
 
 Command = Sequence[bytes]
 
 
-class Exchange(Protocol):
+class RedisConnection(Protocol):
     """A way to send commands. The caller bounds the time."""
+
+    @property
+    def in_use(self) -> int:
+        """Connections that some exchange holds at this moment."""
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order. Raises redis-py's errors."""
@@ -34,7 +38,7 @@ class Exchange(Protocol):
         """Close all connections."""
 
 
-class ServerExchange:
+class ServerConnection:
     """Exchanges with one server, over a pool that lets requests wait when all connections are in use."""
 
     def __init__(self, url: RedisUrl, deadline_s: float, max_connections: int) -> None:
@@ -95,8 +99,10 @@ class ServerExchange:
         await self.pool.disconnect()
 
 
-class ClusterExchange:
+class ClusterConnection:
     """Exchanges with a cluster: redis-py sends each command to the node that holds its key, all at once."""
+
+    in_use: Final = 0  # redis-py's cluster does not tell
 
     def __init__(self, url: RedisUrl, deadline_s: float, max_connections: int) -> None:
         self._client = RedisCluster(

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from userip.bank.backends.redis.client import meta_of, named_errors
-from userip.bank.backends.redis.connection import ClusterExchange, Command, Exchange, ServerExchange
+from userip.bank.backends.redis.connection import ClusterConnection, Command, RedisConnection, ServerConnection
+from userip.bank.backends.redis.url import RedisUrl
 from userip.bank.deadline import Deadline
 from userip.bank.errors import BankUnavailableError, UnknownReleaseError
 from userip.bank.layout import HISTORY_KEY, bucket_prefix, release_key
-from userip.bank.protocol import Lookup
+from userip.bank.protocol import Lookup, StoredRecord
 from userip.bank.record import look_up
 from userip.bank.release_meta import ReleaseMeta
-from userip.bank.urls import RedisUrl
 
 _FRESH_S: Final = 1.0  # how long a release's metadata is believed without asking again
 _MAX_KNOWN: Final = 64
-StoredRecord = tuple[int, bytes, bytes]  # bucket, field, value
 
 
 @dataclass(slots=True)
@@ -34,11 +33,13 @@ class RedisReader:
     was pruned, or published again under its name, shows within that time.
     """
 
+    remote: Final = True
+
     def __init__(self, url: RedisUrl, *, deadline_s: float = 0.05, max_connections: int = 32) -> None:
         self._url = url
         self._deadline_s = deadline_s
         self._max_connections = max_connections
-        self._exchange: Exchange | None = None
+        self._connection: RedisConnection | None = None
         self._known: dict[str, _Known] = {}
 
     def __repr__(self) -> str:
@@ -80,12 +81,12 @@ class RedisReader:
 
     @property
     def in_use(self) -> int:
-        """Connections that some request holds at this moment. 0 in a cluster, which does not tell."""
-        return self._exchange.in_use if isinstance(self._exchange, ServerExchange) else 0
+        """Connections that some request holds at this moment; 0 in a cluster, which does not tell."""
+        return 0 if self._connection is None else self._connection.in_use
 
-    async def ping(self) -> None:
-        """Return if the server answers."""
-        await self.active()
+    def exists(self) -> bool:
+        """True: an empty server is an empty bank."""
+        return True
 
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order, in one round trip (two for a release that is new here)."""
@@ -94,9 +95,9 @@ class RedisReader:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._exchange is not None:
-            await self._exchange.close()
-            self._exchange = None
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
@@ -143,10 +144,10 @@ class RedisReader:
         return known
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        if self._exchange is None:
-            kind = ClusterExchange if self._url.cluster else ServerExchange
-            self._exchange = kind(self._url, self._deadline_s, self._max_connections)
-        return await self._exchange.send(commands)
+        if self._connection is None:
+            kind = ClusterConnection if self._url.cluster else ServerConnection
+            self._connection = kind(self._url, self._deadline_s, self._max_connections)
+        return await self._connection.send(commands)
 
 
 def _meta_command(release: str) -> Command:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from tests.training.toy import FIELDS, toy_dataset
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.loadtests.errors import BenchInputError
 from userip.loadtests.variants import NAMES, Variant, build_variants
 from userip.ops.publish import publish_release

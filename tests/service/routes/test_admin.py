@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease, change_manifest, write_release
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.loadtests.servers.redis_server import RedisServer
 
 KEY = {"X-API-Key": "s3cret-kéy"}

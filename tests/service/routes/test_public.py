@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 
 
 def test_profile_explains_every_code(serve: Serve, tiny_bank_url: str, tiny: TinyRelease) -> None:

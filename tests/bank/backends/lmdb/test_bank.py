@@ -111,13 +111,14 @@ def test_a_bank_that_is_not_there_yet(tmp_path: Path) -> None:
 
     async def follow() -> None:
         reader = open_reader(url)
-        for attempt in (reader.active, reader.ping):
-            with pytest.raises(BankUnavailableError, match="no bank there; `userip publish` makes one"):
-                await attempt()
+        assert not reader.exists()
+        with pytest.raises(BankUnavailableError, match="no bank there; `userip publish` makes one"):
+            await reader.active()
         assert not (tmp_path / "bank").exists()
         with closing(open_bank(url)) as bank:
             USERS.publish(bank, "a")
             bank.activate("a")
+        assert reader.exists()
         assert await reader.active() == "a"
         await reader.close()
 

@@ -36,7 +36,7 @@ def check_whole_life(url: str) -> None:
         async def read() -> tuple[str | None, list[Lookup]]:
             reader = open_reader(url, deadline_s=5)
             try:
-                await reader.ping()
+                await reader.active()
                 return await reader.active(), await reader.get_many("b", ["new", "user-1", "no", "user-0"])
             finally:
                 await reader.close()
@@ -139,7 +139,7 @@ def test_the_service_needs_four_commands(start_redis: Callable[..., RedisServer]
 
     async def read() -> None:
         reader = open_reader(url, deadline_s=5)
-        await reader.ping()
+        await reader.active()
         assert await reader.active() == "a"
         assert await reader.has_release("a")
         assert await reader.get_many("a", USERS.ids) == EXPECTED
@@ -179,7 +179,7 @@ def test_a_refused_login_is_said_without_the_password(start_redis: Callable[...,
     async def read() -> None:
         reader = open_reader(url, deadline_s=5)
         try:
-            await reader.ping()
+            await reader.active()
         finally:
             await reader.close()
 
@@ -262,7 +262,7 @@ def test_tls(start_redis: Callable[..., RedisServer], certificates: Path) -> Non
     async def untrusted() -> None:
         reader = open_reader(f"rediss://127.0.0.1:{port}?{own}", deadline_s=2)
         try:
-            await reader.ping()
+            await reader.active()
         finally:
             await reader.close()
 
@@ -289,7 +289,7 @@ def test_a_cluster_that_is_away(tmp_path: Path) -> None:
     async def read() -> None:
         reader = open_reader(url, deadline_s=0.2)
         try:
-            await reader.ping()
+            await reader.active()
         finally:
             await reader.close()
 

@@ -8,9 +8,9 @@ import pytest
 import uvloop
 
 from tests.bank.proxy import Proxy
-from tests.bank.readers import USERS, assert_right, in_use, place_of, publish, unavailable_after, with_reader
+from tests.bank.readers import USERS, assert_right, place_of, publish, unavailable_after, with_reader
 from userip.bank import Record
-from userip.bank.backends.redis.connection import ServerExchange, pack
+from userip.bank.backends.redis.connection import ServerConnection, pack
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import BankUnavailableError
 from userip.loadtests.servers.redis_server import RedisServer
@@ -48,7 +48,7 @@ def test_cancelled_reads_leave_no_reply_for_others(
                     outcomes["read"] += 1
             lasting = loop.time() - began
         await asyncio.sleep(0.05)
-        assert in_use(reader) == 0
+        assert reader.in_use == 0
         assert min(outcomes.values()) > 100, outcomes
         for number in range(200):
             await assert_right(reader, number)
@@ -84,9 +84,9 @@ def test_a_read_that_is_cancelled_twice_gives_its_connection_back(redis_url: str
             proxy.delay_s = 0.3
             task = asyncio.create_task(reader.get_many("a", ["user-1"]))
             await asyncio.sleep(0.05)
-            exchange = reader._exchange
-            assert isinstance(exchange, ServerExchange)
-            async with exchange.pool._condition:  # the pool is busy, so giving back takes a while
+            connection = reader._connection
+            assert isinstance(connection, ServerConnection)
+            async with connection.pool._condition:  # the pool is busy, so giving back takes a while
                 for _ in range(2):
                     task.cancel()
                     await asyncio.sleep(0.01)
@@ -94,7 +94,7 @@ def test_a_read_that_is_cancelled_twice_gives_its_connection_back(redis_url: str
                 await task
             proxy.delay_s = 0
             await assert_right(reader, 2)
-            assert in_use(reader) == 0
+            assert reader.in_use == 0
 
         with_reader(read, proxy.url, max_connections=1)
 
@@ -142,7 +142,7 @@ def test_a_reset_in_the_middle_of_a_reply(redis_url: str, redis_server: RedisSer
                 proxy.reset_replies = 1
                 await unavailable_after(reader.get_many("a", ["user-5"]))
             await assert_right(reader, 5)
-            assert in_use(reader) == 0
+            assert reader.in_use == 0
 
         with_reader(read, proxy.url)
 

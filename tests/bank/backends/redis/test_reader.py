@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.bank.readers import USERS, assert_right, in_use, place_of, publish, unavailable_after, with_reader
+from tests.bank.readers import USERS, assert_right, place_of, publish, unavailable_after, with_reader
 from userip.bank import Record, open_bank
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import BankUnavailableError, RecordError, UnknownReleaseError
@@ -27,7 +27,7 @@ def test_a_server_that_stands_still_costs_no_more_than_the_deadline(
         waits = await asyncio.gather(*[unavailable_after(reader.get_many("a", ["user-1"])) for _ in range(100)])
         # Deadlines one after the other, 8 connections for 100 reads, would be 12 s; the rest is for a busy machine.
         assert max(waits) < 6
-        assert await unavailable_after(reader.ping()) < 6
+        assert await unavailable_after(reader.active()) < 6
         server.resume()
         started = time.perf_counter()
         while True:
@@ -36,7 +36,7 @@ def test_a_server_that_stands_still_costs_no_more_than_the_deadline(
                 break
             except BankUnavailableError:
                 assert time.perf_counter() - started < 20  # else it never comes back
-        assert in_use(reader) == 0
+        assert reader.in_use == 0
 
     with_reader(read, server.url, deadline_s=1)
 
@@ -50,9 +50,9 @@ def test_a_server_that_is_away_and_comes_back_empty(start_redis: Callable[..., R
         await assert_right(reader, 1)
         server.kill()
         assert await unavailable_after(reader.get_many("a", ["user-1"])) < 0.5
-        assert await unavailable_after(reader.ping()) < 0.5
+        assert await unavailable_after(reader.active()) < 0.5
         await asyncio.to_thread(server.start)
-        await reader.ping()
+        await reader.active()
         assert await reader.active() is None
         assert not await reader.has_release("a")
         with pytest.raises(UnknownReleaseError):

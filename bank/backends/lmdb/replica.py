@@ -12,21 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
-from userip.bank.backends.lmdb.reader import HISTORY_KEY, RELEASE_PREFIX, read_meta, read_names, record_prefix
+from userip.bank.backends.lmdb.reader import (
+    HISTORY_KEY,
+    RELEASE_PREFIX,
+    LmdbReader,
+    read_meta,
+    read_names,
+    record_prefix,
+)
 from userip.bank.backends.lmdb.staging import Attempts
+from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.errors import PublishError, UnknownReleaseError
+from userip.bank.protocol import StoredRecord
 from userip.bank.release_meta import ReleaseMeta
 
 if TYPE_CHECKING:
     from userip.bank.backends.lmdb.environment import Transaction
-    from userip.bank.backends.redis.reader import StoredRecord
 
 
 class Replica:
-    """The directory, for its only writer. Methods block; call them from a thread."""
+    """The directory, for its only writer. Methods block; call them from a thread. `reader` reads it, anywhere."""
 
     def __init__(self, directory: Path) -> None:
         self._env = LmdbEnvironment.acquire(directory)
+        self.reader = LmdbReader(LmdbUrl(path=directory))
         # There is one writer at a time, so the attempt of another is dead and need not be waited for long.
         self._attempts = Attempts(self._env, lease_s=1)
 
@@ -61,7 +70,7 @@ class ReplicaCopy:
         self._release, self._meta = release, meta
         self._users = 0
 
-    def write(self, records: "Sequence[StoredRecord]") -> int:
+    def write(self, records: Sequence[StoredRecord]) -> int:
         """Take records, places rising from call to call; how many of them were not here yet."""
         prefix = record_prefix(self._attempt)
         items = [(prefix + bucket.to_bytes(3, "big") + field, value) for bucket, field, value in records]

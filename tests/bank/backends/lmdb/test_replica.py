@@ -10,10 +10,10 @@ import pytest
 from tests.bank.readers import USERS, publish, with_reader
 from userip.bank import Record, open_bank
 from userip.bank.backends.lmdb.reader import LmdbReader
+from userip.bank.backends.lmdb.replica import Replica, ReplicaCopy, is_copy
+from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import PublishError
-from userip.bank.replica import Replica, ReplicaCopy, is_copy
-from userip.bank.urls import LmdbUrl
 from userip.loadtests.servers.redis_server import RedisServer
 
 ASKED = [*USERS.ids, "nobody", "user-2000"]
