@@ -27,10 +27,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from userip.evaluation.control_views import ControlViews
 from userip.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
 from userip.evaluation.controls_clusters import attributes_liked, items_met, k_means, preference, taste
-from userip.evaluation.views import Views
-from userip.training.crossfit.views import Views as ProfileViews
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
 from userip.training.language.judgements import Judgements
 from userip.training.recommender.codes import CodeTable
@@ -43,47 +43,47 @@ Control = Callable[[Dataset, Mapping[str, int], int, int, int], CodeTable]
 
 def mean_rating(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """How generous a user is: against what others say of the same items, and as such. Nothing is drawn."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     return _table("mean-rating", views, sizes, fold_seed, _all_bins(views, sizes, polarity(views), generosity(views)))
 
 
 def activity_bins(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """How much a user meets, and whether it is what everybody meets; label-free. Nothing is drawn."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     return _table("activity", views, sizes, fold_seed, _all_bins(views, sizes, activity(views), popularity(views)))
 
 
 def kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """Who meets the same items: TF-IDF, truncated SVD and k-means; label-free."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     vectors = taste(items_met(views), views.fitted, seed)
     return _table("kmeans", views, sizes, fold_seed, _all_clusters(views, sizes, vectors, seed))
 
 
 def genre_kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """Who likes items of the same attributes. Raises DataError where items have none."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     vectors = taste(attributes_liked(views, dataset), views.fitted, seed)
     return _table("genre-kmeans", views, sizes, fold_seed, _all_clusters(views, sizes, vectors, seed))
 
 
 def statistics(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """Polarity, and who meets the same items (docs/method.md#controls)."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     vectors = taste(items_met(views), views.fitted, seed)
     return _table("statistics", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
 
 
 def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """Polarity, and who likes the same items more than that says. Which of the two is better differs by data set."""
-    views = Views.of(dataset, folds, fold_seed)
+    views = ControlViews.of(dataset, folds, fold_seed)
     vectors = preference(views, seed)
     return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
 
 
 def rating_bias(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
     """How much a user likes and how warmly he rates, against what others say of the same items. Nothing is drawn."""
-    views = ProfileViews.of(dataset, folds, fold_seed, EVERYTHING)
+    views = CrossFitViews.of(dataset, folds, fold_seed, EVERYTHING)
     everybody = views.of_views(np.arange(len(views)))
     scales = Judgements.fit(views.histories.of(views.full), dataset.items.height).scales(everybody)
     fitted = np.isin(np.arange(len(views)), views.full)
@@ -111,7 +111,7 @@ CONTROLS: Final[dict[str, Control]] = {
 }
 
 
-def _all_bins(views: Views, sizes: Mapping[str, int], first: Floats, second: Floats) -> dict[str, Codes]:
+def _all_bins(views: ControlViews, sizes: Mapping[str, int], first: Floats, second: Floats) -> dict[str, Codes]:
     """The first facet from `first`, all others from `second`."""
     names = sorted(sizes)
     codes = {names[0]: quantile_bins(first, views.fitted, sizes[names[0]])}
@@ -121,7 +121,7 @@ def _all_bins(views: Views, sizes: Mapping[str, int], first: Floats, second: Flo
     return codes
 
 
-def _all_clusters(views: Views, sizes: Mapping[str, int], vectors: Floats, seed: int) -> dict[str, Codes]:
+def _all_clusters(views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int) -> dict[str, Codes]:
     """One k-means per facet, each of its own seed."""
     return {
         name: k_means(vectors, views.fitted, sizes[name], seed * len(sizes) + number)
@@ -129,14 +129,16 @@ def _all_clusters(views: Views, sizes: Mapping[str, int], vectors: Floats, seed:
     }
 
 
-def _polarity_and_clusters(views: Views, sizes: Mapping[str, int], vectors: Floats, seed: int) -> dict[str, Codes]:
+def _polarity_and_clusters(
+    views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int
+) -> dict[str, Codes]:
     first, *others = sorted(sizes)
     codes = {first: quantile_bins(polarity(views), views.fitted, sizes[first])}
     return codes | _all_clusters(views, {name: sizes[name] for name in others}, vectors, seed)
 
 
 def _table(
-    method: str, views: Views, sizes: Mapping[str, int], fold_seed: int, codes: Mapping[str, Codes]
+    method: str, views: ControlViews, sizes: Mapping[str, int], fold_seed: int, codes: Mapping[str, Codes]
 ) -> CodeTable:
     names = sorted(sizes)
     frame = views.keys.select("user_id", "fold").with_columns(pl.Series(name, codes[name], pl.UInt16) for name in names)

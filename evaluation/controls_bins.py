@@ -1,6 +1,6 @@
 """Controls that are one number per user, cut into bins: generosity and activity.
 
-Every function takes `Views` and gives float64 [V], one value per view, in the order of its keys.
+Every function takes `ControlViews` and gives float64 [V], one value per view, in the order of its keys.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.evaluation.views import Views
+from userip.evaluation.control_views import ControlViews
 from userip.training.recommender.codes import FULL
 
 Floats = NDArray[np.float64]
@@ -18,7 +18,7 @@ USER_SHRINKAGE: Final = 5.0  # rows that the prior "like everybody" is worth
 ROUNDS: Final = 5  # of alternating between items and users; later ones no longer move a bin
 
 
-def surprises(views: Views) -> pl.DataFrame:
+def surprises(views: ControlViews) -> pl.DataFrame:
     """How much more an item was liked than others like it: label - item's mean, per row of the views.
 
     Lines of view, item_id, surprise f64, sorted by view. The items' means are shrunk, and freed of how generous
@@ -34,7 +34,7 @@ def surprises(views: Views) -> pl.DataFrame:
     return pl.concat(found).sort("view", maintain_order=True)
 
 
-def polarity(views: Views) -> Floats:
+def polarity(views: ControlViews) -> Floats:
     """How much more a user likes than others do of the same items: mean of the surprises, shrunk to 0."""
     sums = surprises(views).group_by("view").agg(value=pl.col("surprise").sum() / (pl.len() + USER_SHRINKAGE))
     return sums.sort("view")["value"].to_numpy()
@@ -55,21 +55,21 @@ def _item_means(train: pl.DataFrame) -> tuple[pl.DataFrame, float]:
     return pl.DataFrame({"item_id": names, "item": of_item}), mean
 
 
-def generosity(views: Views) -> Floats:
+def generosity(views: ControlViews) -> Floats:
     """The user's share of liked rows, whatever the items, shrunk to the share among all train rows."""
     mean = float(views.train["label"].to_numpy().mean())
     sums = views.rows.group_by("view").agg(value=(pl.col("label") - mean).sum() / (pl.len() + USER_SHRINKAGE))
     return sums.sort("view")["value"].to_numpy()
 
 
-def activity(views: Views) -> Floats:
+def activity(views: ControlViews) -> Floats:
     """Logarithm of the user's number of rows; a view without one of F folds counts for F / (F - 1) times as many."""
     whole = pl.lit(1.0) if views.folds < 2 else pl.lit(views.folds / (views.folds - 1))
     scale = pl.when(pl.col("fold") == FULL).then(1.0).otherwise(whole)
     return views.keys.select(value=(pl.col("rows") * scale).log())["value"].to_numpy()
 
 
-def popularity(views: Views) -> Floats:
+def popularity(views: ControlViews) -> Floats:
     """Mean logarithm of how often the user's items occur in train: whether a user meets what everybody meets."""
     seen = views.train.group_by("item_id").agg(seen=pl.len().log())
     rows = views.rows.join(seen, on="item_id", how="left", maintain_order="left")

@@ -14,8 +14,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
 from threadpoolctl import threadpool_limits
 
+from userip.evaluation.control_views import ControlViews
 from userip.evaluation.controls_bins import USER_SHRINKAGE, polarity, surprises
-from userip.evaluation.views import Views
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 
@@ -25,7 +25,7 @@ PREFERENCES: Final = 8  # fewer: one number per direction has to come from a han
 STARTS: Final = 4  # of k-means; the best one stays
 
 
-def items_met(views: Views, *, liked: bool = False) -> csr_array:
+def items_met(views: ControlViews, *, liked: bool = False) -> csr_array:
     """Counts float64 [V, I] of the items of every view, whatever the labels; with `liked` only where it was liked."""
     rows = views.rows.filter(pl.col("label") > 0) if liked else views.rows
     names = views.rows["item_id"].unique().sort()
@@ -34,7 +34,7 @@ def items_met(views: Views, *, liked: bool = False) -> csr_array:
     return csr_array((np.ones(rows.height), (rows["view"].to_numpy(), columns)), shape=(views.keys.height, len(names)))
 
 
-def attributes_liked(views: Views, dataset: Dataset) -> csr_array:
+def attributes_liked(views: ControlViews, dataset: Dataset) -> csr_array:
     """Counts float64 [V, A] of the attribute values ("|"-separated) of the items that were liked.
 
     An item's values of one attribute share the weight of one: their squares add up to 1. Raises DataError for a data
@@ -66,7 +66,7 @@ def taste(counts: csr_array, fitted: NDArray[np.bool_], seed: int) -> Floats:
     return _unit(weighted @ _directions(weighted[fitted], RANK, seed))
 
 
-def preference(views: Views, seed: int) -> Floats:
+def preference(views: ControlViews, seed: int) -> Floats:
     """What users like beyond their polarity, float64 [V, <= 8]: mean of what is left of the surprises, shrunk to 0.
 
     Each row counts in its item's direction: where the item stands among items that the same users meet.

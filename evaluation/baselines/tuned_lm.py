@@ -13,7 +13,7 @@ from userip.training.errors import SplitMismatchError
 from userip.training.files import read_json
 from userip.training.language.frozen import FrozenLM, torch_dtype
 from userip.training.language.item_texts import ItemTexts, build_item_texts, item_strings
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.step import load_language
 from userip.training.recommender.fit import one_thread
 
@@ -26,7 +26,7 @@ class TunedLM:
     """
 
     lm: FrozenLM
-    reader: Reader
+    reader: PromptBuilder
     dtype: torch.dtype
 
     @classmethod

@@ -27,7 +27,7 @@ from userip.training.crossfit.histories import Histories, Ints
 from userip.training.errors import ConfigError
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.item_texts import DISLIKED, LIKED
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import Batch, batches, put_in_slots, token_lengths
 
 PARTS: Final = ("begin", "template", "slots", "content", "verdict")
@@ -74,7 +74,7 @@ class Attention:
 
 def attention_to_content(
     lm: FrozenLM,
-    reader: Reader,
+    reader: PromptBuilder,
     histories: Histories,
     fills: Mapping[str, Tensor],
     *,
@@ -112,7 +112,7 @@ def attention_to_content(
 
 
 @torch.no_grad()
-def _weights(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor) -> tuple[Tensor, int, int]:
+def _weights(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor) -> tuple[Tensor, int, int]:
     """Attention [B, L, L], mean over layers and heads; how many there are of each."""
     words = lm.embed(batch.tokens)
     layers: Any = None
@@ -126,7 +126,7 @@ def _weights(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor) -> tuple[Ten
     return torch.stack([one.float().mean(dim=1) for one in layers]).mean(dim=0), len(layers), layers[0].shape[1]
 
 
-def _parts(reader: Reader, histories: Histories, batch: Batch) -> Tensor:
+def _parts(reader: PromptBuilder, histories: Histories, batch: Batch) -> Tensor:
     """What every position is: one-hot float32 [B, L, parts], zero at padding."""
     prompt = reader.prompt
     part = np.full(batch.tokens.shape, -1)
@@ -142,14 +142,14 @@ def _parts(reader: Reader, histories: Histories, batch: Batch) -> Tensor:
     return (torch.from_numpy(part)[:, :, None] == torch.arange(len(PARTS))).float()
 
 
-def _places(reader: Reader, batch: Batch) -> Ints:
+def _places(reader: PromptBuilder, batch: Batch) -> Ints:
     """Flat position in B * L of every history token, in the order of `batch.target`: users lie one behind the other."""
     row = batch.row.numpy()
     column = len(reader.prompt.tokens) + np.arange(len(row)) - np.searchsorted(row, row)
     return np.asarray(row * batch.tokens.shape[1] + column)
 
 
-def _queries(reader: Reader, batch: Batch) -> dict[str, Tensor]:
+def _queries(reader: PromptBuilder, batch: Batch) -> dict[str, Tensor]:
     """Flat positions in B * L, int64, that look: of each kind in `QUERIES` that the histories have."""
     interaction = batch.interaction.numpy()
     first = np.arange(len(interaction)) == np.searchsorted(interaction, interaction)

@@ -17,10 +17,10 @@ from userip.training.crossfit.histories import Ints, histories_of
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.methods.table import ProfileTable
 from userip.training.methods.userip.infer import open_language, open_start
-from userip.training.methods.userip.start import Start
+from userip.training.methods.userip.prompt_init import PromptInit
 from userip.training.recommender.codes import FULL, CodeTable
 
 RANDOM, SHARED, TUNED = "random", "shared prompt", "own z"
@@ -118,8 +118,8 @@ def _words(
 def _attention(
     dataset: Dataset,
     lm: FrozenLM,
-    reader: Reader,
-    start: Start,
+    reader: PromptBuilder,
+    start: PromptInit,
     names: pl.Series,
     z: Tensor,
     users: int,

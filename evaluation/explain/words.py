@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from userip.training.errors import ConfigError
-from userip.training.language.fillers import filler_vocabulary
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.item_texts import DISLIKED, LIKED, item_strings
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.language.slot_initializer import filler_vocabulary
 
 _WORD: Final = re.compile(r"[^\W\d_]{3,}")
 
@@ -70,7 +70,7 @@ class WholeWords:
     embeddings: Tensor
 
     @classmethod
-    def of(cls, lm: FrozenLM, reader: Reader) -> "WholeWords":
+    def of(cls, lm: FrozenLM, reader: PromptBuilder) -> "WholeWords":
         """The words of catalogue, prompt and slots, of three letters or more, that the tokenizer keeps in one piece.
 
         Pieces of words are left out: nobody could say what they mean. Raises ConfigError where no word is left.

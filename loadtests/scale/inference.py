@@ -32,14 +32,14 @@ from userip.loadtests.scale.naive_inference import naive_steps
 from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches, token_lengths
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.methods.userip.infer import open_language, open_start
 from userip.training.methods.userip.inference import Inference
 from userip.training.methods.userip.probe import Choice
-from userip.training.methods.userip.start import fit_start
+from userip.training.methods.userip.prompt_init import fit_prompt_init
 
 PEAK_SIZE = 2048
 
@@ -74,7 +74,7 @@ class Loop:
     work: Work
 
 
-def useful(lm: FrozenLM, reader: Reader, histories: Histories, stride: int = 1) -> Work:
+def useful(lm: FrozenLM, reader: PromptBuilder, histories: Histories, stride: int = 1) -> Work:
     """One step of every user of `histories`, scoring every `stride`-th title token: the formula above."""
     blocks = sum(p.numel() for name, p in lm.model.base_model.named_parameters() if p.ndim == 2 and _is_block(name))
     tokens = len(histories) * len(reader.prompt.tokens) + int(token_lengths(histories, reader.texts).sum())
@@ -126,8 +126,8 @@ def infer_loop(
     name: str,
     config: TrainConfig,
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     histories: Histories,
     timed: int,
     run: Path | None,
@@ -151,8 +151,8 @@ def infer_loop(
 
 def naive_loop(
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     histories: Histories,
     timed: int,
     config: TrainConfig,
@@ -185,8 +185,8 @@ def replace_infer(config: TrainConfig, **settings: int) -> TrainConfig:
 def _inference(
     config: TrainConfig,
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     histories: Histories,
     run: Path | None,
     seed: int,
@@ -195,13 +195,13 @@ def _inference(
         start, choice = open_start(run)
     else:
         untuned = replace_infer(config, shared_steps=0).infer
-        start = fit_start(lm, reader, fillers, histories, untuned, seed)
+        start = fit_prompt_init(lm, reader, fillers, histories, untuned, seed)
         choice = Choice(config.infer.steps, config.infer.priors[0], {})
     # At least one step: there has to be something to time.
     return Inference(lm, reader, fillers, start, choice._replace(steps=max(choice.steps, 1)), config, ())
 
 
-def _timed_groups(config: TrainConfig, reader: Reader, histories: Histories, timed: int) -> list[Ints]:
+def _timed_groups(config: TrainConfig, reader: PromptBuilder, histories: Histories, timed: int) -> list[Ints]:
     """Every n-th of the batches that a run would make, so that they hold about `timed` users of all lengths."""
     cap = int(config.infer.items_per_step * float(reader.texts.length.mean()))
     lengths = np.minimum(token_lengths(histories, reader.texts), cap)

@@ -6,13 +6,13 @@ from torch import Tensor
 from userip.models.prompt.soft_prompt import additive_mask
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import put_in_slots
 
 
 def naive_steps(
     lm: FrozenLM,
-    reader: Reader,
+    reader: PromptBuilder,
     histories: Histories,
     z: Tensor,
     optimiser: torch.optim.Optimizer,

@@ -8,10 +8,10 @@ import polars as pl
 
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM, torch_dtype
 from userip.training.language.pretrain import new_model
-from userip.training.language.reader import Reader, tokenizer_texts
+from userip.training.language.prompt_builder import PromptBuilder, tokenizer_texts
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.tokenizer import train_tokenizer
 
 ATTRIBUTES = ("kind", "country", "year")
@@ -45,7 +45,9 @@ def simulated_histories(users: int, items: int, seed: int) -> Histories:
     return Histories(np.concatenate([[0], np.cumsum(lengths)]), drawn, draw.random(len(drawn)) < 0.6)
 
 
-def simulated_language(config: TrainConfig, seed: int, items: int = 3000) -> tuple[FrozenLM, Reader, Fillers]:
+def simulated_language(
+    config: TrainConfig, seed: int, items: int = 3000
+) -> tuple[FrozenLM, PromptBuilder, SlotInitializer]:
     """What RUN/language holds, untrained."""
     catalogue = simulated_catalogue(items, seed)
     tokenizer = train_tokenizer(
@@ -54,6 +56,6 @@ def simulated_language(config: TrainConfig, seed: int, items: int = 3000) -> tup
     model = new_model(config.language, tokenizer, seed)
     model.to(torch_dtype(config.language.dtype))  # type: ignore[arg-type]  # transformers wraps it untyped
     lm = FrozenLM.of(model, tokenizer)
-    reader = Reader(catalogue, ATTRIBUTES, lm.encode, lm.bos, config.facets, config.history)
+    reader = PromptBuilder(catalogue, ATTRIBUTES, lm.encode, lm.bos, config.facets, config.history)
     some = simulated_histories(1000, items, seed)
-    return lm, reader, Fillers.fit(config.facets, catalogue, ATTRIBUTES, lm.encode, some)
+    return lm, reader, SlotInitializer.fit(config.facets, catalogue, ATTRIBUTES, lm.encode, some)

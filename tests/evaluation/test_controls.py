@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from tests.training.toy import toy_dataset
+from userip.evaluation.control_views import ControlViews
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
 from userip.evaluation.controls_clusters import attributes_liked, items_met, preference
-from userip.evaluation.views import Views
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
@@ -130,7 +130,7 @@ def test_label_free_controls_do_not_look_at_labels(name: str, dataset: Dataset) 
     assert _made(name, turned).frame.equals(_made(name, dataset).frame)
 
 
-def _one_view(views: Views, fold: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _one_view(views: ControlViews, fold: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return (views.keys["fold"] == fold).to_numpy()
 
 
@@ -144,7 +144,7 @@ def test_values_of_a_fold_know_nothing_of_its_labels(dataset: Dataset) -> None:
         turned = pl.col("turned").fill_null(False) & (pl.col("split") == "train")
         return joined.with_columns(label=pl.col("label") ^ turned).drop("turned")
 
-    before, after = (Views.of(data, 3, 5) for data in (dataset, _changed(dataset, turn)))
+    before, after = (ControlViews.of(data, 3, 5) for data in (dataset, _changed(dataset, turn)))
     for one, two in ((polarity(before), polarity(after)), (preference(before, 0), preference(after, 0))):
         assert (one[_one_view(before, 1)] == two[_one_view(before, 1)]).all()
         for fold in (-1, 0, 2):
@@ -153,7 +153,7 @@ def test_values_of_a_fold_know_nothing_of_its_labels(dataset: Dataset) -> None:
 
 def test_views_are_the_rows_without_a_fold(dataset: Dataset) -> None:
     """Row by row: user, fold, item and label, for three users and one that is held out."""
-    views = Views.of(dataset, 3, 5)
+    views = ControlViews.of(dataset, 3, 5)
     train = dataset.rows("train").with_columns(cut=fold_of_rows(dataset.rows("train"), 3, 5))
     named = views.rows.join(views.keys.with_row_index("view").select("view", "user_id"), on="view")
     for user in [*train["user_id"].unique().sort()[:3]]:
@@ -182,7 +182,7 @@ def test_polarity_is_the_two_way_ridge_fit(tmp_path: Path) -> None:
     """Against normal equations: label = mean + item + user, both penalised with 5, on three users by four items."""
     cells = np.array([[1, 1, 0, 1], [0, 1, 0, 0], [1, 0, 1, 1]])
     lines = [(f"u{u}", f"i{i}", bool(cells[u, i]), "train") for u in range(3) for i in range(4)]
-    views = Views.of(_small(tmp_path, lines), 0, 0)
+    views = ControlViews.of(_small(tmp_path, lines), 0, 0)
     design = np.zeros((12, 7))
     for row, (u, i) in enumerate((u, i) for u in range(3) for i in range(4)):
         design[row, u] = design[row, 3 + i] = 1.0
@@ -199,7 +199,7 @@ def test_a_held_out_user_meets_unknown_items(tmp_path: Path) -> None:
         ("b", "i2", False, "train"),
     ]
     data = _small(tmp_path, [*lines, ("c", "i9", True, "history")])
-    views = Views.of(data, 0, 0)
+    views = ControlViews.of(data, 0, 0)
     assert polarity(views)[2] == pytest.approx((1 - 0.75) / 6)
     assert generosity(views) == pytest.approx([0.5 / 7, -0.5 / 7, 0.25 / 6])
     assert activity(views) == pytest.approx(np.log([2, 2, 1]))
@@ -208,7 +208,7 @@ def test_a_held_out_user_meets_unknown_items(tmp_path: Path) -> None:
 
 def test_activity_of_a_view_counts_for_the_whole(dataset: Dataset) -> None:
     """Half of the 24 rows of a user are as active as all of them."""
-    views = Views.of(dataset, 2, 5)
+    views = ControlViews.of(dataset, 2, 5)
     trained = views.keys["trained"].to_numpy()
     assert set(views.keys.filter("trained")["rows"]) == {12, 24}
     assert activity(views)[trained] == pytest.approx(np.log(24))
@@ -231,7 +231,7 @@ def test_bins_hold_alike_many_of_the_fitted() -> None:
 
 def test_sparse_counts_are_those_of_a_loop(dataset: Dataset) -> None:
     """Items met, and attribute values of liked items, each attribute's values sharing the weight of one."""
-    views = Views.of(dataset, 2, 5)
+    views = ControlViews.of(dataset, 2, 5)
     met, liked = items_met(views).toarray(), attributes_liked(views, dataset).toarray()
     items = sorted(views.rows["item_id"].unique())
     words = {row["item_id"]: row for row in dataset.items.iter_rows(named=True)}

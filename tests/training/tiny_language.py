@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from userip.training.crossfit.histories import Histories
 from userip.training.language.config import FacetConfig, HistoryConfig
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader, tokenizer_texts
+from userip.training.language.prompt_builder import PromptBuilder, tokenizer_texts
 from userip.training.language.tokenizer import train_tokenizer
 
 KINDS = ("gpt2", "llama")
@@ -72,10 +72,10 @@ def frozen_lm(
     return FrozenLM.of(model.to(dtype), tokenizer())  # type: ignore[arg-type]
 
 
-def reader_of(lm: FrozenLM, *, factorised: bool = True, soft_tokens: int = 1, **history: Any) -> Reader:  # noqa: ANN401
+def reader_of(lm: FrozenLM, *, factorised: bool = True, soft_tokens: int = 1, **history: Any) -> PromptBuilder:  # noqa: ANN401
     """The reader of the tiny catalogue for `lm`."""
     settings = HistoryConfig(factorised=factorised, **history)
-    return Reader(catalogue(), ATTRIBUTES, lm.encode, lm.bos, FACETS, settings, soft_tokens)
+    return PromptBuilder(catalogue(), ATTRIBUTES, lm.encode, lm.bos, FACETS, settings, soft_tokens)
 
 
 def histories(*users: list[int]) -> Histories:

@@ -1,4 +1,4 @@
-"""Views: a user's whole history, and the same without each fold. Each view gets a z of its own."""
+"""CrossFitViews: a user's whole history, and the same without each fold. Each view gets a z of its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SHARD = 1 << 19  # rows that are read at a time: their joins, not those of all r
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class CrossFitViews:
     """V views over the histories of U users.
 
     users    list of U user ids, train users first (sorted), then held-out users (sorted)
@@ -38,8 +38,8 @@ class Views:
         return len(self.user)
 
     @classmethod
-    def of(cls, dataset: Dataset, folds: int, seed: int, longest: int) -> "Views":
-        """Views of everybody with train or history rows. Valid and test rows are not looked at."""
+    def of(cls, dataset: Dataset, folds: int, seed: int, longest: int) -> "CrossFitViews":
+        """CrossFitViews of everybody with train or history rows. Valid and test rows are not looked at."""
         rows = dataset.rows("train", "history")
         rows = rows.select("user_id", "item_id", "label", cs.by_name("rating", require_all=False), "timestamp", "split")
         known = (
@@ -67,7 +67,7 @@ class Views:
 
     @property
     def full(self) -> Ints:
-        """Views of the whole histories of train users: what codebooks are fitted to."""
+        """CrossFitViews of the whole histories of train users: what codebooks are fitted to."""
         return np.arange(self.trained)
 
     def view_of(self, user: Ints, fold: Ints) -> Ints:

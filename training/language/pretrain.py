@@ -21,9 +21,9 @@ from userip.models.prompt.token_loss import token_loss
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.language.checkpoint import Checkpoint
 from userip.training.language.config import LanguageConfig
-from userip.training.language.fillers import Fillers
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import Batch, put_in_slots
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.progress import track
 
 
@@ -63,8 +63,8 @@ def new_model(config: LanguageConfig, tokenizer: PreTrainedTokenizerFast, seed: 
 
 def pretrain(
     model: GPT2LMHeadModel,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     train: Histories,
     config: LanguageConfig,
     seed: int,
@@ -127,7 +127,7 @@ def _catalogue(items: int, config: LanguageConfig, draw: np.random.Generator) ->
 
 def _loss(
     model: GPT2LMHeadModel,
-    reader: Reader,
+    reader: PromptBuilder,
     slots: Callable[[Tensor], Tensor],
     batch: Batch,
     dtype: torch.dtype,

@@ -25,11 +25,11 @@ from userip.training.crossfit.histories import Histories, Ints, histories_of
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.language.config import FacetConfig, HistoryConfig
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM, torch_dtype
 from userip.training.language.pretrain import Nats, new_model, pretrain, probe_users, split_nats
-from userip.training.language.reader import Reader, tokenizer_texts
+from userip.training.language.prompt_builder import PromptBuilder, tokenizer_texts
 from userip.training.language.sequences import batches, put_in_slots, token_lengths
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.tokenizer import train_tokenizer
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,11 @@ def run_language(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
         def encode(text: str) -> list[int]:
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-        reader = Reader(catalogue, attributes, encode, tokenizer.bos_token_id, config.facets, config.history)
+        reader = PromptBuilder(catalogue, attributes, encode, tokenizer.bos_token_id, config.facets, config.history)
         reader.check_fits(model.config.n_positions)  # before the training, not behind it
         # The words are counted on the same users that the model is trained on.
         rest = train.keep(~np.isin(train.owner, probe))
-        fillers = Fillers.fit(config.facets, catalogue, attributes, encode, rest)
+        fillers = SlotInitializer.fit(config.facets, catalogue, attributes, encode, rest)
         checkpoint = out / "checkpoint.safetensors"
         losses = pretrain(model, reader, fillers, rest, config.language, seed, dtype, checkpoint)
         checkpoint.unlink(missing_ok=True)
@@ -66,9 +66,9 @@ def run_language(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
         lm = FrozenLM.load(out, config.language.dtype)
     else:
         lm = FrozenLM.load(config.language.path, config.language.dtype)
-        reader = Reader(catalogue, attributes, lm.encode, lm.bos, config.facets, config.history)
+        reader = PromptBuilder(catalogue, attributes, lm.encode, lm.bos, config.facets, config.history)
     reader.check_fits(lm.longest)
-    fillers = Fillers.fit(config.facets, catalogue, attributes, lm.encode, train)
+    fillers = SlotInitializer.fit(config.facets, catalogue, attributes, lm.encode, train)
     figures["parameters"] = sum(p.numel() for p in lm.model.parameters())
     if len(probe):
         figures["probe"] = _measure(lm, reader, fillers, train.of(probe), seed)
@@ -88,7 +88,7 @@ def train_histories(dataset: Dataset, history: HistoryConfig) -> Histories:
     return histories_of(rows, dataset.items, users).last(history.longest)
 
 
-def load_language(directory: Path, path: str | None, dtype: str) -> tuple[FrozenLM, Reader, Fillers]:
+def load_language(directory: Path, path: str | None, dtype: str) -> tuple[FrozenLM, PromptBuilder, SlotInitializer]:
     """Open RUN/language. Raises DataError for a folder that is not complete."""
     try:
         said = json.loads((directory / "reader.json").read_bytes())
@@ -99,9 +99,9 @@ def load_language(directory: Path, path: str | None, dtype: str) -> tuple[Frozen
     facets = tuple(FacetConfig.model_validate(facet) for facet in said["facets"])
     history = HistoryConfig.model_validate(said["history"])
     attributes = tuple(said["attributes"])
-    reader = Reader(catalogue, attributes, lm.encode, lm.bos, facets, history)
+    reader = PromptBuilder(catalogue, attributes, lm.encode, lm.bos, facets, history)
     try:
-        fillers = Fillers.restore(facets, catalogue, attributes, lm.encode, said["fillers"])
+        fillers = SlotInitializer.restore(facets, catalogue, attributes, lm.encode, said["fillers"])
     except KeyError as missing:
         file = directory / "reader.json"
         raise DataError(
@@ -129,7 +129,7 @@ def _check_columns(config: TrainConfig, catalogue: pl.DataFrame) -> None:
                 )
 
 
-def _write(out: Path, dataset: Dataset, config: TrainConfig, catalogue: pl.DataFrame, fillers: Fillers) -> None:
+def _write(out: Path, dataset: Dataset, config: TrainConfig, catalogue: pl.DataFrame, fillers: SlotInitializer) -> None:
     catalogue.write_parquet(out / "catalogue.parquet")
     text = hashlib.sha256()
     for part in (dataset.rows("train"), dataset.items):
@@ -148,7 +148,9 @@ def _write(out: Path, dataset: Dataset, config: TrainConfig, catalogue: pl.DataF
     (out / "reader.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
-def _measure(lm: FrozenLM, reader: Reader, fillers: Fillers, users: Histories, seed: int) -> dict[str, Any]:
+def _measure(
+    lm: FrozenLM, reader: PromptBuilder, fillers: SlotInitializer, users: Histories, seed: int
+) -> dict[str, Any]:
     """Nats per held-out item under the user's own slot words, no words, and another user's words."""
     draw = np.random.default_rng([seed, 3])
     ranks = users.ranks(draw)
@@ -166,7 +168,7 @@ def _measure(lm: FrozenLM, reader: Reader, fillers: Fillers, users: Histories, s
 
 
 @torch.no_grad()
-def held_out(lm: FrozenLM, reader: Reader, target: Histories, z: Tensor) -> Nats:
+def held_out(lm: FrozenLM, reader: PromptBuilder, target: Histories, z: Tensor) -> Nats:
     """Mean nats per item of target histories [U] under z [U, J, m, d], each token weighing the same."""
     title = polarity = 0.0
     for users in _groups(target, reader):
@@ -182,6 +184,6 @@ def held_out(lm: FrozenLM, reader: Reader, target: Histories, z: Tensor) -> Nats
     return Nats(title / count, polarity / count)
 
 
-def _groups(target: Histories, reader: Reader) -> list[Ints]:
+def _groups(target: Histories, reader: PromptBuilder) -> list[Ints]:
     lengths = token_lengths(target, reader.texts)
     return batches(lengths, len(reader.prompt.tokens), 12_000)

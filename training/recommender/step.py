@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from userip.training.data.dataset import Dataset
-from userip.training.quantize.usage import has_collapsed, perplexity
+from userip.training.quantize.codebook_usage import has_collapsed, perplexity
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.fit import FittedRecommender, fit_recommender
 from userip.training.recommender.metrics import evaluate

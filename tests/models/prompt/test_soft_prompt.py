@@ -7,7 +7,7 @@ from torch import Tensor
 from tests.training.tiny_language import KINDS, frozen_lm, histories, reader_of, soft_prompts
 from userip.models.prompt.soft_prompt import PADDING, additive_mask, allowed, build_prompt, positions
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import Batch, put_in_slots
 
 USERS = histories([0, ~4, 7], [2, 5, ~8, 1, 10], [3])
@@ -19,14 +19,14 @@ def _noise(like: Tensor, where: Tensor, seed: int = 0) -> Tensor:
     return torch.randn(like.shape, generator=generator).to(like.dtype) * where[:, :, None]
 
 
-def _blocks(reader: Reader, batch: Batch) -> Tensor:
+def _blocks(reader: PromptBuilder, batch: Batch) -> Tensor:
     """Block numbers [B, L] of the prompt's part; -9 behind it."""
     block = torch.full_like(batch.tokens, -9)
     block[:, : len(reader.prompt.block)] = reader.prompt.block
     return block
 
 
-def _items(reader: Reader, batch: Batch) -> Tensor:
+def _items(reader: PromptBuilder, batch: Batch) -> Tensor:
     """The interaction that every token belongs to [B, L], -1 for prompt and padding; read off targets, not masks."""
     item, first = torch.full_like(batch.tokens, -1), len(reader.prompt.tokens)
     for row in range(len(item)):
@@ -35,7 +35,7 @@ def _items(reader: Reader, batch: Batch) -> Tensor:
     return item
 
 
-def _run(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor, noise: Tensor | None = None) -> Tensor:
+def _run(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor, noise: Tensor | None = None) -> Tensor:
     """Hidden states [B, L, d] of the batch with z in its slots, and noise on the embeddings."""
     embeddings = put_in_slots(lm.embed(batch.tokens), reader.prompt, z)
     if noise is not None:

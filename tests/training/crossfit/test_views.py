@@ -1,4 +1,4 @@
-"""Views: whole histories, and histories without a fold."""
+"""CrossFitViews: whole histories, and histories without a fold."""
 
 import tracemalloc
 from collections import defaultdict
@@ -10,7 +10,7 @@ import pytest
 
 from tests.training.toy import toy_dataset
 from userip.training.crossfit.folds import fold_of_rows
-from userip.training.crossfit.views import FULL, Views, by_users
+from userip.training.crossfit.views import FULL, CrossFitViews, by_users
 from userip.training.data.dataset import Dataset, Split
 from userip.training.data.storage import write_dataset
 from userip.training.language.item_texts import ItemTexts
@@ -44,7 +44,7 @@ def _brute_force(dataset: Dataset, folds: int, longest: int) -> dict[tuple[str, 
     return views
 
 
-def _seen(dataset: Dataset, views: Views, wanted: np.ndarray) -> list[list[tuple[str, bool]]]:
+def _seen(dataset: Dataset, views: CrossFitViews, wanted: np.ndarray) -> list[list[tuple[str, bool]]]:
     histories = views.of_views(wanted)
     ids = dataset.items["item_id"].to_list()
     bounds = zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
@@ -55,7 +55,7 @@ def _seen(dataset: Dataset, views: Views, wanted: np.ndarray) -> list[list[tuple
 @pytest.mark.parametrize("longest", [5, 128])
 def test_histories_equal_brute_force(dataset: Dataset, folds: int, longest: int) -> None:
     """Every view of everybody is the history that a loop over the rows gives; there are no other views."""
-    views = Views.of(dataset, folds, SEED, longest)
+    views = CrossFitViews.of(dataset, folds, SEED, longest)
     expected = _brute_force(dataset, folds, longest)
     keys = [(views.users[user], int(fold)) for user, fold in zip(views.user, views.without, strict=True)]
     assert len(keys) == len(set(keys))
@@ -78,7 +78,7 @@ def test_ratings_are_those_of_the_rows(
     bare = pl.Series(draw.random(rows.height) < 0.2) | pl.col("user_id").is_in(["u0", "u1", "u10", "u11"])
     rows = rows.with_columns(rating=pl.when(~bare).then(each))
     given = {(user, item): rating for user, item, rating in rows.select("user_id", "item_id", "rating").iter_rows()}
-    views = Views.of(write_dataset(tmp_path / "set", dataset.info, rows, dataset.items), 2, SEED, 5)
+    views = CrossFitViews.of(write_dataset(tmp_path / "set", dataset.info, rows, dataset.items), 2, SEED, 5)
     chosen = np.random.default_rng(0).permutation(len(views))
     seen = views.of_views(chosen)
     assert seen.rating is not None
@@ -92,13 +92,13 @@ def test_ratings_are_those_of_the_rows(
 def test_a_set_of_labels_has_no_ratings(dataset: Dataset, tmp_path: Path) -> None:
     """Where no row has a rating, or there is no such column, histories have labels alone; all else is the same."""
     rows = pl.read_parquet(dataset.path / "interactions.parquet")
-    rated = Views.of(dataset, 2, SEED, 5)
+    rated = CrossFitViews.of(dataset, 2, SEED, 5)
     assert rated.histories.rating is not None
     for name, bare in (
         ("null", rows.with_columns(rating=pl.lit(None, pl.Float32))),
         ("none", rows.drop("rating")),
     ):
-        views = Views.of(write_dataset(tmp_path / name, dataset.info, bare, dataset.items), 2, SEED, 5)
+        views = CrossFitViews.of(write_dataset(tmp_path / name, dataset.info, bare, dataset.items), 2, SEED, 5)
         assert views.histories.rating is None
         assert np.array_equal(views.histories.items, rated.histories.items)
         assert np.array_equal(views.histories.liked, rated.histories.liked)
@@ -107,7 +107,7 @@ def test_a_set_of_labels_has_no_ratings(dataset: Dataset, tmp_path: Path) -> Non
 def test_a_fold_view_never_contains_a_row_of_its_fold(dataset: Dataset) -> None:
     """What cross-fitting rests on: the code of a train row's fold comes from a history without that row."""
     folds = 3
-    views = Views.of(dataset, folds, SEED, 128)
+    views = CrossFitViews.of(dataset, folds, SEED, 128)
     train = dataset.rows("train").with_columns(fold=fold_of_rows(dataset.rows("train"), folds, SEED))
     place = {user: number for number, user in enumerate(views.users)}
     users = np.array([place[user] for user in train["user_id"]])
@@ -120,7 +120,7 @@ def test_a_fold_view_never_contains_a_row_of_its_fold(dataset: Dataset) -> None:
 
 def test_fold_minus_one_is_the_whole_history(dataset: Dataset) -> None:
     """`full` and `view_of(user, -1)` name the whole histories of the train users, in order."""
-    views = Views.of(dataset, 2, SEED, 128)
+    views = CrossFitViews.of(dataset, 2, SEED, 128)
     users = np.arange(views.trained)
     assert (views.view_of(users, np.full(len(users), FULL)) == views.full).all()
     assert views.users[: views.trained] == sorted(dataset.rows("train")["user_id"].unique())
@@ -129,7 +129,7 @@ def test_fold_minus_one_is_the_whole_history(dataset: Dataset) -> None:
 def test_held_out_users_have_their_history_alone(tmp_path: Path) -> None:
     """Users held out of training stand behind the others, with one view each, of their history rows."""
     dataset = toy_dataset(tmp_path / "set", split="users", users=40, per_user=11)
-    views = Views.of(dataset, 2, SEED, 128)
+    views = CrossFitViews.of(dataset, 2, SEED, 128)
     held_out = sorted(dataset.rows("history")["user_id"].unique())
     assert held_out
     assert views.users[views.trained :] == held_out
@@ -141,7 +141,7 @@ def test_rows_of_unknown_items_are_left_out(tmp_path: Path) -> None:
     """A row whose item is not in the catalogue is in no view, and the folds of the others stay where they are."""
     dataset = toy_dataset(tmp_path / "set", users=20, per_user=11)
     dataset.__dict__["items"] = dataset.items.filter(pl.col("item_id") != "i7")  # the cached catalogue
-    views = Views.of(dataset, 2, SEED, 128)
+    views = CrossFitViews.of(dataset, 2, SEED, 128)
     expected = _brute_force(dataset, 2, 128)
     for view, seen in enumerate(_seen(dataset, views, np.arange(len(views)))):
         whole = expected[views.users[views.user[view]], int(views.without[view])]
@@ -150,7 +150,7 @@ def test_rows_of_unknown_items_are_left_out(tmp_path: Path) -> None:
 
 def test_token_lengths_equal_brute_force(dataset: Dataset) -> None:
     """A view is as long as the texts of its interactions, polarity by polarity."""
-    views = Views.of(dataset, 3, SEED, 128)
+    views = CrossFitViews.of(dataset, 3, SEED, 128)
     catalogue = dataset.items
     length = np.random.default_rng(1).integers(1, 9, size=(2, catalogue.height))
     texts = ItemTexts.__new__(ItemTexts)
@@ -167,7 +167,8 @@ def test_memory_for_a_batch_does_not_grow_with_the_users(tmp_path: Path) -> None
     """What reading ten views takes is the same, byte for byte but a few, among 40 and among 640 users."""
     peaks = []
     for users in (40, 640):
-        views = Views.of(toy_dataset(tmp_path / str(users), split="random", users=users, per_user=8), 2, SEED, 128)
+        dataset = toy_dataset(tmp_path / str(users), split="random", users=users, per_user=8)
+        views = CrossFitViews.of(dataset, 2, SEED, 128)
         views.of_views(np.arange(10))
         tracemalloc.start()
         views.of_views(np.arange(10))
@@ -190,9 +191,9 @@ def test_pieces_hold_whole_users_and_all_rows(most: int) -> None:
 
 def test_shards_change_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read a few rows at a time or all at once: the same users, histories and folds."""
-    whole = Views.of(dataset, 3, SEED, 5)
+    whole = CrossFitViews.of(dataset, 3, SEED, 5)
     monkeypatch.setattr("userip.training.crossfit.views.by_users", lambda rows: by_users(rows, 13))
-    parts = Views.of(dataset, 3, SEED, 5)
+    parts = CrossFitViews.of(dataset, 3, SEED, 5)
     assert whole.users == parts.users
     assert np.array_equal(whole.histories.offsets, parts.histories.offsets)
     assert np.array_equal(whole.histories.items, parts.histories.items)

@@ -12,10 +12,10 @@ from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, historie
 from userip.training.crossfit.histories import Histories
 from userip.training.language.checkpoint import Checkpoint
 from userip.training.language.config import HistoryConfig, LanguageConfig
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.pretrain import new_model, pretrain, probe_users, split_nats
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.step import held_out
 
 CONFIG = LanguageConfig(layers=2, width=32, heads=2, vocabulary=420, steps=40, users=16, items=4, lr=5e-3)
@@ -34,9 +34,9 @@ def _encode(text: str) -> list[int]:
 
 def _fit(
     config: LanguageConfig = CONFIG, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> tuple[GPT2LMHeadModel, Reader, Fillers, list[float]]:
-    reader = Reader(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
-    fillers = Fillers.fit(FACETS, catalogue(), ATTRIBUTES, _encode, _train())
+) -> tuple[GPT2LMHeadModel, PromptBuilder, SlotInitializer, list[float]]:
+    reader = PromptBuilder(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
+    fillers = SlotInitializer.fit(FACETS, catalogue(), ATTRIBUTES, _encode, _train())
     model = new_model(config, tokenizer(), seed)
     return model, reader, fillers, pretrain(model, reader, fillers, _train(), config, seed, dtype)
 
@@ -78,7 +78,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_nats_are_parted_by_title_and_polarity() -> None:
     """Mean over items, by hand: tokens of one item count together."""
-    reader = Reader(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
+    reader = PromptBuilder(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
     batch = reader.batch(histories([0, ~4], [7]))
     nats = split_nats(batch, torch.where(batch.polar, 6.0, 0.5))
     assert nats.polarity == pytest.approx(6.0)
@@ -102,9 +102,9 @@ def test_probe_users_are_few(users: int, expected: int) -> None:
 
 def test_tiny_histories_still_train() -> None:
     """One interaction per user: the slots are empty, the text is that one interaction, and steps are finite."""
-    reader = Reader(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
+    reader = PromptBuilder(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
     train = histories([3], [~5], [])
-    fillers = Fillers.fit(FACETS, catalogue(), ATTRIBUTES, _encode, train)
+    fillers = SlotInitializer.fit(FACETS, catalogue(), ATTRIBUTES, _encode, train)
     config = CONFIG.model_copy(update={"steps": 3})
     losses = pretrain(new_model(config, tokenizer(), 0), reader, fillers, train, config, 0, torch.float32)
     assert np.isfinite(losses).all()

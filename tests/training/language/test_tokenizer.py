@@ -4,9 +4,9 @@ import json
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, tokenizer
 from userip.training.language.config import HistoryConfig
-from userip.training.language.fillers import GENEROSITY, UNKNOWN
 from userip.training.language.item_texts import DISLIKED, LIKED
-from userip.training.language.reader import tokenizer_texts
+from userip.training.language.prompt_builder import tokenizer_texts
+from userip.training.language.slot_initializer import GENEROSITY, UNKNOWN
 from userip.training.language.tokenizer import train_tokenizer
 
 TEXTS = tokenizer_texts(catalogue(), ATTRIBUTES, FACETS, HistoryConfig())

@@ -17,7 +17,7 @@ from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.crossfit.histories import Histories
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import Batch, put_in_slots
 
 
@@ -102,7 +102,7 @@ class Terms(NamedTuple):
         return self.nll + self.prior + self.commitment + self.rec
 
 
-def states(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor) -> Tensor:
+def states(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor) -> Tensor:
     """Last hidden states at the positions that predict: [n, d] for z [B, J, m, d]."""
     with torch.no_grad():
         words = lm.embed(batch.tokens)
@@ -110,7 +110,7 @@ def states(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor) -> Tensor:
     return hidden.flatten(0, 1)[batch.source]
 
 
-def user_nll(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def user_nll(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted nats per user [B] (with gradient through their sum) and nats per token [n] (without).
 
     Eq. 4. `weight` [n] is the weight of every supervised token.
@@ -123,7 +123,7 @@ def user_nll(lm: FrozenLM, reader: Reader, batch: Batch, z: Tensor, weight: Tens
 
 def objective_terms(
     lm: FrozenLM,
-    reader: Reader,
+    reader: PromptBuilder,
     batch: Batch,
     histories: Histories,
     z: Tensor,
@@ -159,7 +159,7 @@ def objective_terms(
 
 def e_step(
     lm: FrozenLM,
-    reader: Reader,
+    reader: PromptBuilder,
     histories: Histories,
     z: Tensor,
     centre: Tensor,

@@ -17,17 +17,17 @@ from torch import Tensor
 from userip.files import write_text
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.crossfit.views import Views
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.step import load_language
 from userip.training.methods.table import ProfileTable
 from userip.training.methods.userip.inference import Inference
-from userip.training.methods.userip.probe import Choice, choose
-from userip.training.methods.userip.start import Start, fit_start
+from userip.training.methods.userip.probe import Choice, select_e_steps
+from userip.training.methods.userip.prompt_init import PromptInit, fit_prompt_init
 from userip.training.progress import track
 
 # What happens to a batch: (views, their histories) -> z
@@ -37,7 +37,7 @@ BatchWork = Callable[[Ints, Histories], Tensor]
 def run_infer(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
     """Infer every view's soft prompts. Batches that an interrupted run has finished are kept."""
     lm, reader, fillers = open_language(run, config)
-    views = Views.of(dataset, config.infer.folds, seed, config.history.longest)
+    views = CrossFitViews.of(dataset, config.infer.folds, seed, config.history.longest)
     train = views.histories.of(views.full)
     start = _start(lm, reader, fillers, train, config, seed, out / "start.safetensors")
     choice = _choice(lm, reader, fillers, train, start, config, seed, out / "choice.json")
@@ -53,32 +53,32 @@ def run_infer(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed:
     return {"views": len(views), "users": len(views.users), "probe": choice.figures}
 
 
-def open_language(run: Path, config: TrainConfig) -> tuple[FrozenLM, Reader, Fillers]:
+def open_language(run: Path, config: TrainConfig) -> tuple[FrozenLM, PromptBuilder, SlotInitializer]:
     """RUN/language, with this run's number of soft tokens."""
     lm, reader, fillers = load_language(run / "language", config.language.path, config.language.dtype)
     return lm, replace(reader, soft_tokens=config.infer.soft_tokens), fillers
 
 
-def open_start(run: Path) -> tuple[Start, Choice]:
+def open_start(run: Path) -> tuple[PromptInit, Choice]:
     """What RUN/infer chose: where profiles start, how many steps they take, how strong the prior is."""
     choice = json.loads((run / "infer" / "choice.json").read_bytes())
-    return Start.load(run / "infer" / "start.safetensors"), Choice(**choice)
+    return PromptInit.load(run / "infer" / "start.safetensors"), Choice(**choice)
 
 
-def group(views: Views, reader: Reader, config: TrainConfig) -> list[Ints]:
+def group(views: CrossFitViews, reader: PromptBuilder, config: TrainConfig) -> list[Ints]:
     """Batches of views of like length. A long history counts as what one step samples of it."""
     lengths = views.token_lengths(reader.texts)
     cap = config.infer.items_per_step * float(reader.texts.length.mean())
     return batches(np.minimum(lengths, int(cap)), len(reader.prompt.tokens), config.infer.batch_tokens)
 
 
-def shape_of(views: Views, start: Start) -> tuple[int, int, int, int]:
+def shape_of(views: CrossFitViews, start: PromptInit) -> tuple[int, int, int, int]:
     """Shape of the table of z: [V, J, m, d]."""
     J, m, d = start.shared.shape
     return len(views), J, m, d
 
 
-def fill(table: ProfileTable, groups: list[Ints], views: Views, work: BatchWork, label: str) -> None:
+def fill(table: ProfileTable, groups: list[Ints], views: CrossFitViews, work: BatchWork, label: str) -> None:
     """Run `work` on every batch that is not in the table yet."""
     pending = table.pending()
     for number in track(pending, label=label, total=len(groups), done=len(groups) - len(pending)):
@@ -86,7 +86,7 @@ def fill(table: ProfileTable, groups: list[Ints], views: Views, work: BatchWork,
         table.write(number, members, work(members, views.of_views(members)))
 
 
-def write_views(views: Views, out: Path) -> None:
+def write_views(views: CrossFitViews, out: Path) -> None:
     """Who is who in the table of z."""
     users = pl.Series("user_id", views.users, dtype=pl.String).gather(views.user)
     pl.DataFrame({"user_id": users, "fold": views.without}).write_parquet(out / "views.parquet")
@@ -94,29 +94,29 @@ def write_views(views: Views, out: Path) -> None:
 
 def _start(
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     train: Histories,
     config: TrainConfig,
     seed: int,
     file: Path,
-) -> Start:
+) -> PromptInit:
     if not file.is_file():
-        fit_start(lm, reader, fillers, train, config.infer, seed).save(file)
-    return Start.load(file)
+        fit_prompt_init(lm, reader, fillers, train, config.infer, seed).save(file)
+    return PromptInit.load(file)
 
 
 def _choice(
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     train: Histories,
-    start: Start,
+    start: PromptInit,
     config: TrainConfig,
     seed: int,
     file: Path,
 ) -> Choice:
     if not file.is_file():
-        made = choose(lm, reader, fillers, train, start, config.infer, seed)
+        made = select_e_steps(lm, reader, fillers, train, start, config.infer, seed)
         write_text(file, json.dumps(made._asdict(), indent=1))
     return Choice(**json.loads(file.read_bytes()))

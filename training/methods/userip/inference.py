@@ -14,16 +14,16 @@ from torch import Tensor
 
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.crossfit.views import Views
-from userip.training.language.fillers import Fillers
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches, token_lengths
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.methods.table import ProfileTable
 from userip.training.methods.userip.click_step import click_step
 from userip.training.methods.userip.e_step import Objective, e_step, objective_terms
 from userip.training.methods.userip.probe import Choice
-from userip.training.methods.userip.start import Start
+from userip.training.methods.userip.prompt_init import PromptInit
 from userip.training.methods.userip.state import EMState
 from userip.training.progress import track
 
@@ -33,9 +33,9 @@ class Inference:
     """Everything that an E step needs, frozen. `rounds`: the states that M steps have left so far."""
 
     lm: FrozenLM
-    reader: Reader
-    fillers: Fillers
-    start: Start
+    reader: PromptBuilder
+    fillers: SlotInitializer
+    start: PromptInit
     choice: Choice
     config: TrainConfig
     rounds: tuple[EMState, ...]
@@ -84,7 +84,7 @@ class Inference:
             codes[torch.from_numpy(users)] = self.rounds[-1].assign(z)
         return codes
 
-    def balanced(self, state: EMState, table: ProfileTable, views: Views, groups: list[Ints]) -> EMState:
+    def balanced(self, state: EMState, table: ProfileTable, views: CrossFitViews, groups: list[Ints]) -> EMState:
         """Set the weight of L_rec: gamma, or gamma times the ratio of the gradients of L_LM and L_rec on eps."""
         settings = self.config.quantize
         if state.surrogate is None or settings.gamma == 0:

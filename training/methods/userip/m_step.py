@@ -11,7 +11,7 @@ from torch import Tensor
 from userip.models.quantizers.codebook import Codebook, kmeans
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.crossfit.histories import Ints
-from userip.training.crossfit.views import Views
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.methods.table import ProfileTable
 from userip.training.methods.userip.config import QuantizeConfig
 from userip.training.methods.userip.state import EMState
@@ -25,7 +25,7 @@ class Clicks:
     the surrogate must not learn from a z that was computed from the very label it predicts.
     """
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: CrossFitViews) -> None:
         histories = views.histories
         trained = histories.owner < views.trained
         self.item = torch.from_numpy(histories.items[trained])

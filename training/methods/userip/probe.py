@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.pretrain import Nats
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches, token_lengths
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.step import held_out
 from userip.training.methods.userip.config import InferConfig
 from userip.training.methods.userip.e_step import Objective, e_step
-from userip.training.methods.userip.start import Start
+from userip.training.methods.userip.prompt_init import PromptInit
 from userip.training.progress import track
 
 ROUND = 2  # steps between two looks at the held-out part
@@ -37,12 +37,12 @@ class Choice(NamedTuple):
     figures: dict[str, Any]
 
 
-def choose(
+def select_e_steps(
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     train: Histories,
-    start: Start,
+    start: PromptInit,
     config: InferConfig,
     seed: int,
 ) -> Choice:
@@ -113,12 +113,12 @@ def choose(
 
 def _advance(
     lm: FrozenLM,
-    reader: Reader,
+    reader: PromptBuilder,
     known: Histories,
     groups: Sequence[Ints],
     z: Tensor,
     begin: Tensor,
-    start: Start,
+    start: PromptInit,
     prior: float,
     config: InferConfig,
     steps: int,

@@ -23,7 +23,7 @@ from torch import Tensor
 from userip.bank.record import UNKNOWN_CODE
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.crossfit.views import Views
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
 from userip.training.language.sequences import batches
 from userip.training.methods.table import ProfileTable
@@ -31,7 +31,7 @@ from userip.training.methods.userip.infer import fill, group, open_language, ope
 from userip.training.methods.userip.inference import Inference
 from userip.training.methods.userip.m_step import Clicks, dense_m_step, first_m_step, next_m_step
 from userip.training.methods.userip.state import EMState
-from userip.training.quantize.usage import has_collapsed, perplexity
+from userip.training.quantize.codebook_usage import has_collapsed, perplexity
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run_quantize(dataset: Dataset, run: Path, out: Path, config: TrainConfig, se
     """Fit codebooks on the inferred profiles, alternate, and write everybody's codes."""
     lm, reader, fillers = open_language(run, config)
     start, choice = open_start(run)
-    views = Views.of(dataset, config.infer.folds, seed, config.history.longest)
+    views = CrossFitViews.of(dataset, config.infer.folds, seed, config.history.longest)
     groups = group(views, reader, config)
     clicks = Clicks(views)
     table = inferred = ProfileTable.open(run / "infer", "z")
@@ -82,7 +82,7 @@ def _e_step(
     number: int,
     table: ProfileTable,
     inferred: ProfileTable,
-    views: Views,
+    views: CrossFitViews,
     groups: list[Ints],
     out: Path,
     seed: int,
@@ -107,7 +107,7 @@ def _keep_last(out: Path, last: int) -> None:
         leftover.unlink()
 
 
-def _train_profiles(table: ProfileTable, views: Views, most: int = 100_000) -> Tensor:
+def _train_profiles(table: ProfileTable, views: CrossFitViews, most: int = 100_000) -> Tensor:
     """z of train users' whole histories, at most so many: [n, J, m*d]. Codebooks are fitted to these."""
     full = views.full[views.interactions()[views.full] > 0]
     if len(full) > most:
@@ -124,7 +124,7 @@ def _say(number: int, state: EMState, config: TrainConfig) -> None:
 
 
 def _write_codes(
-    out: Path, state: EMState, table: ProfileTable, views: Views, groups: list[Ints], config: TrainConfig
+    out: Path, state: EMState, table: ProfileTable, views: CrossFitViews, groups: list[Ints], config: TrainConfig
 ) -> dict[str, Any]:
     """Assign every view's codes, write the table, and report the usage among train users."""
     codes = np.empty((len(views), len(config.facets)), dtype=np.uint16)

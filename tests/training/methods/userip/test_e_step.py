@@ -21,7 +21,7 @@ from userip.models.quantizers.codebook import Codebook, kmeans
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.crossfit.histories import Histories
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.methods.userip.config import QuantizeConfig
 from userip.training.methods.userip.e_step import Objective, Subspace, Terms, e_step, objective_terms, user_nll
 from userip.training.methods.userip.m_step import move_codes
@@ -39,13 +39,21 @@ def _objective(kind: str = "both", *, prior: float = 0.02, commitment: float = 0
 
 
 def _terms(
-    lm: FrozenLM, reader: Reader, some: Histories, z: Tensor, centre: Tensor, objective: Objective, space: Subspace
+    lm: FrozenLM,
+    reader: PromptBuilder,
+    some: Histories,
+    z: Tensor,
+    centre: Tensor,
+    objective: Objective,
+    space: Subspace,
 ) -> Terms:
     known = torch.from_numpy(some.lengths).clamp(min=1).float()
     return objective_terms(lm, reader, reader.batch(some), some, z, space.eps(centre, z), objective, known)
 
 
-def _step(lm: FrozenLM, reader: Reader, some: Histories, z: Tensor, objective: Objective, **settings: float) -> Tensor:
+def _step(
+    lm: FrozenLM, reader: PromptBuilder, some: Histories, z: Tensor, objective: Objective, **settings: float
+) -> Tensor:
     chosen = {"steps": 4, "lr": 0.1, "items_per_step": 16} | settings
     return e_step(
         lm, reader, some, z, z, WHOLE, objective,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from userip.models.quantizers.codebook import Codebook
 from userip.training.crossfit.histories import Histories
-from userip.training.crossfit.views import Views
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.methods.table import ProfileTable
 from userip.training.methods.userip.config import QuantizeConfig
 from userip.training.methods.userip.m_step import (
@@ -29,7 +29,7 @@ CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, round
 SIZES = (3, 2)
 
 
-def _views(folds: int = FOLDS) -> Views:
+def _views(folds: int = FOLDS) -> CrossFitViews:
     """User n likes items of the kind n mod 3; the last six users are held out."""
     draw = np.random.default_rng(0)
     everybody = USERS + HELD_OUT
@@ -39,10 +39,10 @@ def _views(folds: int = FOLDS) -> Views:
     fold = np.tile(np.arange(EACH) % max(folds, 1), everybody).astype(np.int8)
     user = np.concatenate([np.arange(everybody), *([np.arange(USERS)] * folds)])
     without = np.concatenate([np.full(everybody, -1), *(np.full(USERS, f) for f in range(folds))]).astype(np.int8)
-    return Views([f"u{n:03}" for n in range(everybody)], USERS, some, fold, user, without)
+    return CrossFitViews([f"u{n:03}" for n in range(everybody)], USERS, some, fold, user, without)
 
 
-def _profiles(views: Views) -> Tensor:
+def _profiles(views: CrossFitViews) -> Tensor:
     """z [V, 2, 1, D]: the first facet knows the planted taste, the second is two blobs of its own."""
     generator = torch.Generator().manual_seed(1)
     centres = 2 * torch.randn(3, D, generator=generator)
@@ -53,7 +53,7 @@ def _profiles(views: Views) -> Tensor:
 
 
 class _Case:
-    """Views, their table on disk, clicks, and z of the train users' whole histories [n, J, D]."""
+    """CrossFitViews, their table on disk, clicks, and z of the train users' whole histories [n, J, D]."""
 
     def __init__(self, directory: Path, folds: int = FOLDS) -> None:
         self.views = _views(folds)

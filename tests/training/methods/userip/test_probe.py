@@ -7,13 +7,13 @@ import torch
 from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, histories, tokenizer
 from userip.training.crossfit.histories import Histories
 from userip.training.language.config import HistoryConfig, LanguageConfig
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
 from userip.training.language.pretrain import new_model, pretrain
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.methods.userip.config import InferConfig
-from userip.training.methods.userip.probe import Choice, choose
-from userip.training.methods.userip.start import fit_start
+from userip.training.methods.userip.probe import Choice, select_e_steps
+from userip.training.methods.userip.prompt_init import fit_prompt_init
 
 LANGUAGE = LanguageConfig(layers=2, width=32, heads=2, vocabulary=420, steps=500, users=16, items=4, lr=1e-2)
 INFER = InferConfig(steps=4, priors=(0.5, 4.0), probe_users=24, shared_steps=4, lr=0.1)
@@ -33,14 +33,14 @@ def _encode(text: str) -> list[int]:
 @pytest.fixture(scope="module")
 def choice() -> Choice:
     """What a probe of 24 planted users chose, with a language model that has learnt to read slots."""
-    reader = Reader(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
+    reader = PromptBuilder(catalogue(), ATTRIBUTES, _encode, 0, FACETS, HistoryConfig())
     train = _users(60, 0)
-    fillers = Fillers.fit(FACETS, catalogue(), ATTRIBUTES, _encode, train)
+    fillers = SlotInitializer.fit(FACETS, catalogue(), ATTRIBUTES, _encode, train)
     model = new_model(LANGUAGE, tokenizer(), 0)
     pretrain(model, reader, fillers, train, LANGUAGE, 0, torch.float32)
     lm = FrozenLM.of(model, tokenizer())
-    start = fit_start(lm, reader, fillers, train, INFER, 0)
-    return choose(lm, reader, fillers, train, start, INFER, 0)
+    start = fit_prompt_init(lm, reader, fillers, train, INFER, 0)
+    return select_e_steps(lm, reader, fillers, train, start, INFER, 0)
 
 
 def test_ones_own_profile_predicts_best(choice: Choice) -> None:

@@ -10,13 +10,13 @@ from userip.models.prompt.soft_prompt import Prompt, build_prompt
 from userip.training.crossfit.histories import Histories
 from userip.training.errors import ConfigError
 from userip.training.language.config import FacetConfig, HistoryConfig
-from userip.training.language.fillers import Encode, filler_vocabulary
 from userip.training.language.item_texts import DISLIKED, LIKED, ItemTexts, build_item_texts, item_strings
 from userip.training.language.sequences import Batch, build_batch
+from userip.training.language.slot_initializer import Encode, filler_vocabulary
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class PromptBuilder:
     """Turns histories into batches: the prompt, the item texts and the mask rule.
 
     items: the catalogue; attributes: its descriptive columns; encode: text -> token ids; bos: first id.

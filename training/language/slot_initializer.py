@@ -156,7 +156,7 @@ class NoWords:
 
 
 @dataclass(frozen=True, eq=False)
-class Fillers:
+class SlotInitializer:
     """The slot words of all facets, fitted to train histories."""
 
     facets: tuple[AttributeWords | GenerosityWords | NoWords, ...]
@@ -173,7 +173,7 @@ class Fillers:
         attributes: Sequence[str],
         encode: Encode,
         train: Histories,
-    ) -> "Fillers":
+    ) -> "SlotInitializer":
         """Count what is needed of the catalogue and the train histories."""
         seen = np.bincount(train.items, minlength=len(items)).astype(np.float64)
         judgements = Judgements.fit(train, len(items))
@@ -196,7 +196,7 @@ class Fillers:
         attributes: Sequence[str],
         encode: Encode,
         state: dict[str, Any],
-    ) -> "Fillers":
+    ) -> "SlotInitializer":
         """The fillers that `state` was taken of."""
         knots = [np.array(places) for places in state["knots"]]
         judgements = Judgements.restore(state["judgements"])
@@ -212,7 +212,7 @@ class Fillers:
         seen: Floats,
         judgements: Judgements,
         knots: list[Floats],
-    ) -> "Fillers":
+    ) -> "SlotInitializer":
         def words(facet: FacetConfig) -> AttributeWords | GenerosityWords | NoWords:
             if facet.filler == "attributes":
                 return AttributeWords(items, facet.columns or attributes, encode, seen)

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from userip.files import beside
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.fillers import Fillers
 from userip.training.language.frozen import FrozenLM
-from userip.training.language.reader import Reader
+from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.methods.userip.config import InferConfig
 from userip.training.methods.userip.e_step import Subspace, user_nll
 from userip.training.progress import track
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class PromptInit:
     """z_0 of anybody. shared float32 [J, m, d]: zbar; words float32 [J, d]: mean slot words; random: seed or None."""
 
     shared: Tensor
@@ -28,7 +28,7 @@ class Start:
     filler: bool
     random_seed: int | None
 
-    def of(self, lm: FrozenLM, fillers: Fillers, histories: Histories, views: Ints) -> Tensor:
+    def of(self, lm: FrozenLM, fillers: SlotInitializer, histories: Histories, views: Ints) -> Tensor:
         """Starts of B histories: [B, J, m, d]. A user without history starts at the shared prompt."""
         B = len(histories)
         J, m, d = self.shared.shape
@@ -56,7 +56,7 @@ class Start:
             save_file(tensors, partial)
 
     @classmethod
-    def load(cls, file: Path) -> "Start":
+    def load(cls, file: Path) -> "PromptInit":
         """Read what `save` wrote."""
         tensors = load_file(file)
         filler, seed = tensors["flags"].tolist()
@@ -69,9 +69,9 @@ class Start:
         )
 
 
-def fit_start(
-    lm: FrozenLM, reader: Reader, fillers: Fillers, train: Histories, config: InferConfig, seed: int
-) -> Start:
+def fit_prompt_init(
+    lm: FrozenLM, reader: PromptBuilder, fillers: SlotInitializer, train: Histories, config: InferConfig, seed: int
+) -> PromptInit:
     """Collect the train users' slot words, open the subspace, and tune the shared prompt on train histories."""
     table = lm.table.float()
     some = np.random.default_rng([seed, 5]).permutation(len(train))[:20_000]
@@ -89,18 +89,18 @@ def fit_start(
         ]
         subspace = Subspace.stack(parts)
     shared = words[:, None].expand(-1, m, -1).clone()
-    start = Start(shared, words, subspace, config.start == "filler", seed if config.start == "random" else None)
+    start = PromptInit(shared, words, subspace, config.start == "filler", seed if config.start == "random" else None)
     if config.shared_steps and config.start != "random":
-        start = Start(_tune(lm, reader, fillers, train, start, config, seed), words, subspace, start.filler, None)
+        start = PromptInit(_tune(lm, reader, fillers, train, start, config, seed), words, subspace, start.filler, None)
     return start
 
 
 def _tune(
     lm: FrozenLM,
-    reader: Reader,
-    fillers: Fillers,
+    reader: PromptBuilder,
+    fillers: SlotInitializer,
     train: Histories,
-    start: Start,
+    start: PromptInit,
     config: InferConfig,
     seed: int,
 ) -> Tensor:

@@ -13,7 +13,7 @@ from userip.training.recommender.codes import FULL
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class ControlViews:
     """The histories that codes are made from, one view per user and fold (docs/method.md#cross-fitting).
 
     Fold -1 holds a user's whole history; fold f >= 0 a train user's train rows without those of fold f, so that a
@@ -32,7 +32,7 @@ class Views:
     folds: int
 
     @classmethod
-    def of(cls, dataset: Dataset, folds: int, fold_seed: int) -> "Views":
+    def of(cls, dataset: Dataset, folds: int, fold_seed: int) -> "ControlViews":
         """The views of the train and history rows, cut as `fold_of_rows` cuts them."""
         kept = ("user_id", "item_id", pl.col("label").cast(pl.Float64))
         train = dataset.rows("train")

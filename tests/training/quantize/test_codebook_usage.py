@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import entropy
 
-from userip.training.quantize.usage import has_collapsed, perplexity
+from userip.training.quantize.codebook_usage import has_collapsed, perplexity
 
 
 @pytest.mark.parametrize(

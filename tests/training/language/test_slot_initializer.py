@@ -11,17 +11,17 @@ import torch
 from tests.training.tiny_language import ATTRIBUTES, FACETS, WIDTH, catalogue, frozen_lm, histories, random_histories
 from userip.training.crossfit.histories import Histories
 from userip.training.language.config import FacetConfig
-from userip.training.language.fillers import (
+from userip.training.language.judgements import Judgements
+from userip.training.language.slot_initializer import (
     GENEROSITY,
     UNKNOWN,
     WARMTH,
     AttributeWords,
-    Fillers,
     GenerosityWords,
     NoWords,
+    SlotInitializer,
     filler_vocabulary,
 )
-from userip.training.language.judgements import Judgements
 
 IDS = {" x": [1], " y": [2, 3], " w": [4], UNKNOWN: [9]} | {
     word: [10 + k] for k, word in enumerate((*GENEROSITY, *WARMTH))
@@ -140,12 +140,12 @@ def test_a_facet_without_words_is_unknown() -> None:
     assert filler_vocabulary() == [UNKNOWN, *GENEROSITY, *WARMTH]
 
 
-def _fitted(facets: tuple[FacetConfig, ...] = FACETS, *, rated: bool = False) -> tuple[Fillers, torch.Tensor]:
+def _fitted(facets: tuple[FacetConfig, ...] = FACETS, *, rated: bool = False) -> tuple[SlotInitializer, torch.Tensor]:
     lm = frozen_lm("gpt2")
     train = random_histories(30, 8, seed=2)
     if rated:
         train = _with_ratings(train)
-    return Fillers.fit(facets, catalogue(), ATTRIBUTES, lm.encode, train), lm.table
+    return SlotInitializer.fit(facets, catalogue(), ATTRIBUTES, lm.encode, train), lm.table
 
 
 def _with_ratings(some: Histories) -> Histories:
@@ -155,11 +155,11 @@ def _with_ratings(some: Histories) -> Histories:
 def test_fitting_counts_every_meeting_with_an_item() -> None:
     """The base rates of the words rest on likes and dislikes alike; judgements are those of the same histories."""
     train = histories([0, 1, 2], [2, ~3])
-    fillers = Fillers.fit(FACETS, ITEMS, ["kind"], lambda text: [len(text)], train)
+    fillers = SlotInitializer.fit(FACETS, ITEMS, ["kind"], lambda text: [len(text)], train)
     assert fillers.seen.tolist() == SEEN.tolist()
     assert fillers.judgements.ease.tolist() == Judgements.fit(train, 5).ease.tolist()
     assert len(fillers.knots) == 1
-    assert len(Fillers.fit(FACETS, ITEMS, ["kind"], lambda text: [len(text)], _with_ratings(train)).knots) == 2
+    assert len(SlotInitializer.fit(FACETS, ITEMS, ["kind"], lambda text: [len(text)], _with_ratings(train)).knots) == 2
 
 
 def test_ratings_reach_the_slot_where_train_histories_had_some() -> None:
@@ -180,7 +180,7 @@ def test_what_is_restored_gives_identical_slots(rated: bool) -> None:
     """state, through JSON, and back: the same embeddings to the last bit."""
     fillers, table = _fitted(rated=rated)
     state = json.loads(json.dumps(fillers.state()))
-    again = Fillers.restore(FACETS, catalogue(), ATTRIBUTES, frozen_lm("gpt2").encode, state)
+    again = SlotInitializer.restore(FACETS, catalogue(), ATTRIBUTES, frozen_lm("gpt2").encode, state)
     some = _with_ratings(random_histories(20, 9, seed=3))
     assert torch.equal(fillers.slots(some, table), again.slots(some, table))
 
