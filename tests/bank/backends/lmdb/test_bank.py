@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import lmdb
 import pytest
 
-import lmdb
 from tests.fixtures.banks import make_users
 from userip.bank import Lookup, Record, open_bank, open_reader
 from userip.bank.errors import BankError, BankUnavailableError

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-
 import redis
+
 from tests.fixtures.banks import make_users
 from userip.bank import Bank, Lookup, Record, open_bank, open_reader
 from userip.bank.errors import BankError, BankUnavailableError

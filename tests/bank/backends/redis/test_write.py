@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import redis
 from redis.exceptions import ResponseError
+
 from tests.bank.proxy import Proxy
 from tests.fixtures.banks import make_users
 from userip.bank.backends.redis.write import write_buckets
