@@ -65,7 +65,7 @@ def _train(out: Path, users: int, items: int, seed: int, settings: list[str]) ->
     _command("simulate", f"--out {data} --users {users} --items {items} --seed {seed}")
     made_from = {"users": users, "items": items, "seed": seed}
     if _made_from(out) == made_from and (data / "dataset.json").is_file():
-        print("   done before; kept")
+        print("   done before, kept")
     else:
         with _indented():
             simulate(out=data, users=users, items=items, seed=seed)
