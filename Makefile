@@ -48,8 +48,8 @@ check: lint ## Lint, types, import contracts and known vulnerabilities
 audit: setup ## Look the pinned requirements up among known vulnerabilities, where a registry answers
 	@tools/audit.sh
 
-sbom: ## Write build/sbom.json: what is pinned, as CycloneDX
-	@python3 tools/sbom.py build/sbom.json
+sbom: setup ## Write build/sbom.json: what is pinned, as CycloneDX
+	@tools/sbom.sh build/sbom.json
 
 serve: setup ## Serve RELEASE from BANK
 	@$(BIN)/userip serve --release "$(RELEASE)" --bank "$(BANK)"

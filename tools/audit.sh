@@ -41,8 +41,8 @@ pins = json.load(open(sys.argv[1], encoding="utf-8"))["dependencies"]
 unknown = [pin["name"] for pin in pins if "skip_reason" in pin]
 flaws = [(pin, flaw) for pin in pins for flaw in pin.get("vulns", ())]
 for pin, flaw in flaws:
-    mended = ", ".join(flaw["fix_versions"]) or "no version"
-    print(f"audit: {pin['name']} {pin['version']}: {flaw['id']}, mended in {mended}")
+    fixed = ", ".join(flaw["fix_versions"]) or "no version"
+    print(f"audit: {pin['name']} {pin['version']}: {flaw['id']}, fixed in {fixed}")
 if flaws:
     sys.exit(1)
 if len(unknown) == len(pins):

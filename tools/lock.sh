@@ -1,31 +1,33 @@
 #!/usr/bin/env bash
-# Pin every requirement file from pyproject.toml. Each layer is constrained by those before it, so that any
-# of them can be installed together. Arguments go to pip-compile (--upgrade: take the newest versions).
-# LOCK_INDEX: the index whose hashes are pinned, PyPI's if it is not set.
+# Pin every requirement file from pyproject.toml: for every platform, with the hash of every file. Each layer is
+# constrained by those before it, so that any of them can be installed together. Pins that fit stay as they are.
+# Arguments go to `uv pip compile` (--upgrade: take the newest versions); uv's own settings (UV_DEFAULT_INDEX, ...) too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A lock that fails leaves the files as they were: without hashes they would install, unchecked.
+# A lock that fails leaves the files as they were.
 before=$(mktemp -d)
 cp requirements/*.txt "$before"
 trap 'rm -rf "$before"' EXIT
 trap 'cp "$before"/*.txt requirements/; echo "lock: failed, requirements/ is as before" >&2' ERR
 
-export CUSTOM_COMPILE_COMMAND="make lock"
-# The files name versions only: where they come from is the machine's setting.
-options=(--quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host)
+# torch.txt has torch alone, and says why; its version is the one that pyproject.toml declares.
+pin=$(grep -oE '"torch==[^"]+"' pyproject.toml | tr -d '"')
+sed -i.old "s/^torch==.*/$pin/" requirements/torch.txt
+rm requirements/torch.txt.old
+
+export UV_CUSTOM_COMPILE_COMMAND="make lock"
+options=(--quiet --universal --python-version 3.11 --generate-hashes --no-emit-package torch
+    --fork-strategy fewest --constraints requirements/torch.txt)
 for layer in base train load dev baselines tracing build; do
     file=requirements/$layer.txt
     case $layer in
-        base) wanted=() ;;
-        build) wanted=(--only-build-deps --build-deps-for wheel) ;;
-        *) wanted=(--extra "$layer") ;;
+        base) wanted=(pyproject.toml) ;;
+        build) wanted=(-) ;;
+        *) wanted=(pyproject.toml --extra "$layer") ;;
     esac
-    if [ "$layer" != base ]; then
-        options+=(--constraint "$previous")
-    fi
     echo "Pinning $file"
-    .venv/bin/pip-compile "${options[@]}" "${wanted[@]+"${wanted[@]}"}" "$@" --output-file "$file" pyproject.toml
-    previous=$file
+    sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml |
+        .venv/bin/uv pip compile "${options[@]}" "${wanted[@]}" "$@" --output-file "$file" >/dev/null
+    options+=(--constraints "$file")
 done
-.venv/bin/python tools/pin_hashes.py requirements --known "$before" --index "${LOCK_INDEX:-https://pypi.org/simple}"

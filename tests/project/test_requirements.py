@@ -25,7 +25,7 @@ def _hashes(file: str) -> dict[tuple[str, str], list[str]]:
     text = (ROOT / f"requirements/{file}.txt").read_text(encoding="utf-8")
     for line in text.replace(" \\\n", " ").splitlines():
         if line and not line.lstrip().startswith("#"):
-            pin = re.fullmatch(r"([a-z0-9-]+)==([\w.]+)((?: +--hash=sha256:[0-9a-f]{64})*)", line)
+            pin = re.fullmatch(r"([a-z0-9-]+)==([\w.]+)(?: ; [^#]+?)?((?: +--hash=sha256:[0-9a-f]{64})*)", line)
             assert pin is not None, f"requirements/{file}.txt: {line!r} is not name==version with hashes"
             hashes[pin.group(1), pin.group(2)] = re.findall("[0-9a-f]{64}", pin.group(3))
     return hashes

@@ -1,7 +1,6 @@
 """The bill of materials and the audit: what they say of the pinned requirements, and that no network fails a check."""
 
 import http.server
-import importlib.metadata
 import json
 import os
 import re
@@ -14,67 +13,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
 
-def bill(target: Path) -> dict[str, Any]:
-    subprocess.run([sys.executable, ROOT / "tools/sbom.py", target], check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `make sbom` writes; cyclonedx-py comes from an index the first time."""
+    target = tmp_path_factory.mktemp("bill") / "new/sbom.json"
+    done = subprocess.run([ROOT / "tools/sbom.sh", target], capture_output=True, text=True, check=False)
+    if done.returncode and re.search(r"[Ff]ailed to fetch|error sending request|dns error", done.stderr):
+        pytest.skip("offline: cyclonedx-py cannot be fetched")
+    assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(target.read_text())
     return found
 
 
-def test_bill_lists_every_pin_once_and_the_same_each_time(tmp_path: Path) -> None:
-    """Its components are the `name==version` lines of all requirement files; base ones are required."""
-    found = bill(tmp_path / "new/sbom.json")
-    pins, base = set(), set()
-    for file in (ROOT / "requirements").glob("*.txt"):
-        lines = set(re.findall(r"^([a-z0-9-]+)==(\S+)(?: \\)?$", file.read_text(), flags=re.MULTILINE))
-        pins |= lines
-        base |= lines if file.stem == "base" else set()
-    parts = found["components"]
-    assert {(part["name"], part["version"]) for part in parts} == pins
-    assert len(parts) == len({part["purl"] for part in parts}) == len(pins)
-    assert {(part["name"], part["version"]) for part in parts if part["scope"] == "required"} == base
-    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
-    assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", found["serialNumber"])
-    again = bill(tmp_path / "again.json")
-    assert again == found
-
-
-def test_bill_has_the_hashes_of_the_files(tmp_path: Path) -> None:
-    """Each component's distribution lists the SHA-256 digests that the requirement files pin; torch's has none."""
-    pinned: dict[str, set[str]] = {}
+def _pins() -> dict[tuple[str, str], set[str]]:
+    """(name, version) -> SHA-256 digests, over all requirement files."""
+    pins: dict[tuple[str, str], set[str]] = {}
     for file in (ROOT / "requirements").glob("*.txt"):
         for block in re.split(r"^(?=\S)", file.read_text(), flags=re.MULTILINE):
-            if block[:1].isalnum():
-                pinned.setdefault(block.split("==")[0], set()).update(re.findall(r"sha256:(\w+)", block))
+            if pin := re.match(r"([a-z0-9-]+)==(\S+)", block):
+                pins.setdefault((pin[1], pin[2]), set()).update(re.findall(r"sha256:(\w+)", block))
+    return pins
+
+
+@pytest.mark.slow
+def test_bill_lists_every_pin_once_with_the_hashes_of_its_files(bill: dict[str, Any]) -> None:
+    """Its components are the pins of all requirement files, each with the digests that are pinned; torch has none."""
     found = {}
-    for part in bill(tmp_path / "sbom.json")["components"]:
-        places = part.get("externalReferences", [])
-        assert {place["type"] for place in places} <= {"distribution"}
-        hashes = [each for place in places for each in place["hashes"]]
+    for part in bill["components"]:
+        hashes = [each for place in part["externalReferences"] for each in place.get("hashes", ())]
         assert {each["alg"] for each in hashes} <= {"SHA-256"}
-        found[part["name"]] = {each["content"] for each in hashes}
-        assert len(hashes) == len(found[part["name"]])
-    assert found == pinned
-    assert [name for name, hashes in found.items() if not hashes] == ["torch"]
-
-
-def test_bill_says_who_needs_whom(tmp_path: Path) -> None:
-    """The graph of the base layer against what the installed distributions declare themselves."""
-    found = bill(tmp_path / "sbom.json")
-    names = {part["bom-ref"]: part["name"] for part in found["components"]}
-    graph = {names.get(node["ref"]): {names[ref] for ref in node["dependsOn"]} for node in found["dependencies"]}
-    assert set(graph) == {None, *names.values()}
-    for name in ("fastapi", "starlette", "pydantic", "rich", "uvicorn"):
-        declared = (Requirement(text) for text in importlib.metadata.requires(name) or ())
-        needed = {
-            r.name.lower().replace("_", "-") for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})
-        }
-        assert needed <= graph[name], name
-        assert needed or name == "none"
+        found[part["name"], part["version"]] = {each["content"] for each in hashes}
+    assert found == _pins()
+    assert len(bill["components"]) == len(found)
+    assert [name for (name, _), hashes in found.items() if not hashes] == ["torch"]
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["name"] == "userip"
 
 
 @pytest.fixture
@@ -130,8 +107,8 @@ def report(*pins: dict[str, Any]) -> str:
     ("pip_audit", "code", "words"),
     [
         (report(SOUND), 0, "no known vulnerability in the pinned requirements"),
-        (report(FLAWED) + "; exit 1", 1, "thing 1.0: CVE-1, mended in 1.1"),
-        (report(FLAWED, UNKNOWN) + "; exit 1", 1, "thing 1.0: CVE-1, mended in 1.1"),
+        (report(FLAWED) + "; exit 1", 1, "thing 1.0: CVE-1, fixed in 1.1"),
+        (report(FLAWED, UNKNOWN) + "; exit 1", 1, "thing 1.0: CVE-1, fixed in 1.1"),
         (report(SOUND, UNKNOWN), 0, "no known vulnerability; of other the registry has no record"),
         (report(UNKNOWN), 0, "skipped, the registry has no record of any pinned requirement"),
         ("exit 1", 0, "skipped, the registry did not answer"),
