@@ -37,12 +37,12 @@ def test_names_that_do_not_exist_are_found() -> None:
 
 
 def test_every_alert_has_a_runbook_section_and_no_section_is_left_over() -> None:
-    """The runbook's sections are the alerts, in their order; each says what it means, how to look, how to mend."""
+    """The runbook's sections are the alerts, in their order; each says what it means, how to look, how to fix it."""
     names = [rule["alert"] for rule in RULES]
     sections = re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]
     assert [section.split("\n", 1)[0] for section in sections] == names
     for section in sections:
-        assert re.findall(r"^\*\*(\w+)\*\*", section, flags=re.MULTILINE) == ["Means", "Look", "Mend"]
+        assert re.findall(r"^\*\*(\w+)\*\*", section, flags=re.MULTILINE) == ["Means", "Look", "Fix"]
     for rule in RULES:
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
