@@ -17,10 +17,14 @@ ONLY ?=
 # Where `bench` writes.
 REPORT ?= report
 
-.PHONY: help setup demo test lint check audit sbom serve bench chaos soak lock
+# Tests run in as many processes as there are cores, at most four. TESTS="-m slow" narrows `test-all` down.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+TESTS ?=
+
+.PHONY: help setup demo test test-all lint check audit sbom serve bench chaos soak lock
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Build .venv from the pinned requirement files, if needed
 	@:
@@ -32,9 +36,13 @@ $(STAMP): $(REQUIREMENTS) requirements/torch.txt pyproject.toml tools/setup.sh
 demo: setup ## From nothing to a running service that answers, explained
 	@$(BIN)/userip demo
 
-test: setup ## Run every test (installs redis-server if it is missing)
+test: setup ## Run the tests but the slow ones: minutes (installs redis-server if it is missing)
 	@tools/redis.sh
-	@$(BIN)/pytest
+	@$(PYTEST) -m "not slow"
+
+test-all: setup ## Run every test, the slow ones too
+	@tools/redis.sh
+	@$(PYTEST) $(TESTS)
 
 lint: setup ## Lint and formatting
 	$(BIN)/ruff check .
