@@ -203,15 +203,14 @@ def _exact_ticks(axes: Axes, places: Sequence[float]) -> None:
 def _name_ends(axes: Axes, ends: list[tuple[str, float, float, int | None]]) -> None:
     """The name of every curve and reference to the right, moved apart, a thin line from its end to its name."""
     wanted = [_fraction(axes, y, 1) for _, _, y, _ in ends]
+    beside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     for (name, x, y, hue), place in zip(ends, _spread(wanted, 0.06), strict=True):
-        axes.annotate(
-            _short(name, 28), (x, y), (1.07, place), textcoords="axes fraction", va="center", size=12,
-            color=_colour("soft" if hue is None else "ink"), annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _colour("line"), "lw": 1, "shrinkA": 14, "shrinkB": 5},
-        )  # fmt: skip
+        start = (_fraction(axes, x, 0) + 0.015, _fraction(axes, y, 1))
+        axes.plot([start[0], 1.03], [start[1], place], color=_colour("line"), lw=1, zorder=1, **beside)
         if hue is not None:
-            mark, colour = MARKS[hue % len(MARKS)], _colour(f"hue{hue}")
-            axes.plot([1.045], [place], mark, color=colour, transform=axes.transAxes, clip_on=False)
+            axes.plot([1.045], [place], MARKS[hue % len(MARKS)], color=_colour(f"hue{hue}"), **beside)
+        ink = _colour("soft" if hue is None else "ink")
+        axes.text(1.065, place, _short(name, 28), va="center", size=12, color=ink, transform=axes.transAxes)
 
 
 def _spread(wanted: Sequence[float], gap: float) -> list[float]:

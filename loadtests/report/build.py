@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from userip.loadtests.report.caveats import caveats, everything, machine_section
 from userip.loadtests.report.cells import load_cells
-from userip.loadtests.report.compared import cache_and_workers, generators
 from userip.loadtests.report.gates import gates_section, headline
-from userip.loadtests.report.latency import latency_at_rates, latency_by_candidates
-from userip.loadtests.report.per_10k import per_10k
+from userip.loadtests.report.in_process import per_10k
+from userip.loadtests.report.load import (
+    cache_and_workers,
+    generators,
+    latency_at_rates,
+    latency_by_candidates,
+    saturation,
+)
 from userip.loadtests.report.rows import Gate, Rows
-from userip.loadtests.report.saturation import saturation
 from userip.loadtests.report.scale import scale
 from userip.reporting.blocks import Report
 
@@ -29,7 +33,7 @@ def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], 
             *cache_and_workers(cells),
             *scale(rows.scale, rows.releases),
             *generators(cells),
-            caveats(cells, notes),
+            *caveats(cells, notes),
             *everything(cells),
             *machine_section(machine),
         ),

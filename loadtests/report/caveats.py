@@ -1,10 +1,10 @@
-"""Caveats: what no bench on one machine can say, and the rows in which something was amiss."""
+"""What to read with care, and everything that was measured. What no bench on one machine can say stands in the docs."""
 
 from collections.abc import Mapping, Sequence
 
 from userip.loadtests.report.cells import LoadCell
-from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table, figure
-from userip.loadtests.report.wording import look, setting
+from userip.loadtests.report.names import look, setting
+from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, cells_table, figure, total
 from userip.reporting.blocks import Block, Cell, Column, Section, Table, Text
 
 BUSY = 0.9
@@ -14,58 +14,34 @@ LATE = 0.25
 APART = 1.5
 """Greatest p99 over least, from which on repeats of one cell do not agree."""
 
-CAVEATS = (
-    "Service, bank and load generator share one machine, its memory bandwidth and its caches; where others use "
-    "it too, seconds say little. Ratios hold better: variants were measured in turns, and each ratio is of one repeat.",
-    "The network is the loopback device: a real one adds its own latency to every variant alike, which makes ratios of "
-    "latency smaller.",
-    "A generator costs processor time as well. Where its core was nearly full, or its requests left late, the figures "
-    "are of the generator as much as of the service.",
-)
 
-
-def caveats(cells: Sequence[LoadCell], notes: Sequence[str]) -> Section:
-    """The caveats, the notes of the bench, and a table of the cells to read with care."""
+def caveats(cells: Sequence[LoadCell], notes: Sequence[str]) -> list[Section]:
+    """The notes of the bench, and a table of the cells to read with care."""
     rows: list[tuple[Cell, ...]] = []
     for cell in cells:
-        reasons = _reasons(cell)
-        if reasons:
-            rows.append(
-                (
-                    f"{cell.first.scenario}, {look(cell.first.variant).name}", "; ".join(reasons),
-                    cell.over("generator_cpu"), cell.over("late_ms"), cell.over("p99_ms"),
-                )
-            )  # fmt: skip
+        if reasons := _reasons(cell):
+            name = f"{cell.first.scenario}, {look(cell.first.variant).name}"
+            rows.append((name, "; ".join(reasons), *map(cell.over, ("generator_cpu", "late_ms", "p99_ms"))))
     columns = (
-        Column("where"),
-        Column("what"),
-        Column("generator CPU", "percent"),
-        Column("generator late", "milliseconds"),
+        Column("where"), Column("what"), Column("generator CPU", "percent"), Column("generator late", "milliseconds"),
         Column("p99", "milliseconds"),
-    )
-    said = f"{len(rows)} of {len(cells)} cells are to be read with care."
-    blocks: tuple[Block, ...] = (
-        Text(CAVEATS),
-        *([Text(tuple(notes), "Notes of this run")] if notes else []),
-        *([Table("Cells to read with care", columns, tuple(rows))] if rows else []),
-    )
-    return Section("Caveats", "", said if cells else "", None, blocks)
+    )  # fmt: skip
+    blocks: list[Block] = [Text(tuple(notes), "Notes of this run")] if notes else []
+    blocks += [Table("Cells to read with care", columns, tuple(rows))] if rows else []
+    answer = f"{len(rows)} of {len(cells)} cells are to be read with care." if cells else ""
+    return [Section("Caveats", "", answer, None, tuple(blocks))] if answer or blocks else []
 
 
 def _reasons(cell: LoadCell) -> list[str]:
     cpu, late, p99 = (cell.values(name) for name in ("generator_cpu", "late_ms", "p99_ms"))
-    found = []
-    if cell.total("wrong"):
-        found.append("wrong answers")
-    if cell.total("failed"):
-        found.append("failed requests")
-    if cpu and cell.middle("generator_cpu") >= BUSY:
-        found.append("the generator's core was full")
-    if late and p99 and cell.middle("late_ms") >= LATE * cell.middle("p99_ms"):
-        found.append("the generator was late")
-    if len(p99) > 1 and min(p99) and max(p99) / min(p99) >= APART:
-        found.append("repeats do not agree")
-    return found
+    reasons = {
+        "wrong answers": bool(cell.total("wrong")),
+        "failed requests": bool(cell.total("failed")),
+        "the generator's core was full": bool(cpu) and cell.middle("generator_cpu") >= BUSY,
+        "the generator was late": bool(late and p99) and cell.middle("late_ms") >= LATE * cell.middle("p99_ms"),
+        "repeats do not agree": len(p99) > 1 and min(p99) > 0 and max(p99) / min(p99) >= APART,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
 
 
 def everything(cells: Sequence[LoadCell]) -> list[Section]:
@@ -76,22 +52,20 @@ def everything(cells: Sequence[LoadCell]) -> list[Section]:
     for cell in cells:
         groups.setdefault(f"{cell.first.scenario}: {setting(cell.first)}", []).append(cell)
     columns = (
-        (Column("repeats", "count"), lambda cell: float(len(cell.rows))),
+        (Column("repeats", "count"), lambda cell, _: float(len(cell.rows))),
         THROUGHPUT,
         *LATENCIES,
-        (Column("verified", "count"), lambda cell: float(cell.total("verified"))),
-        (Column("wrong", "count"), lambda cell: float(cell.total("wrong"))),
+        (Column("verified", "count"), total("verified")),
+        (Column("wrong", "count"), total("wrong")),
         FAILED,
         (Column("service CPU", "percent"), figure("server_cpu")),
         (Column("generator CPU", "percent"), figure("generator_cpu")),
         (Column("service, MiB", "count"), figure("rss_mb")),
     )
-    return [Section("All figures", "", "", None, (cells_table("", list(groups.items()), columns),))]
+    return [Section("All figures", blocks=(cells_table("", list(groups.items()), columns),))]
 
 
 def machine_section(machine: Mapping[str, str]) -> list[Section]:
     """On what it was measured, with which versions."""
-    if not machine:
-        return []
-    facts = Table("", (Column(""), Column("")), tuple((name, str(machine[name])) for name in machine))
-    return [Section("Machine", "", "", None, (facts,))]
+    facts = Table("", (Column(""), Column("")), tuple((name, str(value)) for name, value in machine.items()))
+    return [Section("Machine", blocks=(facts,))] if machine else []

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Generic, TypeVar
 
-from userip.loadtests.report.rows import InProcessRow, LoadRow
+from userip.loadtests.report.rows import InProcessRow, LoadRow, ScaleRow
 from userip.reporting.blocks import Estimate
 
-Row = TypeVar("Row", LoadRow, InProcessRow)
+Row = TypeVar("Row", LoadRow, InProcessRow, ScaleRow)
 SETTING = ("route", "batch", "candidates", "rate", "generator", "connections", "workers", "cache")
 
 
@@ -45,20 +45,19 @@ class Cell(Generic[Row]):
 
 
 LoadCell = Cell[LoadRow]
-ProcessCell = Cell[InProcessRow]
 
 
 def load_cells(rows: Sequence[LoadRow]) -> list[LoadCell]:
     """A cell per scenario, setting and variant, in the order in which they first occur."""
-    return [Cell(group) for group in _grouped(rows, ("scenario", *SETTING, "variant"))]
+    return cells_by(rows, "scenario", *SETTING, "variant")
 
 
-def process_cells(rows: Sequence[InProcessRow]) -> dict[str, list[ProcessCell]]:
-    """By scenario a cell per number of candidates and variant; the scenario with the shortest name first."""
-    found: dict[str, list[ProcessCell]] = {name: [] for name in sorted({row.scenario for row in rows}, key=_length)}
-    for group in _grouped(rows, ("scenario", "candidates", "variant")):
-        found[group[0].scenario].append(Cell(group))
-    return found
+def cells_by(rows: Sequence[Row], *names: str) -> list[Cell[Row]]:
+    """A cell for all rows that have these in common, in the order in which they first occur."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
+    return [Cell(tuple(group)) for group in groups.values()]
 
 
 def settings(cells: Sequence[LoadCell], *without: str) -> list[list[LoadCell]]:
@@ -95,8 +94,10 @@ def by_variant(cells: Iterable[Cell[Row]]) -> dict[str, Cell[Row]]:
 
 
 def ratio(mine: Cell[Row], base: Cell[Row] | None, name: str) -> Estimate | None:
-    """mine / base of a figure, within each repeat that both have; None where there is none, or it is zero."""
-    under: Mapping[int, float | None] = {row.repeat: _known(getattr(row, name)) for row in base.rows} if base else {}
+    """mine / base of a figure, within each repeat that both have; None where there is none, it is zero, or mine."""
+    if base is None or base is mine:
+        return None
+    under: Mapping[int, float | None] = {row.repeat: _known(getattr(row, name)) for row in base.rows}
     pairs = [(_known(getattr(row, name)), under.get(row.repeat)) for row in mine.rows]
     return spread([over / below for over, below in pairs if over is not None and below])
 
@@ -108,16 +109,5 @@ def spread(values: Sequence[float]) -> Estimate | None:
     return Estimate(median(values), *((min(values), max(values)) if len(values) > 1 else (math.nan, math.nan)))
 
 
-def _length(name: str) -> tuple[int, str]:
-    return len(name), name
-
-
 def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
-
-
-def _grouped(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Row, ...]]:
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
-    return [tuple(group) for group in groups.values()]

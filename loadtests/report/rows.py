@@ -76,6 +76,11 @@ class ScaleRow(_Row):
     p99_us: float | None = None
     publisher_mb: float | None = None
 
+    @property
+    def variant(self) -> str:
+        """What its curve is called: the bank."""
+        return self.bank
+
 
 class ReleaseRow(_Row):
     """A release: MiB of its files, seconds to load it, MiB of one and of two workers, microseconds of a request.

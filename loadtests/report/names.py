@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from userip.loadtests.report.cells import LoadCell
 from userip.loadtests.report.rows import LoadRow
-from userip.reporting.blocks import Estimate, Kind
 from userip.reporting.numbers import write_number
 
 
@@ -28,10 +26,7 @@ LOOKS: Final = {
 _OTHERS: Final = (2, 5)
 OURS: Final = "userip"
 
-# Seconds per 10,000 instances, from the paper's table of inference times.
-PAPER: Final = {"dcn": 0.93, "userip": 1.21, "kar-online": 4.78}
-
-REPEATS: Final = "Numbers are medians over the repeats, with [least, greatest]."
+REPEATS: Final = "Medians over the repeats, with [least, greatest]."
 RATIOS: Final = f"{REPEATS} Ratios are taken within each repeat first."
 
 
@@ -47,11 +42,6 @@ def order(variant: str) -> tuple[int, str]:
     return (list(LOOKS).index(variant) if variant in LOOKS else len(LOOKS), variant)
 
 
-def sort(cells: Sequence[LoadCell]) -> list[LoadCell]:
-    """Cells by variant."""
-    return sorted(cells, key=lambda cell: order(cell.first.variant))
-
-
 def setting(row: LoadRow, *without: str) -> str:
     """The load in words, but for what is named: "/score, 100 candidates, 32 connections, 1 worker, warm cache"."""
     parts = {
@@ -65,11 +55,6 @@ def setting(row: LoadRow, *without: str) -> str:
         "generator": f"{row.generator} generator",
     }
     return ", ".join(text for name, text in parts.items() if text and name not in without)
-
-
-def say(estimate: Estimate | None, kind: Kind) -> str:
-    """The median alone, for a sentence."""
-    return write_number(estimate.mean if estimate else None, kind)
 
 
 def _many(count: int, what: str) -> str:
