@@ -7,6 +7,7 @@ from userip.bank.opening import open_bank, open_reader
 from userip.bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
 from userip.bank.record import UNKNOWN_CODE, Record
 from userip.bank.redaction import redact
+from userip.bank.release_records import ReleaseRecords
 
 __all__ = [
     "UNKNOWN_CODE",
@@ -16,6 +17,7 @@ __all__ = [
     "Lookup",
     "Record",
     "ReleaseInfo",
+    "ReleaseRecords",
     "open_bank",
     "open_reader",
     "redact",

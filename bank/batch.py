@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from userip.bank.errors import PublishError
 from userip.bank.layout import FIELD_BYTES, MAX_BUCKETS, Layout
-from userip.bank.record import MAX_SLOTS, encode_many, record_bytes
+from userip.bank.record import encode_many
+from userip.bank.release_records import ReleaseRecords
 from userip.bank.user_id_secret import user_key
 
 Users = slice | NDArray[np.int64]  # positions in a batch
@@ -23,69 +24,36 @@ class Batch:
     a user.
 
     places  uint64 [n], bucket * 2^40 + field, rising
-    order   int64 [n], the position of each in the input: tags [n], rows [n], codes [n, slots], vectors [n, V] or None
+    order   int64 [n], the position of each in `tags` uint32 [n] and `source`
     """
 
     layout: Layout
     places: NDArray[np.uint64]
     order: NDArray[np.int64]
     tags: NDArray[np.uint32]
-    rows: NDArray[np.uint32]
-    codes: NDArray[np.uint16]
-    vectors: NDArray[np.float32] | None = None
+    source: ReleaseRecords
 
     def __len__(self) -> int:
         return len(self.places)
 
     @classmethod
-    def of(
-        cls,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        users_per_bucket: int,
-        vectors: NDArray[np.float32] | None = None,
-    ) -> "Batch":
-        """Check and lay out; rows [n], codes [n, slots], vectors [n, V]. Raises PublishError saying where it is bad."""
-        check_input(user_ids, rows, codes, vectors)
-        buckets = -(-len(user_ids) // users_per_bucket) or 1
-        layout, places, tags, order = _lay_out(user_ids, min(buckets, MAX_BUCKETS))
-        return cls(layout, places, order, tags, rows, codes, vectors)
+    def of(cls, source: ReleaseRecords, users_per_bucket: int) -> "Batch":
+        """Lay out. Raises PublishError for a user that is given twice."""
+        buckets = -(-len(source) // users_per_bucket) or 1
+        layout, places, tags, order = _lay_out(source.user_ids, min(buckets, MAX_BUCKETS))
+        return cls(layout, places, order, tags, source)
 
     @classmethod
-    def in_layout(
-        cls,
-        layout: Layout,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        vectors: NDArray[np.float32] | None = None,
-    ) -> "Batch":
-        """The same, in the places that a release has given them already. Raises PublishError."""
-        check_input(user_ids, rows, codes, vectors)
-        places, tags = layout.places(user_ids)
+    def in_layout(cls, layout: Layout, source: ReleaseRecords) -> "Batch":
+        """The same, in the places that a release has given them already."""
+        places, tags = layout.places(source.user_ids)
         order = np.argsort(places)
-        return cls(layout, places[order], order, tags, rows, codes, vectors)
+        return cls(layout, places[order], order, tags, source)
 
     def slices(self, users: int, record_bytes: int) -> Iterator[slice]:
         """All of it in turn: at a time so many users, or bytes of their records, at most, and one user at least."""
-        step = max(1, min(users, record_bytes // self.record_bytes))
+        step = max(1, min(users, record_bytes // self.source.record_bytes))
         return (slice(start, start + step) for start in range(0, len(self), step))
-
-    @property
-    def slots(self) -> int:
-        """Codes of a record."""
-        return int(self.codes.shape[1])
-
-    @property
-    def vector(self) -> int:
-        """Floats of a record."""
-        return 0 if self.vectors is None else int(self.vectors.shape[1])
-
-    @property
-    def record_bytes(self) -> int:
-        """The size of a record."""
-        return record_bytes(self.slots, self.vector)
 
     def fields(self, users: Users) -> NDArray[np.void]:
         """The keys of m `users` inside their buckets, as 5-byte values [m]."""
@@ -94,9 +62,9 @@ class Batch:
 
     def records(self, users: Users) -> NDArray[np.void]:
         """The records of m `users` as opaque values [m]."""
-        at = self.order[users]
-        vectors = None if self.vectors is None else self.vectors[at]
-        values = encode_many(self.tags[at], self.rows[at], self.codes[at], vectors)
+        at, source = self.order[users], self.source
+        vectors = None if source.vectors is None else source.vectors[at]
+        values = encode_many(self.tags[at], source.rows[at], source.codes[at], vectors)
         return values.view(f"V{values.shape[1]}").ravel()
 
     def bucket_starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -110,26 +78,6 @@ class Batch:
         """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
         generator = np.random.default_rng()
         return np.sort(generator.choice(len(self), size=min(size, len(self)), replace=False))
-
-
-def check_input(
-    user_ids: Sequence[str],
-    rows: NDArray[np.uint32],
-    codes: NDArray[np.uint16],
-    vectors: NDArray[np.float32] | None = None,
-) -> None:
-    """Raise PublishError unless rows [n], codes [n, slots] and vectors [n, V] match the users and fit their types."""
-    count = len(user_ids)
-    if rows.shape != (count,):
-        raise PublishError(f"rows: shape {rows.shape}, expected ({count},), one row per user id")
-    if codes.ndim != 2 or len(codes) != count or codes.shape[1] > MAX_SLOTS:
-        raise PublishError(f"codes: shape {codes.shape}, expected ({count}, slots) with at most {MAX_SLOTS} slots")
-    if vectors is not None and (vectors.ndim != 2 or len(vectors) != count or vectors.dtype != np.float32):
-        raise PublishError(f"vectors: {vectors.dtype} {vectors.shape}, expected float32 ({count}, floats)")
-    if vectors is not None and not np.isfinite(vectors).all():
-        raise PublishError("vectors: some values are not finite")
-    _check_range("rows", rows, np.uint32)
-    _check_range("codes", codes, np.uint16)
 
 
 def _lay_out(
@@ -151,14 +99,3 @@ def _lay_out(
                     f"user_ids: {user_ids[first]!r} stands at positions {first} and {second}; each user once"
                 )
     raise PublishError(f"no salt in {_SALTS} gives {len(user_ids)} users places of their own")
-
-
-def _check_range(name: str, values: NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> None:
-    if values.dtype == dtype:
-        return
-    if not np.issubdtype(values.dtype, np.integer):
-        raise PublishError(f"{name}: type {values.dtype}, expected {np.dtype(dtype)}")
-    outside = np.argwhere((values < 0) | (values > np.iinfo(dtype).max))
-    if len(outside):
-        where = tuple(int(index) for index in outside[0])
-        raise PublishError(f"{name}: {values[where]} at position {where} is no {np.dtype(dtype)}")

@@ -4,12 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from userip.bank.errors import RecordError
 from userip.bank.record import Record
 from userip.bank.release_meta import ReleaseMeta
+from userip.bank.release_records import ReleaseRecords
 
 # What a lookup gives for one user: the record; None = unknown user; the error = a damaged value, which the
 # caller counts.
@@ -48,8 +46,8 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """What `Bank.restore` did: records written again, and how many are gone for good."""
+class Repaired:
+    """What `Bank.repair` did: records written again, and how many are gone for good."""
 
     written: int
     gone: int  # of users that were folded in: no release directory holds them
@@ -76,19 +74,9 @@ class Bank(Protocol):
     def leftovers(self) -> list[Leftover]:
         """Records that belong to no complete release; `prune` deletes those without a living publisher."""
 
-    def publish(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        progress: Progress | None = None,
-        vectors: NDArray[np.float32] | None = None,
-    ) -> None:
+    def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active.
 
-        rows uint32 [n], codes uint16 [n, slots] (65535 = unknown), vectors float32 [n, V] for releases that
-        serve one per user, in the order of `user_ids` [n].
         A complete release of that name is replaced, unless it is active; a killed attempt's leftovers go.
         Raises PublishError or BankFullError; the active release is then as it was.
         """
@@ -96,21 +84,14 @@ class Bank(Protocol):
     def warnings(self) -> list[str]:
         """What in the store's settings may cost records, one line each with its mend."""
 
-    def lost(self, release: str) -> int:
+    def count_missing(self, release: str) -> int:
         """How many records of a complete release are not there any more: evicted, or deleted by another hand.
 
         Users that were folded in count too. Raises UnknownReleaseError.
         """
 
-    def restore(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        vectors: NDArray[np.float32] | None = None,
-    ) -> Restored:
-        """Write those records of a complete release that are lost, in place; the arguments are those of `publish`.
+    def repair(self, release: str, records: ReleaseRecords) -> Repaired:
+        """Write those records of a complete release that are lost, in place.
 
         A record that is there stays as it is: a fold-in may have changed it. What is lost and not given is not
         counted as a user any more. Raises UnknownReleaseError, PublishError or BankFullError.

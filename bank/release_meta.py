@@ -10,6 +10,7 @@ from userip.bank.batch import Batch
 from userip.bank.errors import PublishError, RecordError
 from userip.bank.layout import Layout
 from userip.bank.record import Record
+from userip.bank.release_records import ReleaseRecords
 from userip.bank.user_id_secret import key_check, user_key_of
 
 HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
@@ -40,8 +41,8 @@ class ReleaseMeta(BaseModel):
         time, layout = now(), batch.layout
         return cls(
             attempt=attempt,
-            slots=batch.slots,
-            vector=batch.vector,
+            slots=batch.source.slots,
+            vector=batch.source.vector,
             users=len(batch),
             buckets=layout.buckets,
             salt=layout.salt,
@@ -112,12 +113,12 @@ def replaced_meanwhile(where: str, release: str) -> str:
     return f"{where}: release {release!r} was replaced meanwhile; run it again"
 
 
-def check_shape(where: str, release: str, batch: Batch, meta: ReleaseMeta) -> None:
-    """Raise PublishError unless the records of `batch` are as long as those of the release."""
-    if (batch.slots, batch.vector) != (meta.slots, meta.vector):
+def check_shape(where: str, release: str, records: ReleaseRecords, meta: ReleaseMeta) -> None:
+    """Raise PublishError unless the records are as long as those of the release."""
+    if (records.slots, records.vector) != (meta.slots, meta.vector):
         raise PublishError(
             f"{where}: release {release!r} has {meta.slots} codes and {meta.vector} floats a user, the records given "
-            f"have {batch.slots} and {batch.vector}; export under another name"
+            f"have {records.slots} and {records.vector}; export under another name"
         )
 
 

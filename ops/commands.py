@@ -60,14 +60,14 @@ def publish(
 
 def _complete(release: Path, bank: Bank, name: str) -> str:
     """Write what the bank has lost of the active release `name`, and say so."""
-    from userip.ops.publish import restore_release
+    from userip.ops.publish import repair_release
 
     # A release's name holds the hash of its content: the same name is the same records, and users may have
     # been folded in since.
-    lost = bank.lost(name)
+    lost = bank.count_missing(name)
     if not lost:
         return f"{name}: active already, nothing to do"
-    done = restore_release(release, bank)
+    done = repair_release(release, bank)
     said = f"{name}: active already; {lost:,} records were lost, {done.written:,} written again"
     if done.gone:
         said += f"; {done.gone:,} were of users folded in since: run `userip infer-new` for them again"

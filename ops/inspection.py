@@ -40,7 +40,7 @@ class BankView:
         pointer, releases, lost = bank.active(), bank.releases(), {}
         for info in releases:
             with contextlib.suppress(UnknownReleaseError):  # pruned since the releases were listed
-                lost[info.name] = bank.lost(info.name)
+                lost[info.name] = bank.count_missing(info.name)
         return cls(url, pointer, releases, bank.leftovers(), lost, bank.warnings())
 
     @property

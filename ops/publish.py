@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.bank.protocol import Bank, Progress, Restored
+from userip.bank.protocol import Bank, Progress, Repaired
 from userip.bank.record import UNKNOWN_CODE
+from userip.bank.release_records import ReleaseRecords
 from userip.release.errors import ReleaseError
 from userip.release.manifest import PROFILES, Manifest, read_manifest
 
@@ -23,26 +24,24 @@ def publish_release(release_dir: Path, bank: Bank, activate: bool = True, progre
     Raises ReleaseError for a directory that is unsound, and what the bank raises; the active release is
     then as it was.
     """
-    manifest, user_ids, rows, codes, vectors = _read(release_dir)
-    bank.publish(manifest.release, user_ids, rows, codes, progress, vectors)
+    manifest, records = _read(release_dir)
+    bank.publish(manifest.release, records, progress)
     if activate:
         bank.activate(manifest.release)
     return manifest
 
 
-def restore_release(release_dir: Path, bank: Bank) -> Restored:
+def repair_release(release_dir: Path, bank: Bank) -> Repaired:
     """Write those records of a published release that the bank has lost.
 
     Raises ReleaseError for a directory that is unsound, and what the bank raises; what is lost then still counts so.
     """
-    manifest, user_ids, rows, codes, vectors = _read(release_dir)
-    return bank.restore(manifest.release, user_ids, rows, codes, vectors)
+    manifest, records = _read(release_dir)
+    return bank.repair(manifest.release, records)
 
 
-def _read(
-    release_dir: Path,
-) -> tuple[Manifest, Sequence[str], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.float32] | None]:
-    """The manifest and what a bank is given: user ids, rows, codes and vectors.
+def _read(release_dir: Path) -> tuple[Manifest, ReleaseRecords]:
+    """The manifest and what a bank is given.
 
     Where the manifest has `vector` = V > 0, vectors.npy holds the users' vectors: float32 [users, V], in the order
     of profiles.parquet.
@@ -69,7 +68,7 @@ def _read(
     vectors = _vectors(release_dir, manifest)
     # A column has the length, items and slices that publishing asks for, without a Python string for every user.
     user_ids = cast("Sequence[str]", profiles["user_id"])
-    return manifest, user_ids, rows, codes, vectors
+    return manifest, ReleaseRecords(user_ids, rows, codes, vectors)
 
 
 def _vectors(release_dir: Path, manifest: Manifest) -> NDArray[np.float32] | None:

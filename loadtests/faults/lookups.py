@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from userip.bank import Record, open_bank, open_reader
+from userip.bank import Record, ReleaseRecords, open_bank, open_reader
 from userip.bank.errors import BankUnavailableError
 from userip.scoring.coalescing import CoalescingReader
 
@@ -37,7 +37,8 @@ def publish_planted(url: str, users: int) -> None:
     codes = np.stack([numbers % 7, numbers % 1009], axis=1).astype(np.uint16)
     bank = open_bank(url)
     try:
-        bank.publish(RELEASE, [str(number) for number in range(users)], (numbers + 1).astype(np.uint32), codes)
+        ids = [str(number) for number in range(users)]
+        bank.publish(RELEASE, ReleaseRecords(ids, (numbers + 1).astype(np.uint32), codes))
         bank.activate(RELEASE)
     finally:
         bank.close()

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from userip.bank import open_bank
+from userip.bank import ReleaseRecords, open_bank
 from userip.loadtests.servers.cores import status_mb
 from userip.training.progress import duration
 
@@ -44,13 +44,12 @@ def publish_apart(url: str, release: str, users: int, slots: int) -> dict[str, f
 
 def _publish(url: str, release: str, users: int, slots: int) -> dict[str, float]:
     ids = [user_id(number) for number in range(users)]
-    codes = codes_of(np.arange(users), slots)
-    rows = np.arange(users, dtype=np.uint32)
+    records = ReleaseRecords(ids, np.arange(users, dtype=np.uint32), codes_of(np.arange(users), slots))
     _forget_peak()
     held = status_mb("VmRSS")
     with closing(open_bank(url)) as bank:
         start, processor = time.perf_counter(), time.process_time()
-        bank.publish(release, ids, rows, codes, _progress(f"publishing {users:,} users"))
+        bank.publish(release, records, _progress(f"publishing {users:,} users"))
         return {
             "publish_s": time.perf_counter() - start,
             "publisher_cpu_s": time.process_time() - processor,

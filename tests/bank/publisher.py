@@ -19,6 +19,6 @@ if __name__ == "__main__":
 
     users = make_users(int(count))
     opened = open_bank(url, lease_s=float(lease))
-    opened.publish(release, users.ids, users.rows, users.codes, report)
+    opened.publish(release, users.records, report)
     opened.activate(release)
     print("activated", flush=True)

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from userip.bank import Bank, Record, open_bank, open_reader
 from userip.bank.errors import PublishError, UnknownReleaseError
 from userip.bank.protocol import Lookup
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
 RELEASES = st.sampled_from(["a", "b", "c"])
@@ -37,9 +38,9 @@ class BankHistory(RuleBasedStateMachine):
         rows, codes = np.arange(len(ids), dtype=np.uint32), np.full((len(ids), 1), code, np.uint16)
         if self.history[:1] == [release]:
             with pytest.raises(PublishError):
-                self.bank.publish(release, ids, rows, codes)
+                self.bank.publish(release, ReleaseRecords(ids, rows, codes))
             return
-        self.bank.publish(release, ids, rows, codes)
+        self.bank.publish(release, ReleaseRecords(ids, rows, codes))
         self.records[release] = {user_id: Record(row, (code,)) for row, user_id in enumerate(ids)}
 
     @rule(release=RELEASES)

@@ -17,6 +17,7 @@ from tests.fixtures.banks import make_users
 from userip import commands
 from userip.bank import Bank, Record, open_bank
 from userip.bank.errors import BankFullError, BankUnavailableError, PublishError
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +179,7 @@ def test_redis_dies_while_publishing(start_redis: Callable[..., RedisServer]) ->
     bank = open_bank(server.url, timeout_s=0.3)
     started = time.monotonic()
     with pytest.raises(BankUnavailableError, match="redis at"):
-        bank.publish("new", MANY.ids, MANY.rows, MANY.codes, lambda done, total: server.pause())
+        bank.publish("new", MANY.records, lambda done, total: server.pause())
     assert time.monotonic() - started < 30  # a server that stands still would be waited for without end
     server.resume()
     server.kill()
@@ -201,7 +202,7 @@ def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[...,
             client.delete(next(key for key in client.scan_iter() if b":new:" in key))
 
     with pytest.raises(PublishError, match=r"verification failed: 300 written, 2\d\d found"):
-        bank.publish("new", USERS.ids, USERS.rows, USERS.codes, lose)
+        bank.publish("new", USERS.records, lose)
 
     def alter(done: int, total: int) -> None:
         with server.client() as client:
@@ -210,7 +211,7 @@ def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[...,
                     client.hset(key, field, b"altered")
 
     with pytest.raises(PublishError, match="verification failed: a record reads back altered"):
-        bank.publish("new", USERS.ids, USERS.rows, USERS.codes, alter)
+        bank.publish("new", USERS.records, alter)
     assert_old_is_served(bank)
     assert bank.leftovers() == []
     bank.close()
@@ -254,6 +255,6 @@ def test_a_publisher_that_is_interrupted_cleans_up(bank: Bank) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bank.publish("new", USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16), interrupt)
+        bank.publish("new", ReleaseRecords(USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16)), interrupt)
     assert_old_is_served(bank)
     assert bank.leftovers() == []

@@ -11,9 +11,10 @@ import redis
 from tests.fixtures.banks import make_users
 from userip.bank import Bank, Record, open_bank
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, key_of
-from userip.bank.backends.redis import repair
+from userip.bank.backends.redis.repair import _fill
 from userip.bank.errors import PublishError, UnknownReleaseError
-from userip.bank.protocol import Restored
+from userip.bank.protocol import Repaired
+from userip.bank.release_records import ReleaseRecords
 
 USERS = make_users(300)
 PUBLISHED = [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]
@@ -48,26 +49,26 @@ def lose(bank_url: str) -> Lose:
     return from_redis if bank_url.startswith("redis") else from_lmdb
 
 
-def restore(bank: Bank, release: str) -> Restored:
+def repaired(bank: Bank, release: str) -> Repaired:
     """Write the users that were published again."""
-    return bank.restore(release, USERS.ids, USERS.rows, USERS.codes)
+    return bank.repair(release, USERS.records)
 
 
 def test_lost_records_are_counted_and_written_again(bank: Bank, lose: Lose) -> None:
     """A whole release has lost nothing; one that has is whole again afterwards, counted and served as published."""
     USERS.publish(bank, "a")
     bank.activate("a")
-    assert bank.lost("a") == 0
+    assert bank.count_missing("a") == 0
     gone = lose(2)
     assert 0 < gone < 300
-    assert bank.lost("a") == gone
+    assert bank.count_missing("a") == gone
     assert bank.get_many("a", USERS.ids).count(None) == gone
-    assert restore(bank, "a") == Restored(gone, 0)
+    assert repaired(bank, "a") == Repaired(gone, 0)
     assert bank.get_many("a", USERS.ids) == PUBLISHED
-    assert (bank.lost("a"), bank.releases()[0].users) == (0, 300)
-    assert restore(bank, "a") == Restored(0, 0)
+    assert (bank.count_missing("a"), bank.releases()[0].users) == (0, 300)
+    assert repaired(bank, "a") == Repaired(0, 0)
     with pytest.raises(UnknownReleaseError):
-        bank.lost("b")
+        bank.count_missing("b")
 
 
 def test_what_was_folded_in_is_kept_or_told_gone(bank: Bank, lose: Lose) -> None:
@@ -76,17 +77,17 @@ def test_what_was_folded_in_is_kept_or_told_gone(bank: Bank, lose: Lose) -> None
     changed = {f"user-{i}": Record(i + 1, (6, 6, 6)) for i in range(300)}
     added = {f"new-{i}": Record(0, (1, 2, 3)) for i in range(40)}
     bank.upsert("a", changed | added)
-    assert bank.lost("a") == 0
+    assert bank.count_missing("a") == 0
     gone = lose(2)
     kept = dict(zip(changed, bank.get_many("a", list(changed)), strict=True))
     strangers = bank.get_many("a", list(added)).count(None)
     assert 0 < strangers < 40
-    assert bank.lost("a") == gone
-    assert restore(bank, "a") == Restored(gone - strangers, strangers)
+    assert bank.count_missing("a") == gone
+    assert repaired(bank, "a") == Repaired(gone - strangers, strangers)
     assert bank.get_many("a", USERS.ids) == [kept[user] or was for user, was in zip(USERS.ids, PUBLISHED, strict=True)]
-    assert (bank.lost("a"), bank.releases()[0].users) == (0, 340 - strangers)
+    assert (bank.count_missing("a"), bank.releases()[0].users) == (0, 340 - strangers)
     bank.upsert("a", added)
-    assert (bank.lost("a"), bank.releases()[0].users) == (0, 340)
+    assert (bank.count_missing("a"), bank.releases()[0].users) == (0, 340)
 
 
 def test_records_of_another_length_are_refused(bank: Bank, lose: Lose) -> None:
@@ -94,8 +95,8 @@ def test_records_of_another_length_are_refused(bank: Bank, lose: Lose) -> None:
     USERS.publish(bank, "a")
     gone = lose(2)
     with pytest.raises(PublishError, match="has 3 codes and 0 floats a user, the records given have 1 and 0"):
-        bank.restore("a", USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16))
-    assert bank.lost("a") == gone
+        bank.repair("a", ReleaseRecords(USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16)))
+    assert bank.count_missing("a") == gone
 
 
 def test_a_redis_that_lost_the_active_release_itself_takes_it_again(redis_url: str) -> None:
@@ -107,7 +108,7 @@ def test_a_redis_that_lost_the_active_release_itself_takes_it_again(redis_url: s
     client.delete("userip:1:{bank}:release:a")
     client.close()
     with pytest.raises(UnknownReleaseError):
-        bank.lost("a")
+        bank.count_missing("a")
     USERS.publish(bank, "a")
     assert bank.active() == "a"
     assert bank.get_many("a", USERS.ids) == PUBLISHED
@@ -121,15 +122,14 @@ def test_a_release_that_is_replaced_meanwhile_is_left_alone(redis_url: str, monk
     opened = open_bank(redis_url)
     USERS.publish(opened, "a")
     client = redis.Redis.from_url(redis_url)
-    fill = repair._fill
 
     def slowly(*arguments: object) -> int:
         USERS.publish(opened, "a")
-        return fill(*arguments)  # type: ignore[arg-type]
+        return _fill(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(repair, "_fill", slowly)
+    monkeypatch.setattr("userip.bank.backends.redis.repair._fill", slowly)
     with pytest.raises(PublishError, match="'a' was replaced meanwhile; run it again"):
-        restore(opened, "a")
+        repaired(opened, "a")
     assert opened.get_many("a", USERS.ids) == PUBLISHED
     attempts = {key.split(b":")[3] for key in client.scan_iter("userip:1:a:*")}
     assert len(attempts) == 1

@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.banks import COLLIDING, make_users
 from userip.bank import Bank, Lookup, Record, open_reader
 from userip.bank.errors import PublishError, RecordError, UnknownReleaseError
+from userip.bank.release_records import ReleaseRecords
 
 USERS = make_users(300)
 OTHERS = make_users(200, prefix="other")
@@ -57,7 +58,7 @@ def test_an_empty_bank_refuses_to_move_its_pointer(bank: Bank) -> None:
 def test_publish_completes_a_release_without_activating_it(bank: Bank) -> None:
     """After publishing, the release is listed with its users and slots, and nothing points to it."""
     seen: list[tuple[int, int]] = []
-    bank.publish("a", USERS.ids, USERS.rows, USERS.codes, lambda done, total: seen.append((done, total)))
+    bank.publish("a", USERS.records, lambda done, total: seen.append((done, total)))
     (info,) = bank.releases()
     assert (info.name, info.users, info.slots, info.active, info.previous) == ("a", 300, 3, False, False)
     assert info.bytes is not None
@@ -82,7 +83,7 @@ def test_every_user_reads_back_as_published(bank: Bank, bank_url: str) -> None:
 def test_a_vector_per_user_reads_back(bank: Bank, bank_url: str) -> None:
     """A release may serve a float32 vector beside the codes; it comes back bit by bit."""
     vectors = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
-    bank.publish("dense", USERS.ids, USERS.rows, USERS.codes, None, vectors)
+    bank.publish("dense", ReleaseRecords(USERS.ids, USERS.rows, USERS.codes, vectors))
     (found,) = read(bank_url, "dense", [USERS.ids[17]])
     assert isinstance(found, Record)
     assert found.vector == vectors[17].tobytes()
@@ -91,13 +92,13 @@ def test_a_vector_per_user_reads_back(bank: Bank, bank_url: str) -> None:
     bad = vectors.copy()
     bad[3, 1] = np.nan
     with pytest.raises(PublishError, match="not finite"):
-        bank.publish("other", USERS.ids, USERS.rows, USERS.codes, None, bad)
+        bank.publish("other", ReleaseRecords(USERS.ids, USERS.rows, USERS.codes, bad))
 
 
 def test_unusual_ids_and_sizes(bank: Bank, bank_url: str) -> None:
     """Any text is a user id; a release may have no users or no codes."""
     ids = ["", " ", "a" * 10_000, "\0", "Zoë", "\U0001f9ff", "userip:1:x", "{bank}"]
-    bank.publish("odd", ids, np.arange(8, dtype=np.uint32), np.zeros((8, 0), np.uint16))
+    bank.publish("odd", ReleaseRecords(ids, np.arange(8, dtype=np.uint32), np.zeros((8, 0), np.uint16)))
     assert read(bank_url, "odd", ids) == [Record(i, ()) for i in range(8)]
     empty = make_users(0)
     empty.publish(bank, "none")
@@ -174,9 +175,9 @@ def test_bad_input_leaves_the_bank_as_it_was(bank: Bank) -> None:
     USERS.publish(bank, "a")
     bank.activate("a")
     with pytest.raises(PublishError, match="stands at positions"):
-        bank.publish("b", ["x", "x"], np.zeros(2, np.uint32), np.zeros((2, 1), np.uint16))
+        bank.publish("b", ReleaseRecords(["x", "x"], np.zeros(2, np.uint32), np.zeros((2, 1), np.uint16)))
     with pytest.raises(PublishError, match=r"codes: shape \(300,\)"):
-        bank.publish("b", USERS.ids, USERS.rows, USERS.codes[:, 0])
+        bank.publish("b", ReleaseRecords(USERS.ids, USERS.rows, USERS.codes[:, 0]))
     with pytest.raises(PublishError, match="name"):
         USERS.publish(bank, "b/c")
     assert (names(bank), bank.active(), bank.leftovers()) == (["a"], "a", [])
@@ -259,7 +260,7 @@ def test_upsert_refuses_what_does_not_fit(bank: Bank) -> None:
 def test_upsert_never_takes_another_users_place(bank: Bank, at_once: bool) -> None:
     """Two users at one place: the second is refused by name and nothing of its batch is written."""
     first, second = COLLIDING
-    bank.publish("a", [first], np.array([1], np.uint32), np.array([[5]], np.uint16))
+    bank.publish("a", ReleaseRecords([first], np.array([1], np.uint32), np.array([[5]], np.uint16)))
     batch = {"x": Record(0, (1,)), second: Record(0, (2,))}
     if at_once:
         batch = {first: Record(1, (6,)), **batch}
@@ -269,5 +270,5 @@ def test_upsert_never_takes_another_users_place(bank: Bank, at_once: bool) -> No
     assert bank.get_many("a", [first, second, "x"]) == [Record(1, (5,)), None, None]
     assert bank.releases()[0].users == 1
     # Published together they take another salt, and both are served.
-    bank.publish("b", [first, second], np.array([1, 2], np.uint32), np.array([[5], [6]], np.uint16))
+    bank.publish("b", ReleaseRecords([first, second], np.array([1, 2], np.uint32), np.array([[5], [6]], np.uint16)))
     assert bank.get_many("b", [first, second]) == [Record(1, (5,)), Record(2, (6,))]

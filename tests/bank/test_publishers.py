@@ -12,6 +12,7 @@ import userip.bank.backends.redis.publish
 from tests.fixtures.banks import make_users
 from userip.bank import Bank, Record, open_bank, open_reader
 from userip.bank.errors import PublishError
+from userip.bank.release_records import ReleaseRecords
 
 USERS = make_users(300)
 OTHERS = make_users(200, prefix="other")
@@ -34,9 +35,7 @@ def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
         started.set()
         time.sleep(0.1)
 
-    worker = threading.Thread(
-        target=first.publish, args=("a", USERS.ids, USERS.rows, USERS.codes), kwargs={"progress": slowly}
-    )
+    worker = threading.Thread(target=first.publish, args=("a", USERS.records), kwargs={"progress": slowly})
     worker.start()
     assert started.wait(10)
     (left,) = second.leftovers()
@@ -54,7 +53,7 @@ def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> None:
     """Another publisher takes over from a silent one, which then fails instead of mixing its users in."""
-    sleeper, other = open_bank(bank_url, lease_s=0.3), open_bank(bank_url, lease_s=0.3)
+    sleeper, other = open_bank(bank_url, lease_s=1), open_bank(bank_url, lease_s=1)
     asleep, wake = threading.Event(), threading.Event()
     errors: list[Exception] = []
 
@@ -64,7 +63,7 @@ def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> N
 
     def publish() -> None:
         try:
-            sleeper.publish("a", USERS.ids, USERS.rows, USERS.codes, sleep_once)
+            sleeper.publish("a", USERS.records, sleep_once)
         except PublishError as error:
             errors.append(error)
 
@@ -86,7 +85,7 @@ def test_readers_see_all_old_or_all_new(bank: Bank, bank_url: str) -> None:
     """While the pointer moves back and forth, whoever reads it finds a complete release of that name."""
     for number, release in enumerate(("a", "b")):
         codes = np.full((300, 1), number, np.uint16)
-        bank.publish(release, USERS.ids, USERS.rows, codes)
+        bank.publish(release, ReleaseRecords(USERS.ids, USERS.rows, codes))
     bank.activate("a")
     stop = threading.Event()
     mover_bank = open_bank(bank_url)

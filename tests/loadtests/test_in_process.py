@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from userip.bank.opening import open_bank
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.gates import judge
 from userip.loadtests.in_process import Effort, Row, measure
@@ -63,7 +64,7 @@ def test_a_bank_without_the_users_is_refused(releases: dict[str, Path], tmp_path
     url = f"lmdb://{tmp_path / 'bank'}"
     with contextlib.closing(open_bank(url)) as bank:
         name = read_manifest(releases["dcn"]).release
-        bank.publish(name, ["someone"], np.zeros(1, np.uint32), np.zeros((1, 0), np.uint16))
+        bank.publish(name, ReleaseRecords(["someone"], np.zeros(1, np.uint32), np.zeros((1, 0), np.uint16)))
     with pytest.raises(LoadTestError, match=f"{name}: the bank does not give"):
         measure({"dcn": releases["dcn"]}, url, TINY, sizes=(3,), caches=("off",))
 

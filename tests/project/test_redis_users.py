@@ -13,6 +13,7 @@ from userip import commands
 from userip.bank import Record, open_bank, open_reader
 from userip.bank.errors import BankUnavailableError
 from userip.bank.layout import ATTEMPTS_KEY, lock_key
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.ops.inspection import BankView
 
@@ -50,17 +51,17 @@ def _called(server: RedisServer) -> set[str]:
 def _publish_everything(url: str) -> None:
     """All that a publisher ever does: also over a dead attempt, a failed one, and a release of that name."""
     bank = open_bank(url)
-    users, rows, codes = ["a", "b"], np.array([1, 2], np.uint32), np.array([[3], [4]], np.uint16)
+    records = ReleaseRecords(["a", "b"], np.array([1, 2], np.uint32), np.array([[3], [4]], np.uint16))
     for release in ("first", "second", "third", "second"):
         if bank.active() == release:
             bank.rollback()
-        bank.publish(release, users, rows, codes)
+        bank.publish(release, records)
         bank.activate(release)
     with pytest.raises(KeyboardInterrupt):
-        bank.publish("broken", users, rows, codes, progress=_interrupt)
+        bank.publish("broken", records, progress=_interrupt)
     bank.upsert("third", {"c": Record(0, (7,))})
     bank.get_many("third", ["a", "c", "x"])
-    bank.restore("third", users, rows, codes)
+    bank.repair("third", records)
     bank.releases()
     bank.leftovers()
     bank.rollback()
@@ -130,10 +131,9 @@ def test_service_user_is_refused_everything_else(guarded: RedisServer, command: 
 def test_publisher_can_do_all_that_publishing_needs(guarded: RedisServer) -> None:
     """Publish, activate, fold in, look up, roll back, inspect and prune: no permission is missing."""
     bank = open_bank(_url(guarded, "publisher"))
-    users, rows = ["a", "b"], np.array([1, 2], np.uint32)
-    codes = np.array([[3], [4]], np.uint16)
+    records = ReleaseRecords(["a", "b"], np.array([1, 2], np.uint32), np.array([[3], [4]], np.uint16))
     for release in ("first", "second", "third"):
-        bank.publish(release, users, rows, codes)
+        bank.publish(release, records)
         bank.activate(release)
     bank.upsert("third", {"c": Record(0, (7,))})
     assert bank.get_many("third", ["a", "c", "x"]) == [Record(1, (3,)), Record(0, (7,)), None]
@@ -151,7 +151,7 @@ def test_publisher_can_do_all_that_publishing_needs(guarded: RedisServer) -> Non
 def test_service_can_read_and_nothing_else(guarded: RedisServer) -> None:
     """The service's user reads records and the active release; a write is refused."""
     publisher = open_bank(_url(guarded, "publisher"))
-    publisher.publish("served", ["a"], np.array([5], np.uint32), np.array([[6]], np.uint16))
+    publisher.publish("served", ReleaseRecords(["a"], np.array([5], np.uint32), np.array([[6]], np.uint16)))
     publisher.activate("served")
     publisher.close()
 
@@ -173,7 +173,8 @@ def test_service_can_read_and_nothing_else(guarded: RedisServer) -> None:
 def test_service_user_can_inspect(guarded: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     """What is active, its size, what was lost and what was left behind: all of it by reads, so its user may see it."""
     publisher = open_bank(_url(guarded, "publisher"))
-    publisher.publish("inspected", ["a", "b"], np.array([5, 6], np.uint32), np.array([[6], [7]], np.uint16))
+    records = ReleaseRecords(["a", "b"], np.array([5, 6], np.uint32), np.array([[6], [7]], np.uint16))
+    publisher.publish("inspected", records)
     publisher.activate("inspected")
     publisher.close()
     with redis.Redis(port=guarded.port, username="publisher", password="change-me-publisher") as client:

@@ -16,6 +16,7 @@ import pytest
 from tests.fixtures.tiny_release import write_release
 from tests.project.dockerfile import read_dockerfile
 from userip.bank import open_bank
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,7 @@ def test_image_commands_serve_and_report_health(installed: Path, tmp_path: Path)
     assert check is not None
     release = write_release(tmp_path / "release")
     bank = open_bank(f"lmdb://{tmp_path}/bank")
-    bank.publish(release.name, ["ann"], np.array([2], np.uint32), np.array([[1, 0, 1]], np.uint16))
+    bank.publish(release.name, ReleaseRecords(["ann"], np.array([2], np.uint32), np.array([[1, 0, 1]], np.uint16)))
     bank.activate(release.name)
     bank.close()
     settings = stage.environment() | {

@@ -54,14 +54,14 @@ def test_publish_writes_what_the_bank_has_lost(
         bank.upsert(name, {f"new-{i}": Record(0, ()) for i in range(3)})
         with closing(redis.Redis.from_url(redis_url)) as client:
             client.delete(*client.scan_iter(f"userip:1:{name}:*"))
-        assert bank.lost(name) == 33
+        assert bank.count_missing(name) == 33
         capsys.readouterr()
         publish(release=release, bank=redis_url)
         assert capsys.readouterr().out == (
             f"{name}: active already; 33 records were lost, 30 written again; "
             "3 were of users folded in since: run `userip infer-new` for them again\n"
         )
-        assert bank.lost(name) == 0
+        assert bank.count_missing(name) == 0
         with closing(redis.Redis.from_url(redis_url)) as client:
             client.delete(f"userip:1:{{bank}}:release:{name}")
         publish(release=release, bank=redis_url)

@@ -15,6 +15,7 @@ from tests.training.tiny_run import HASTE, ROUNDS, contents, easy_set, one_threa
 from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import Record
+from userip.bank.release_records import ReleaseRecords
 from userip.ops.publish import publish_release
 from userip.release.manifest import read_manifest
 from userip.training.config import load_config, write_config
@@ -119,7 +120,7 @@ def test_a_user_without_a_known_item_is_told_and_not_written(
 
 def test_another_active_release_is_left_alone(served: Served, tmp_path: Path) -> None:
     """A bank that serves another release than the run's is refused with what to do; nobody is written."""
-    served.bank.publish("other", [], np.zeros(0, np.uint32), np.zeros((0, 2), np.uint16))
+    served.bank.publish("other", ReleaseRecords([], np.zeros(0, np.uint32), np.zeros((0, 2), np.uint16)))
     served.bank.activate("other")
     item = served.dataset.items["item_id"][0]
     (tmp_path / "new.csv").write_text(f"user_id,item_id,label\nnew,{item},true\n")

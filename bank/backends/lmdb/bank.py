@@ -11,8 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import lmdb
-import numpy as np
-from numpy.typing import NDArray
 
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
 from userip.bank.backends.lmdb.reader import (
@@ -29,7 +27,7 @@ from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.batch import Batch
 from userip.bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
 from userip.bank.layout import check_release_name
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored, StoreUsage
+from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Repaired, StoreUsage
 from userip.bank.record import Record, encode
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
@@ -43,6 +41,7 @@ from userip.bank.release_meta import (
     replaced_meanwhile,
     unknown_release,
 )
+from userip.bank.release_records import ReleaseRecords
 
 if TYPE_CHECKING:
     from userip.bank.backends.lmdb.environment import Transaction
@@ -109,18 +108,10 @@ class LmdbBank:
         """Records that belong to no complete release."""
         return self._attempts.leftovers() if self._exists() else []
 
-    def publish(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        progress: Progress | None = None,
-        vectors: NDArray[np.float32] | None = None,
-    ) -> None:
+    def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
-        batch = Batch.of(user_ids, rows, codes, _USERS_PER_BUCKET, vectors)
+        batch = Batch.of(records, _USERS_PER_BUCKET)
         if self.active() == release:
             raise PublishError(active_already(self._env.where, release))
         attempt = self._attempts.begin(release)
@@ -151,7 +142,7 @@ class LmdbBank:
         """None: a directory drops nothing by itself."""
         return []
 
-    def lost(self, release: str) -> int:
+    def count_missing(self, release: str) -> int:
         """How many records of a complete release are not there any more."""
 
         def look(txn: "Transaction") -> int:
@@ -161,19 +152,12 @@ class LmdbBank:
         self._require(release)
         return self._env.read(look)
 
-    def restore(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        vectors: NDArray[np.float32] | None = None,
-    ) -> Restored:
+    def repair(self, release: str, records: ReleaseRecords) -> Repaired:
         """Write those records of a complete release that are lost, in place."""
         self._require(release)
         first = self._env.read(lambda txn: read_meta(txn, release, self._env.where))
-        batch = Batch.in_layout(first.layout, user_ids, rows, codes, vectors)
-        check_shape(self._env.where, release, batch, first)
+        batch = Batch.in_layout(first.layout, records)
+        check_shape(self._env.where, release, records, first)
 
         def held(txn: "Transaction") -> ReleaseMeta:
             meta = read_meta(txn, release, self._env.where)
@@ -194,7 +178,7 @@ class LmdbBank:
             return max(0, meta.users - found)
 
         written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.attempt, batch))
-        return Restored(written, self._env.write(settle))
+        return Repaired(written, self._env.write(settle))
 
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""

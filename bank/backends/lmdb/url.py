@@ -37,5 +37,6 @@ def parse_url(url: str) -> LmdbUrl:
         # Here, where everybody comes by: readers would ask for a publication, which could not make the directory.
         nearest = next(place for place in (Path(path), *Path(path).parents) if os.path.lexists(place))
         if not nearest.is_dir():
-            raise BankUrlError(f"bank {redact(url)!r}: {nearest} is no directory; name one, or one yet to be made")
+            problem = f"{nearest} is no directory; name one, or one that is yet to be made"
+            raise BankUrlError(f"bank {redact(url)!r}: {problem}")
         return LmdbUrl(path=Path(path), **settings)

@@ -16,16 +16,15 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from userip.bank.backends.redis.client import SyncClient, meta_of, named_errors, sync_client, text
 from userip.bank.backends.redis.eviction import eviction_warnings
 from userip.bank.backends.redis.publish import RedisPublication, delete_attempt, pieces, record_counts, users_per_bucket
-from userip.bank.backends.redis.repair import restore
+from userip.bank.backends.redis.repair import repair
 from userip.bank.backends.redis.scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
 from userip.bank.backends.redis.url import RedisUrl
 from userip.bank.backends.redis.write import run
-from userip.bank.batch import Batch, check_input
+from userip.bank.batch import Batch
 from userip.bank.errors import BankError, PublishError, UnknownReleaseError
 from userip.bank.layout import (
     ATTEMPTS_KEY,
@@ -36,8 +35,8 @@ from userip.bank.layout import (
     lock_key,
     release_key,
 )
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Restored, StoreUsage
-from userip.bank.record import Record, encode, look_up, record_bytes
+from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Repaired, StoreUsage
+from userip.bank.record import Record, encode, look_up
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
     ReleaseMeta,
@@ -50,6 +49,7 @@ from userip.bank.release_meta import (
     replaced_meanwhile,
     unknown_release,
 )
+from userip.bank.release_records import ReleaseRecords
 
 _SAMPLED_BUCKETS: Final = 64
 _UPSERT_USERS: Final = 1000  # per script: a server answers nobody else meanwhile
@@ -157,22 +157,11 @@ class RedisBank:
                 deleted.append(f"{release} (incomplete {attempt})")
         return deleted
 
-    def publish(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        progress: Progress | None = None,
-        vectors: NDArray[np.float32] | None = None,
-    ) -> None:
+    def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
         check_release_name(release)
-        check_input(user_ids, rows, codes, vectors)
         self._warn()
-        size = record_bytes(codes.shape[1], 0 if vectors is None else vectors.shape[1])
-        per_bucket = self._run(lambda client: users_per_bucket(client, size))
-        batch = Batch.of(user_ids, rows, codes, per_bucket, vectors)
+        batch = Batch.of(records, self._run(lambda client: users_per_bucket(client, records.record_bytes)))
         if self.active() == release and self._run(lambda client: client.exists(release_key(release))):
             raise PublishError(active_already(self._url.where, release))
         self._run(lambda client: self._publish(client, release, batch, progress))
@@ -200,7 +189,7 @@ class RedisBank:
         for line in self.warnings():
             _log.warning("%s: %s", self._url.where, line)
 
-    def lost(self, release: str) -> int:
+    def count_missing(self, release: str) -> int:
         """How many records of a complete release are not there any more."""
         while True:
             meta = self._meta(release)  # before the counting: users are only ever added
@@ -211,20 +200,13 @@ class RedisBank:
             if self._meta(release).attempt == meta.attempt:  # else it was published again, and its old records went
                 return meta.users - found
 
-    def restore(
-        self,
-        release: str,
-        user_ids: Sequence[str],
-        rows: NDArray[np.uint32],
-        codes: NDArray[np.uint16],
-        vectors: NDArray[np.float32] | None = None,
-    ) -> Restored:
+    def repair(self, release: str, records: ReleaseRecords) -> Repaired:
         """Write those records of a complete release that are lost, in place."""
         meta = self._meta(release)
-        batch = Batch.in_layout(meta.layout, user_ids, rows, codes, vectors)
-        check_shape(self._url.where, release, batch, meta)
+        batch = Batch.in_layout(meta.layout, records)
+        check_shape(self._url.where, release, records, meta)
         self._warn()
-        return self._run(lambda client: restore(client, self._url.where, release, meta, batch))
+        return self._run(lambda client: repair(client, self._url.where, release, meta, batch))
 
     def activate(self, release: str) -> None:
         """Make a complete release the active one."""

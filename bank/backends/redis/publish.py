@@ -77,7 +77,7 @@ class RedisPublication:
         """Write all records, one HSET per bucket."""
         self._client.hset(ATTEMPTS_KEY, self.attempt, f"{self._release} {batch.layout.buckets} {now()}")
         prefix = bucket_prefix(self._release, self.attempt)
-        users = min(_USERS_PER_FLUSH, _BYTES_PER_FLUSH // batch.record_bytes)
+        users = min(_USERS_PER_FLUSH, _BYTES_PER_FLUSH // batch.source.record_bytes)
         with closing(write_buckets(self._client, prefix, batch, users)) as flushes:
             for written in flushes:
                 self._renew()

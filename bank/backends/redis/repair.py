@@ -13,14 +13,14 @@ from userip.bank.backends.redis.write import run
 from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import bucket_prefix, release_key
-from userip.bank.protocol import Restored
+from userip.bank.protocol import Repaired
 from userip.bank.release_meta import ReleaseMeta, now, replaced_meanwhile
 
 _USERS_PER_STEP: Final = 5_000
 _BYTES_PER_STEP: Final = 1 << 20  # of records, where they are long
 
 
-def restore(client: SyncClient, where: str, release: str, meta: ReleaseMeta, batch: Batch) -> Restored:
+def repair(client: SyncClient, where: str, release: str, meta: ReleaseMeta, batch: Batch) -> Repaired:
     """Write what is lost of `batch`, which lies in the layout of `meta`. Raises PublishError."""
     prefix = bucket_prefix(release, meta.attempt)
     written = _fill(client, prefix, batch)
@@ -37,9 +37,9 @@ def restore(client: SyncClient, where: str, release: str, meta: ReleaseMeta, bat
             raise PublishError(replaced_meanwhile(where, release))
         found = sum(record_counts(client, prefix, range(meta.buckets)))
         if found >= held.users:
-            return Restored(written, 0)
+            return Repaired(written, 0)
         if client.eval(SETTLE, 1, release_key(release), meta.attempt, held.users, found, now()) == 1:
-            return Restored(written, held.users - found)
+            return Repaired(written, held.users - found)
 
 
 def _fill(client: SyncClient, prefix: bytes, batch: Batch) -> int:

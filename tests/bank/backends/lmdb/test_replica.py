@@ -14,6 +14,7 @@ from userip.bank.backends.lmdb.replica import Replica, ReplicaCopy, is_copy
 from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import PublishError
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
 ASKED = [*USERS.ids, "nobody", "user-2000"]
@@ -97,7 +98,7 @@ def test_a_copy_that_is_cut_short_is_never_read(tmp_path: Path, redis_url: str) 
         before = await reader.get_many("a", ASKED)
         publish(redis_url, "b")
         bank = open_bank(redis_url)
-        bank.publish("a", ["user-1"], np.array([77], np.uint32), np.array([[9]], np.uint16))
+        bank.publish("a", ReleaseRecords(["user-1"], np.array([77], np.uint32), np.array([[9]], np.uint16)))
         await copy(reader, replica, until=0)
         other = LmdbReader(LmdbUrl(path=tmp_path))
         assert await other.get_many("a", ASKED) == before

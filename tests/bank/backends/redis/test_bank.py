@@ -17,6 +17,7 @@ import redis
 from tests.fixtures.banks import make_users
 from userip.bank import Bank, Lookup, Record, open_bank, open_reader
 from userip.bank.errors import BankError, BankUnavailableError
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 
 USERS = make_users(300)
@@ -55,7 +56,7 @@ def test_users_take_at_most_32_bytes(redis_url: str, redis_server: RedisServer) 
     with redis_server.client() as client:
         before = client.info("memory")["used_memory"]
         with closing(open_bank(redis_url)) as bank:
-            bank.publish("a", [str(i) for i in range(count)], np.arange(count, dtype=np.uint32), codes)
+            bank.publish("a", ReleaseRecords([str(i) for i in range(count)], np.arange(count, dtype=np.uint32), codes))
         time.sleep(0.1)  # the publisher's connection and its buffers are gone
         per_user = (client.info("memory")["used_memory"] - before) / count
         encodings = {client.object("encoding", key) for key in client.scan_iter("userip:1:a:*", count=1000)}
@@ -86,7 +87,8 @@ def test_long_records_are_sent_a_few_at_a_time(redis_url: str) -> None:
     vectors = np.random.default_rng(0).normal(size=(300, 5000)).astype(np.float32)
     steps: list[int] = []
     with closing(open_bank(redis_url)) as bank:
-        bank.publish("a", USERS.ids, USERS.rows, USERS.codes, lambda done, total: steps.append(done), vectors)
+        records = ReleaseRecords(USERS.ids, USERS.rows, USERS.codes, vectors)
+        bank.publish("a", records, lambda done, total: steps.append(done))
         found = bank.get_many("a", USERS.ids)
     assert [record.vector for record in found if isinstance(record, Record)] == [row.tobytes() for row in vectors]
     assert len(steps) == 4  # 300 users are 4 buckets

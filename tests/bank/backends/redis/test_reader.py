@@ -11,6 +11,7 @@ from tests.bank.readers import USERS, assert_right, place_of, publish, unavailab
 from userip.bank import Record, open_bank
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import BankUnavailableError, RecordError, UnknownReleaseError
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
 
@@ -88,7 +89,7 @@ def test_a_release_published_again_is_noticed_within_a_second(redis_url: str) ->
     async def read(reader: RedisReader) -> None:
         await assert_right(reader, 1)
         bank = open_bank(redis_url)
-        bank.publish("a", ["user-1"], np.array([77], np.uint32), np.array([[9]], np.uint16))
+        bank.publish("a", ReleaseRecords(["user-1"], np.array([77], np.uint32), np.array([[9]], np.uint16)))
         bank.close()
         await asyncio.sleep(1.05)
         assert await reader.get_many("a", ["user-1", "user-2"]) == [Record(77, (9,)), None]

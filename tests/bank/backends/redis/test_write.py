@@ -15,6 +15,7 @@ from tests.bank.proxy import Proxy
 from tests.fixtures.banks import make_users
 from userip.bank.backends.redis.write import write_buckets
 from userip.bank.batch import Batch
+from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
 
@@ -23,7 +24,7 @@ def make_batch(users: int, slots: int = 3, floats: int | None = None, per_bucket
     ids = make_users(users).ids
     codes = np.arange(users * slots, dtype=np.uint16).reshape(users, slots)
     vectors = None if floats is None else np.ones((users, floats), np.float32)
-    return Batch.of(ids, np.arange(users, dtype=np.uint32), codes, per_bucket, vectors)
+    return Batch.of(ReleaseRecords(ids, np.arange(users, dtype=np.uint32), codes, vectors), per_bucket)
 
 
 def expected_buckets(batch: Batch) -> dict[bytes, dict[bytes, bytes]]:
@@ -72,7 +73,7 @@ def test_memory_does_not_grow_with_the_users(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(client.connection_pool, "release", lambda connection: None)
         tracemalloc.start()
         try:
-            batch = Batch.of(users.ids, users.rows, users.codes, 80, vectors)
+            batch = Batch.of(ReleaseRecords(users.ids, users.rows, users.codes, vectors), 80)
             assert list(write_buckets(client, b"p:", batch, 500))[-1] == 20_000
             _, most = tracemalloc.get_traced_memory()
         finally:
