@@ -11,7 +11,7 @@ BankError
 └── PublishError          publishing did not finish; the active release is as it was
 
 
-Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
+Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.
 """
 
 from userip.errors import UserIPError

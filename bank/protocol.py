@@ -82,7 +82,7 @@ class Bank(Protocol):
         """
 
     def warnings(self) -> list[str]:
-        """What in the store's settings may cost records, one line each with its mend."""
+        """What in the store's settings may lose records, one line each with the fix."""
 
     def count_missing(self, release: str) -> int:
         """How many records of a complete release are not there any more: evicted, or deleted by another hand.

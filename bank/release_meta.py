@@ -100,7 +100,7 @@ def published_elsewhere(where: str, release: str) -> str:
 
 def taken_over(where: str) -> str:
     """The message for a publisher that was silent for too long."""
-    return f"{where}: this publisher was silent for longer than its lease and lost its place; publish again"
+    return f"{where}: the lease of this publisher expired; publish again"
 
 
 def verification_failed(where: str, what: str) -> str:

@@ -82,7 +82,7 @@ def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_s
 
 
 def rating_bias(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
-    """How much a user likes and how warmly he rates, against what others say of the same items. Nothing is drawn."""
+    """How much users like and how warmly they rate, against what others say of the same items. Nothing is drawn."""
     views = CrossFitViews.of(dataset, folds, fold_seed, EVERYTHING)
     everybody = views.of_views(np.arange(len(views)))
     scales = Judgements.fit(views.histories.of(views.full), dataset.items.height).scales(everybody)

@@ -6,7 +6,7 @@ LoadTestError
 ├── GeneratorError       a load generator ended without figures
 └── WrongAnswerError     answers under load were not what the oracle says
 
-Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
+Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.
 """
 
 from userip.errors import UserIPError
@@ -17,7 +17,7 @@ class LoadTestError(UserIPError):
 
 
 class BenchInputError(LoadTestError):
-    """The message names the option or file and says the mend."""
+    """The message names the option or file and the fix."""
 
     exit_code = 2
 

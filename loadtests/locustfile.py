@@ -3,7 +3,7 @@
     locust -f loadtests/locustfile.py --host http://host:8000 --release RUN/release --candidates 100 --users 32
     locust -f loadtests/locustfile.py --host http://host:8000 --release RUN/release --rate 200 --users 1
 
-Without --rate each user sends his next request when he has his answer (closed loop). With it, requests are due at
+Without --rate each user sends their next request when they have the answer (closed loop). With it, requests are due at
 times drawn before (Poisson, --rate a second over all users), each is sent by a greenlet of its own, and latency counts
 from the due time: a stall is felt by all requests that fall into it.
 """

@@ -99,7 +99,7 @@ class ServiceView:
 
 
 def differences(bank: BankView, directory: DirectoryView | None, service: ServiceView | None) -> list[str]:
-    """Everything that does not agree, one line each with its mend; empty when all is as it should be."""
+    """Every difference, one line each with the fix; empty when all agree."""
     found = _of_bank(bank)
     active = None if bank.active is None else bank.active.name
     if directory is not None:
@@ -170,9 +170,9 @@ def _of_bank(bank: BankView) -> list[str]:
         found.append(f"{bank.pointer} is active, and the bank has lost it (evicted, or deleted by hand); publish it")
     for info in bank.releases:
         if lost := bank.lost.get(info.name, 0):
-            mend = "publish it again" if info.active else "publish it again with --no-activate"
+            fix = "publish it again" if info.active else "publish it again with --no-activate"
             found.append(
-                f"{info.name} has lost {lost:,} of its {info.users:,} records (evicted, or deleted by hand); {mend}"
+                f"{info.name} has lost {lost:,} of its {info.users:,} records (evicted, or deleted by hand); {fix}"
             )
     return found
 

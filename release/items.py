@@ -47,7 +47,7 @@ def read_item_rows(content: bytes, items: int, path: Path) -> dict[str, int]:
         if items > _PIECE:
             time.sleep(_BREATH_S)
     if len(rows) != items:
-        raise ReleaseError(f"{path}: an item id stands twice")
+        raise ReleaseError(f"{path}: duplicate item id")
     return rows
 
 

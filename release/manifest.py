@@ -126,9 +126,7 @@ def read_manifest(directory: Path, *, verify: bool = True) -> Manifest:
         ) from None
     except OSError as error:
         named = error.filename or directory
-        raise ReleaseError(
-            f"{named}: {error.strerror}; a release is read whole, so mend that or copy it again"
-        ) from None
+        raise ReleaseError(f"{named}: {error.strerror}; fix that, or copy the release again") from None
 
 
 def _read_manifest(directory: Path, *, verify: bool) -> Manifest:

@@ -89,7 +89,7 @@ class RateLimitedError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """More is asked for than this worker can do in time, or more requests are at work than it takes on."""
+    """The worker is overloaded: the offered load or the requests in flight are over its limits."""
 
     def __init__(self) -> None:
         super().__init__("Overloaded; retry in 1 s.")

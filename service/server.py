@@ -32,7 +32,7 @@ _KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which m
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
-    Raises StartError, ReleaseError or BankUrlError, naming what is missing and the command that mends it.
+    Raises StartError, ReleaseError or BankUrlError, naming what is missing and the command that fixes it.
     """
     signal.signal(signal.SIGTERM, _leave)
     log = make_logger(settings.log_level)

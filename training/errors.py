@@ -11,7 +11,7 @@ TrainingError
 ├── ExportError             a release does not say what the recommender says  (`training.export.verify`)
 └── DemoServiceError        the demo's service did not start, or has died  (`demo.service`)
 
-Every error carries the exit code that the command line gives it: 2 for input that a person can mend, else 1.
+Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.
 """
 
 from userip.errors import UserIPError

@@ -120,7 +120,7 @@ class Rows(NamedTuple):
 
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    """`rows` by kind. Raises BenchInputError naming the first bad row, its keys, and the mend."""
+    """`rows` by kind. Raises BenchInputError naming the first bad row, its keys, and the fix."""
     read = [_read(_kind(row), row, f"row {number}") for number, row in enumerate(rows)]
     return Rows(
         tuple(row for row in read if isinstance(row, LoadRow)),

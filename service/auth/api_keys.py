@@ -77,7 +77,7 @@ class Keyring:
 
 
 def read_keys(file: Path) -> list[Key]:
-    """The keys of a file. Raises StartError, naming the file, the key and the mend, and showing no value."""
+    """The keys of a file. Raises StartError, naming the file, the key and the fix, and showing no value."""
     try:
         with open(file, encoding="utf-8", opener=_without_waiting) as lines:
             if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):

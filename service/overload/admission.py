@@ -7,8 +7,8 @@ Scale", 2015), and the rest is refused before any work is done for it.
 
 What tells the two apart is a bucket into which the work that is asked for flows, refused or not, and out of which runs
 one second a second: its level is the queue of a worker that never stalls and never refuses. It stays low through
-every stall, and rises when more is asked for than can be done. A second one, that runs out faster and holds less, sees
-at once when it is far more.
+every stall, and rises when the offered load is over what can be done. A second one, that runs out faster and holds
+less, sees at once when it is far more.
 """
 
 import asyncio

@@ -10,6 +10,6 @@ from typing import ClassVar
 
 
 class UserIPError(Exception):
-    """Something went wrong that was foreseen. `exit_code`: 2 for input that a person can fix, else 1."""
+    """Something went wrong that was foreseen. `exit_code`: 2 for input that the user can fix, else 1."""
 
     exit_code: ClassVar[int] = 1

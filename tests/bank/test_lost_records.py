@@ -118,7 +118,7 @@ def test_a_redis_that_lost_the_active_release_itself_takes_it_again(redis_url: s
 
 
 def test_a_release_that_is_replaced_meanwhile_is_left_alone(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who restores a release that is published anew under him fails, and leaves no record of his behind."""
+    """Who restores a release that is published anew meanwhile fails, and leaves no record behind."""
     opened = open_bank(redis_url)
     USERS.publish(opened, "a")
     client = redis.Redis.from_url(redis_url)

@@ -313,7 +313,7 @@ def test_polarity_bins_order_users_by_planted_generosity(tmp_path: Path) -> None
 
 
 def test_items_without_attributes_are_refused(dataset: Dataset) -> None:
-    """By the control that needs them, with the mend."""
+    """By the control that needs them, with the fix."""
     bare = Dataset(dataset.path, dataset.info.model_copy(update={"attributes": ()}))
     with pytest.raises(DataError, match="items have no attributes to group users by; prepare"):
         _made("genre-kmeans", bare)

@@ -22,7 +22,7 @@ def test_kept_for_the_same_conditions_only(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    """With the mend."""
+    """With the fix."""
     (tmp_path / "base.json").write_text("{")
     with pytest.raises(BenchInputError, match=r"base\.json: not JSON; remove it"):
         Results(tmp_path, {}).kept(BASE)

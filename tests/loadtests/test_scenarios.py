@@ -48,6 +48,6 @@ def test_only_some_with_what_they_rest_on() -> None:
 
 
 def test_an_unknown_scenario_is_named_with_those_there_are() -> None:
-    """One line with the mend."""
+    """One line with the fix."""
     with pytest.raises(BenchInputError, match=r"--only nonsense: the preset quick has score-100, "):
         choose("quick", ["nonsense"])

@@ -71,7 +71,7 @@ def test_the_life_of_a_bank(bank_url: str) -> None:
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    """Exit code 2 and one clear line for what a person can mend."""
+    """Exit code 2 and one clear line for what the user can fix."""
     url = f"lmdb://{tmp_path / 'bank'}"
     with closing(open_bank(url)) as bank:
         USERS.publish(bank, "a")
@@ -92,7 +92,7 @@ def test_errors_show_no_password() -> None:
 
 @pytest.mark.parametrize("url", MISTYPED[:2] + MISTYPED[5:6] + MISTYPED[-6:-4])
 def test_a_mistyped_bank_is_refused_in_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Inspecting, publishing and serving say what to mend, exit code 2, and show nothing of the password."""
+    """Inspecting, publishing and serving say what to fix, exit code 2, and show nothing of the password."""
     release = ("--release", str(write_release(tmp_path / "release").path))
     for command in (("inspect",), ("publish", *release), ("serve", *release)):
         with pytest.raises(SystemExit) as stop:

@@ -46,7 +46,7 @@ def differences(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> l
 def test_directory_is_compared_with_the_bank(
     tmp_path: Path, tiny: TinyRelease, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not published, not active, altered: each is one line that says the mend, and exit code 1."""
+    """Not published, not active, altered: each is one line that says the fix, and exit code 1."""
     url = f"lmdb://{tmp_path}/bank"
     publish(url, "another")
     at = ("--bank", url, "--release", tiny.path)
@@ -130,7 +130,7 @@ def test_a_redis_that_evicts_is_warned_of(
 
 
 def test_lost_records_are_a_difference(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Records evicted or deleted past the bank are counted, in every release, with the mend; so is a lost release."""
+    """Records evicted or deleted past the bank are counted, in every release, with the fix; so is a lost release."""
     at = ("--bank", redis_url)
     for release in ("a", "b"):
         publish(redis_url, release)

@@ -21,7 +21,7 @@ def _probe(
     fail: Annotated[str, typer.Option("--fail")] = "",
     kind: Annotated[Literal["a", "b"], typer.Option("--kind")] = "a",
 ) -> None:
-    if fail == "mendable":
+    if fail == "fixable":
         raise _MendableError("r.csv: row 3: column rating: not a number")
     if fail == "bug":
         raise ZeroDivisionError("division by zero")
@@ -77,7 +77,7 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
     [
         (["nonsense"], 2, "userip: unknown command 'nonsense'; `userip --help` lists the commands"),
         (
-            ["probe", "--fail", "mendable"],
+            ["probe", "--fail", "fixable"],
             2,
             "userip: r.csv: row 3: column rating: not a number",
         ),
@@ -92,7 +92,7 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a person can mend is said in one line on stderr, with its exit code."""
+    """What the user can fix is said in one line on stderr, with its exit code."""
     assert _exit_code(*arguments) == code
     assert capsys.readouterr() == ("", line + "\n")
 

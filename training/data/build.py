@@ -124,7 +124,7 @@ def _refuse_one_class(labelled: pl.DataFrame, threshold: float | None) -> None:
 
 
 def _constant_per_user(rows: pl.DataFrame, raw: RawData) -> pl.DataFrame:
-    """Give every user his latest known value of each user field. `rows` come sorted by time."""
+    """Give every user their latest known value of each user field. `rows` come sorted by time."""
     names = [field.name for field in raw.fields if field.role == "user"]
     return rows.with_columns(pl.col(name).drop_nulls().last().over("user_id") for name in names)
 

@@ -1,7 +1,7 @@
 """A simulated shop whose users have a planted hobby (favourite genre) and background (price, generosity).
 
 User u has hobby h and background b, both uniform; d = |level(i) - level(b)| in [0, 1] is how far an item's
-price is from what the background looks for. He chooses item i, each at most once, with probability
+price is from what the background looks for. They choose item i, each at most once, with probability
 
     p(i | u) = wander * pop(i)  +  (1 - wander) * pop(i) * exp(effect * (CHOICE_HOBBY [genre(i) = h]
                                                                          - CHOICE_PRICE d)) / Z

@@ -78,7 +78,7 @@ def _temporal(ordered: pl.DataFrame, _rng: np.random.Generator) -> pl.Series:
 
 def _users(ordered: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
     users = ordered.group_by("user_id").len("rows").sort("user_id")
-    # Who has a single row cannot give both a history and something to be tested on: he is always trained on.
+    # Who has a single row cannot give both a history and something to be tested on: always trained on.
     users = users.with_columns(draw=pl.Series(rng.random(users.height))).with_columns(
         rank=pl.when(pl.col("rows") >= 2).then("draw").rank("ordinal") - 1
     )

@@ -26,7 +26,7 @@ Encode = Callable[[str], list[int]]
 Floats = NDArray[np.float64]
 
 UNKNOWN: Final = " unknown"
-# Two scales of eight words each: how much a user likes, and how warmly he rates, against what others say of the items
+# Two scales of eight words each: how much users like, and how warmly they rate, against what others say of the items
 GENEROSITY: Final = (
     " harsh", " severe", " strict", " critical", " fair", " mild", " kind", " generous",
 )  # fmt: skip

@@ -134,7 +134,7 @@ class Attempts:
         """Delete the records of all attempts (at `release`) without a living publisher."""
 
         def condemn(txn: "Transaction") -> list[str]:
-            # Retired first, in one transaction: a publisher that wakes up now finds that it lost its place.
+            # Retired first, in one transaction: a publisher that wakes up now finds its lease expired.
             dead = {
                 name: found
                 for name, found in _all(txn).items()

@@ -182,7 +182,7 @@ class RedisBank:
             raise
 
     def warnings(self) -> list[str]:
-        """What in the server's settings may cost records, one line each with its mend."""
+        """What in the server's settings may lose records, one line each with the fix."""
         return self._run(eviction_warnings)
 
     def _warn(self) -> None:

@@ -8,7 +8,7 @@ from userip.bank.backends.redis.client import SyncClient, text
 
 
 def eviction_warnings(client: SyncClient) -> list[str]:
-    """One line for every policy that evicts, with the mend; none where the server may not be asked (INFO)."""
+    """One line for every policy that evicts, with the fix; none where the server may not be asked (INFO)."""
     try:
         answer: Any = client.info("memory")
     except ResponseError:  # hosted servers and ACLs refuse it, and a warning is not worth failing for

@@ -16,7 +16,7 @@ from userip.bank.protocol import Lookup, StoredRecord
 from userip.bank.record import look_up
 from userip.bank.release_meta import ReleaseMeta
 
-_FRESH_S: Final = 1.0  # how long a release's metadata is believed without asking again
+_FRESH_S: Final = 1.0  # TTL of a release's metadata
 _MAX_KNOWN: Final = 64
 
 

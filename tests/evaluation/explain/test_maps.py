@@ -91,7 +91,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 
 def test_codebooks_are_read_by_facet(tmp_path: Path) -> None:
-    """Codes and metric of each facet; a missing file or facet is named with the mend."""
+    """Codes and metric of each facet; a missing file or facet is named with the fix."""
     with pytest.raises(DataError, match=r"codebooks.safetensors: not found; run `userip quantize`"):
         read_codebooks(tmp_path, ("hobby",))
     tensors = {"hobby.codes": torch.randn(3, 4), "hobby.scale": torch.eye(4)}

@@ -53,7 +53,7 @@ def scored(
 
 
 def results(cells: Sequence[Scored], split: Split = "random", **more: Any) -> Results:  # noqa: ANN401  (any field)
-    """Results of these cells; every user has as many train rows as his number, counted from 1."""
+    """Results of these cells; every user has as many train rows as their number, counted from 1."""
     names = [f"u{number:03}" for number in range(USERS)]
     activity = pl.DataFrame({"user_id": names, "rows": np.arange(1, USERS + 1)})
     base = Results(

@@ -73,7 +73,7 @@ def test_new_key_refuses_what_the_service_would_refuse(name: str, scopes: list[s
     ],
 )
 def test_what_is_wrong_is_named_in_one_line_without_values(tmp_path: Path, text: str, words: str) -> None:
-    """File, key and field are named with the mend; what stands there is not repeated: it may be a key."""
+    """File, key and field are named with the fix; what stands there is not repeated: it may be a key."""
     file = tmp_path / "keys.toml"
     file.write_text(text)
     with pytest.raises(StartError) as caught:

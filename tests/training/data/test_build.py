@@ -67,7 +67,7 @@ def test_the_catalogue_holds_the_items_in_use_with_a_title_each(tmp_path: Path) 
 
 
 def test_user_fields_are_constant_and_context_fields_are_not(tmp_path: Path) -> None:
-    """A user field takes the user's latest known value in all his rows; a context field stays as it was."""
+    """A user field takes the user's latest known value in all their rows; a context field stays as it was."""
     rows = raw_of(random_rows(), sources=())
     n = rows.interactions.height
     interactions = rows.interactions.sort("user_id", "timestamp").with_columns(

@@ -108,11 +108,11 @@ def test_more_than_there_are_words_for_is_refused(setting: dict[str, int]) -> No
 
 def test_more_interactions_than_items_allow_are_refused() -> None:
     """Either number may be the one that was given, so the message names both flags, and a value that each may have."""
-    for settings, mends in (
+    for settings, fix in (
         ({"items": 40}, "--items 40 .* --interactions 24.* at least --items 48, or at most --interactions 20"),
         ({"interactions": 200}, "--items 300 .* --interactions 200.* --items 400, or at most --interactions 150"),
     ):
-        with pytest.raises(ConfigError, match=mends):
+        with pytest.raises(ConfigError, match=fix):
             simulate_raw(SimulationConfig(**settings))
     for settings in ({"items": 48, "users": 10}, {"interactions": 150, "users": 10}):
         simulate_raw(SimulationConfig(**settings))

@@ -163,7 +163,7 @@ def test_the_library_is_loaded_late_and_silently() -> None:
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ConfigError, which a person can mend, and not an ImportError."""
+    """A ConfigError, which the user can fix, and not an ImportError."""
     monkeypatch.setitem(sys.modules, "deepctr_torch", None)
     with pytest.raises(ConfigError, match=re.escape("pip install 'userip[baselines]'")):
         NETWORKS["afm"](SHAPE)

@@ -87,7 +87,7 @@ def test_codes_carry_taste_to_users_never_trained_on(cold: Dataset) -> None:
 
 
 def test_train_rows_take_the_code_made_without_their_fold(cold: Dataset) -> None:
-    """A code inferred from a row's own label would poison the model: each train row gets its fold's code."""
+    """A code inferred from a row's own label would leak the label: each train row gets its fold's code."""
     full = toy_codes(cold)
     table = [
         full.frame.with_columns(fold=pl.lit(fold, pl.Int8), hobby=pl.lit(fold + 1, pl.UInt16)) for fold in (-1, 0, 1)
