@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,3 +62,21 @@ def read_dockerfile(path: Path) -> dict[str, Stage]:
         elif stage is not None:
             stage.instructions.append(Instruction(name, " ".join(rest.split())))
     return stages
+
+
+def allowlist(root: Path) -> list[str]:
+    """What .dockerignore, which begins by holding everything back, lets through: names and patterns."""
+    lines = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if line and not line.startswith("#")) == "*"
+    return [line[1:] for line in lines if line.startswith("!")]
+
+
+def copy_context(root: Path, target: Path) -> None:
+    """Copy what an engine is sent, as `COPY . .` does: links stay links."""
+    for source in sorted(path for pattern in allowlist(root) for path in root.glob(pattern)):
+        place = target / source.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(source, place)

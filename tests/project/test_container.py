@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.project.dockerfile import Stage, read_dockerfile
+from tests.project.dockerfile import Stage, allowlist, read_dockerfile
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.service.settings import PREFIX, Settings
 
@@ -53,7 +53,7 @@ def test_service_image_installs_the_base_requirements_only() -> None:
     installs = [text for text in runs if "install" in text]
     assert installs == [
         "pip install --require-hashes -r requirements/base.txt -r requirements/build.txt",
-        "pip install --no-deps --no-build-isolation .",
+        "pip install --no-deps --no-index --find-links /wheel userip",
     ]
     pins = (ROOT / "requirements/base.txt").read_text(encoding="utf-8")
     assert not re.search(r"^(torch|transformers|polars.*|pandas|ray|pyarrow)==", pins, flags=re.MULTILINE)
@@ -65,7 +65,7 @@ def test_images_install_hashed_files_only() -> None:
     pip = [command.strip() for command in runs if re.search(r"\bpip (install|wheel|download)\b", command)]
     torch = 'pip install --index-url "$TORCH_INDEX" -r requirements/torch.txt'
     hashed = "pip install --require-hashes -r "
-    fetches_nothing = r"pip \w+ --no-deps (--no-index|--no-build-isolation)\b.* (\.|/\S+\.whl)"
+    fetches_nothing = r"pip (wheel --no-deps --no-build-isolation|install --no-deps --no-index) .*"
     unchecked = [command for command in pip if not command.startswith(hashed)]
     assert [command for command in unchecked if not re.fullmatch(fetches_nothing, command)] == [torch]
     before = pip[: pip.index(torch)]
@@ -126,7 +126,7 @@ def test_service_image_starts_the_service() -> None:
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_copied_files_exist_and_are_sent(stage: Stage) -> None:
     """Every COPY names files of the repository that .dockerignore lets through, or another stage."""
-    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    allowed = allowlist(ROOT)
     for copy in stage.all("COPY"):
         source = re.search(r"--from=(\S+)", copy.text)
         if source:
@@ -134,14 +134,15 @@ def test_copied_files_exist_and_are_sent(stage: Stage) -> None:
             continue
         for name in copy.text.split()[:-1]:
             assert (ROOT / name).exists(), name
-            assert any(Path(name).match(pattern) for pattern in allowed), f"{name} is held back by .dockerignore"
+            sent = name == "." or any(Path(name).match(pattern) for pattern in allowed)
+            assert sent, f"{name} is held back by .dockerignore"
 
 
 def test_image_holds_every_room_that_is_packaged() -> None:
-    """What pyproject packages is copied into the image, so `pip install .` finds it."""
-    copied = " ".join(copy.text for copy in STAGES["build"].all("COPY")).split()
-    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert rooms <= set(copied)
+    """`COPY . .` copies what .dockerignore lets through: every room that src/userip links to, no other folder."""
+    assert ". ." in [copy.text for copy in STAGES["build"].all("COPY")]
+    rooms = {link.name for link in (ROOT / "src/userip").iterdir() if link.is_symlink()}
+    assert {*rooms, "src"} == {name for name in allowlist(ROOT) if (ROOT / name).is_dir()}
 
 
 def test_environment_names_are_settings() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.tiny_release import write_release
-from tests.project.dockerfile import read_dockerfile
+from tests.project.dockerfile import copy_context, read_dockerfile
 from userip.bank import open_bank
 from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import free_port
@@ -42,30 +42,27 @@ def _run(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Compl
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment built by the COPY and RUN instructions of the Dockerfile's `build` stage."""
     source = tmp_path_factory.mktemp("src")
-    environment = tmp_path_factory.mktemp("environment") / "userip"
+    environment, wheel = tmp_path_factory.mktemp("environment") / "userip", tmp_path_factory.mktemp("wheel")
     stage = read_dockerfile(ROOT / "Dockerfile")["build"]
     for instruction in stage.instructions:
         words = shlex.split(instruction.text)
         if instruction.name == "COPY":
-            for name in words[:-1]:
-                _copy(ROOT / name, source / words[-1])
+            if words == [".", "."]:
+                copy_context(ROOT, source)
+            else:
+                (source / words[-1]).mkdir(parents=True, exist_ok=True)
+                for name in words[:-1]:
+                    shutil.copy(ROOT / name, source / words[-1])
         if instruction.name == "RUN":
-            program, *rest = [word.replace("/opt/userip", str(environment)) for word in words]
+            program, *rest = [
+                word.replace("/opt/userip", str(environment)).replace("/wheel", str(wheel)) for word in words
+            ]
             python = sys.executable if program == "python" else str(environment / "bin/python")
             done = _run(python, *(["-m", program] if program == "pip" else []), *rest, cwd=source)
             if done.returncode and OFFLINE.search(done.stdout + done.stderr):
                 pytest.skip("offline: the package index cannot be reached")
             assert done.returncode == 0, done.stderr
     return environment / "bin"
-
-
-def _copy(source: Path, target: Path) -> None:
-    """As COPY does: a folder's content goes into `target`, a file beneath it."""
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
 
 
 def test_offline_libraries_are_not_installed(installed: Path, tmp_path: Path) -> None:
@@ -145,10 +142,11 @@ def test_image_commands_serve_and_report_health(installed: Path, tmp_path: Path)
 
 
 def test_every_serving_module_imports(installed: Path, tmp_path: Path) -> None:
-    """Every module of service and bank imports with the base install alone."""
+    """Every module of the rooms that serve imports with the base install alone."""
     code = (
-        "import importlib, pkgutil, bank, service\n"
-        "for room in (bank, service):\n"
+        "import importlib, pkgutil\n"
+        "from userip import bank, release, scoring, service\n"
+        "for room in (bank, release, scoring, service):\n"
         "    for module in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
         "        importlib.import_module(module.name); print(module.name)\n"
     )
