@@ -73,7 +73,7 @@ def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> N
     OTHERS.publish(other, "a")
     wake.set()
     worker.join()
-    assert "silent for longer than its lease" in str(errors[0])
+    assert "the lease of this publisher expired" in str(errors[0])
     assert [(info.name, info.users) for info in other.releases()] == [("a", 200)]
     assert None not in other.get_many("a", OTHERS.ids)
     assert other.leftovers() == []

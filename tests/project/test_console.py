@@ -12,7 +12,7 @@ import typer
 from userip import commands
 
 
-class _MendableError(Exception):
+class _FixableError(Exception):
     exit_code = 2
 
 
@@ -22,7 +22,7 @@ def _probe(
     kind: Annotated[Literal["a", "b"], typer.Option("--kind")] = "a",
 ) -> None:
     if fail == "fixable":
-        raise _MendableError("r.csv: row 3: column rating: not a number")
+        raise _FixableError("r.csv: row 3: column rating: not a number")
     if fail == "bug":
         raise ZeroDivisionError("division by zero")
     if fail == "full":

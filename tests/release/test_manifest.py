@@ -65,7 +65,7 @@ def test_what_the_system_refuses_is_told_in_one_line(tmp_path: Path) -> None:
         read_manifest(directory / "manifest.json")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for there in (tmp_path / "loop", tmp_path / ("x" * 300)):
-        with pytest.raises(ReleaseError, match=r": .+; a release is read whole") as caught:
+        with pytest.raises(ReleaseError, match=r": .+; fix that, or copy the release again") as caught:
             read_manifest(there)
         assert "\n" not in str(caught.value)
         assert caught.value.exit_code == 2

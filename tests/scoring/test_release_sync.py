@@ -128,7 +128,7 @@ def absent(release: TinyRelease) -> None:
         (absent, "no directory of release"),
     ],
 )
-def test_a_release_that_cannot_be_served_changes_nothing_until_it_is_mended(
+def test_a_release_that_cannot_be_served_changes_nothing_until_it_is_fixed(
     serve: Serve, lmdb_url: str, tiny: TinyRelease, releases: Path, log: BytesIO, harm: Callable[..., None], says: str
 ) -> None:
     """The old one is served on and stays ready; metrics, /release and one line of the log say why."""
