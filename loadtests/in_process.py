@@ -35,13 +35,14 @@ from userip.loadtests.traffic.workload import Population, Workload, make_workloa
 from userip.ops.publish import publish_release
 from userip.release.manifest import SCORER, read_manifest
 from userip.scoring.breaker import Breaker
-from userip.scoring.current_release import Serving, load_and_warm_up
-from userip.scoring.dataplane import Dataplane, Facts
+from userip.scoring.current_release import CurrentRelease, load_and_warm_up
+from userip.scoring.dataplane import Dataplane
 from userip.scoring.loaded_release import Release
 from userip.scoring.lookup import Profile, Profiles
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.onnx_runtime import ort
 from userip.scoring.record_cache import RecordCache
+from userip.scoring.request_stats import RequestStats
 from userip.service.observe.log import make_logger
 from userip.training.progress import track
 
@@ -119,7 +120,7 @@ async def _measure(
         for cache, size in track(cases, label=f"in-process, {bank}"):
             workload = make_workload(population, "/score", size, seed=seed)
             turns = {
-                name: await _turn_of(Serving(releases[name], release, reader, largest), reader, workload, cache)
+                name: await _turn_of(CurrentRelease(releases[name], release, reader, largest), reader, workload, cache)
                 for name, release in loaded.items()
             }
             if "userip" in loaded:
@@ -143,17 +144,17 @@ async def _in_turns(turns: Mapping[str, Turn], effort: Effort, candidates: int) 
     ]
 
 
-async def _turn_of(serving: Serving, reader: AsyncReader, workload: Workload, cache: Cache) -> Turn:
+async def _turn_of(current: CurrentRelease, reader: AsyncReader, workload: Workload, cache: Cache) -> Turn:
     """A turn of the service's own code, its cache filled with all users of the workload, or kept empty."""
     records = RecordCache[Profile](0 if cache == "off" else 2 * len(workload), 3600.0)
     profiles = Profiles(reader, make_logger("error"), records, Breaker(0, 1.0))
-    release = serving.current
+    release = current.release
     users = {ask.user_id for asks in workload.asks for ask in asks}
-    reading = await profiles.read(release.name, release.scorer.shape, list(users))
-    if any(profile.record is None for profile in reading.profiles):
+    found = await profiles.read(release.name, release.scorer.shape, list(users), RequestStats())
+    if any(profile.record is None for profile in found):
         raise LoadTestError(f"release {release.name}: the bank does not give the records of its users")
     bodies = [workload.body(index) for index in range(len(workload))]
-    return partial(_score, Dataplane(serving, profiles), bodies)
+    return partial(_score, Dataplane(current, profiles), bodies)
 
 
 async def _score(plane: Dataplane, bodies: Sequence[bytes], calls: int) -> Times:
@@ -162,13 +163,13 @@ async def _score(plane: Dataplane, bodies: Sequence[bytes], calls: int) -> Times
     times = np.empty(calls)
     for call in range(calls):
         requests = [decode(bodies[call % len(bodies)])]
-        facts = Facts()
+        stats = RequestStats()
         started = time.perf_counter()
-        (answer,) = await plane.score(requests, facts, batch=False)
+        (answer,) = await plane.score(requests, stats, batch=False)
         times[call] = time.perf_counter() - started
         if answer.profile != "known" or answer.unknown_items:
             raise LoadTestError(
-                f"user {answer.user_id}: profile {answer.profile} ({facts.bank_failure or 'the bank answered'}), "
+                f"user {answer.user_id}: profile {answer.profile} ({stats.bank_failure or 'the bank answered'}), "
                 f"{len(answer.unknown_items)} unknown items, after {times[call]:.3f} s; is the bank busy or altered?"
             )
     return times

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from userip.bank.errors import BankError, BankKeyError
@@ -14,28 +14,19 @@ from userip.release.items import free
 from userip.scoring.errors import ReloadError, ScoringError
 from userip.scoring.golden_check import check_golden
 from userip.scoring.loaded_release import Release, load_release
+from userip.scoring.messages import ReloadAnswer
 
 _PATIENCE = 600  # looks, a tenth of a second apart
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """How the last reload ended."""
-
-    ok: bool
-    at: float  # unix seconds
-    release: str | None
-    problem: str | None = None
-
-
-class Serving:
-    """Holds the current release. `current` is replaced in one assignment; who took it keeps what it took."""
+class CurrentRelease:
+    """Holds the current release. `release` is replaced in one assignment; who took it keeps what it took."""
 
     def __init__(
         self, directory: Path, release: Release, reader: AsyncReader, largest: int, releases_dir: Path | None = None
     ) -> None:
-        self.current = release
-        self.last_reload: Reload | None = None
+        self.release = release
+        self.last_reload: ReloadAnswer | None = None
         self.wanted: str | None = None  # what the bank's pointer or an operator says; None where nobody does
         self._directory = directory
         self._releases_dir = releases_dir
@@ -60,17 +51,17 @@ class Serving:
                 await self._check_bank(release)
             except Exception as error:  # whatever is wrong with another release must not harm the one that is served
                 problem = _without_paths(error, directory)
-                self.last_reload = Reload(False, time.time(), name, problem)
+                self.last_reload = ReloadAnswer(False, time.time(), name, problem)
                 if isinstance(error, ReloadError):
                     raise
                 raise ReloadError(problem) from error
             self._retire(release)
-            self.last_reload = Reload(True, time.time(), name)
+            self.last_reload = ReloadAnswer(True, time.time(), name)
             return release
 
     def _retire(self, successor: Release) -> None:
         """Swap, and free the release before when the last request that took it is done."""
-        before, self.current = [self.current], successor
+        before, self.release = [self.release], successor
         task = asyncio.create_task(_free_when_unused(before))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)

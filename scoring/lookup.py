@@ -20,6 +20,7 @@ from userip.bank.record import UNKNOWN_CODE, Record
 from userip.scoring.breaker import Breaker
 from userip.scoring.coalescing import CoalescingReader
 from userip.scoring.record_cache import RecordCache
+from userip.scoring.request_stats import RequestStats
 from userip.scoring.scorer import Shape
 from userip.scoring.settings import LookupSettings
 
@@ -36,25 +37,6 @@ class Profile:
 
     outcome: Outcome
     record: Record | None = None
-
-
-@dataclass(slots=True)
-class Reading:
-    """The profiles of some users, in the order asked, and what happened on the way.
-
-    hits     how many came fresh from the cache; stale: how many from it because the bank failed
-    replica  how many came from the replica because the bank failed and the cache had nothing
-    corrupt  damaged or impossible records, each taken as the default profile and not remembered
-    seconds  how long the bank took, None when it was not asked
-    """
-
-    profiles: list[Profile]
-    hits: int = 0
-    stale: int = 0
-    replica: int = 0
-    corrupt: int = 0
-    failure: Failure | None = None
-    seconds: float | None = None
 
 
 DEFAULT = Profile("default")
@@ -84,26 +66,29 @@ class Profiles:
         self._damage_told = -_TELL_EVERY_S
         self._probes: set[asyncio.Task[None]] = set()
 
-    async def read(self, release: str, shape: Shape, user_ids: Sequence[str], *, cached: bool = True) -> Reading:
-        """Look all users up in at most one round trip. Never raises for a bank that is away: the outcome says so.
+    async def read(
+        self, release: str, shape: Shape, user_ids: Sequence[str], stats: RequestStats, *, cached: bool = True
+    ) -> list[Profile]:
+        """Look all users up in at most one round trip, and note in `stats` what happened on the way.
 
-        Without `cached` the bank is asked even for users of whom the cache has a fresh profile.
+        Never raises for a bank that is away: the outcome says so. Without `cached` the bank is asked even for users of
+        whom the cache has a fresh profile.
         """
         now = time.monotonic()
         get = self._cache.get
         found = [get(release, user_id, now) if cached else None for user_id in user_ids]
         if None not in found:
-            return Reading(found, hits=len(found))  # type: ignore[arg-type]  # just seen
+            stats.cache_hits = len(found)
+            return found  # type: ignore[return-value]  # just seen
         missing = [user_id for user_id, profile in zip(user_ids, found, strict=True) if profile is None]
-        reading = Reading([], hits=len(user_ids) - len(missing))
-        fresh = await self._from_bank(release, shape, missing, now, reading)
-        reading.profiles = [
+        stats.cache_hits, stats.cache_misses = len(user_ids) - len(missing), len(missing)
+        fresh = await self._from_bank(release, shape, missing, now, stats)
+        return [
             fresh[user_id] if profile is None else profile for user_id, profile in zip(user_ids, found, strict=True)
         ]
-        return reading
 
     async def _from_bank(
-        self, release: str, shape: Shape, user_ids: Sequence[str], now: float, reading: Reading
+        self, release: str, shape: Shape, user_ids: Sequence[str], now: float, stats: RequestStats
     ) -> dict[str, Profile]:
         if self._breaker.is_open:
             # Nobody waits for a bank that fails: now and then one lookup is tried behind its request's back.
@@ -111,47 +96,47 @@ class Profiles:
                 probe = asyncio.create_task(self._probe(release, user_ids))
                 self._probes.add(probe)
                 probe.add_done_callback(self._probes.discard)
-                reading.failure = self._failing
+                stats.bank_failure = self._failing or ""
             else:
-                reading.failure = "breaker"
-            return await self._without_bank(release, shape, user_ids, reading)
+                stats.bank_failure = "breaker"
+            return await self._without_bank(release, shape, user_ids, stats)
         try:
             found = await self._lookups.find(release, user_ids)  # bounded by the reader's deadline
         except BankError as error:
-            reading.failure = _kind(error)
+            stats.bank_failure = _kind(error)
         done = time.monotonic()
-        reading.seconds = done - now
-        if reading.failure is not None:
-            return await self._without_bank(release, shape, user_ids, reading)
+        stats.stages["lookup"] = done - now
+        if stats.bank_failure:
+            return await self._without_bank(release, shape, user_ids, stats)
         profiles = {}
         for user_id in user_ids:
             profile = profiles[user_id] = _judge(found[user_id], shape)
             if profile is CORRUPT:
-                reading.corrupt += 1
+                stats.corrupt_records += 1
             elif profile.record is not None:  # a stranger is asked for again: a fold-in shows at once
                 self._cache.put(release, user_id, profile, done)
-        if reading.corrupt and done >= self._damage_told + _TELL_EVERY_S:
+        if stats.corrupt_records and done >= self._damage_told + _TELL_EVERY_S:
             self._damage_told = done
             self._log.error("records in the bank are damaged; default profiles are served", release=release)
         return profiles
 
     async def _without_bank(
-        self, release: str, shape: Shape, user_ids: Sequence[str], reading: Reading
+        self, release: str, shape: Shape, user_ids: Sequence[str], stats: RequestStats
     ) -> dict[str, Profile]:
         profiles = dict.fromkeys(user_ids, UNAVAILABLE)
         for user_id in profiles:
             if (stale := self._cache.stale(release, user_id)) is not None:
                 profiles[user_id] = stale
-                reading.stale += 1
-        if self._replica is not None and reading.stale < len(profiles):
+                stats.cache_stale += 1
+        if self._replica is not None and stats.cache_stale < len(profiles):
             missing = [user_id for user_id, profile in profiles.items() if profile is UNAVAILABLE]
             with suppress(BankError):  # no copy of this release yet
                 found = await self._replica.get_many(release, missing)
                 profiles.update(
                     (user_id, _judge(record, shape)) for user_id, record in zip(missing, found, strict=True)
                 )
-                reading.replica = len(missing)
-                reading.corrupt += sum(profiles[user_id] is CORRUPT for user_id in missing)
+                stats.replica_lookups = len(missing)
+                stats.corrupt_records += sum(profiles[user_id] is CORRUPT for user_id in missing)
         return profiles
 
     async def _get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:

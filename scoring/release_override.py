@@ -13,10 +13,10 @@ _FILE = "reload-order.json"
 _LOCK = "reload-order.lock"
 
 
-class Order(msgspec.Struct, frozen=True):
+class Override(msgspec.Struct, frozen=True):
     """Serve `release`, until the bank's pointer is no longer at `pointer`.
 
-    number  tells two orders apart, also of the same release: its directory may have been replaced
+    number  tells two overrides apart, also of the same release: its directory may have been replaced
     """
 
     number: int
@@ -24,25 +24,25 @@ class Order(msgspec.Struct, frozen=True):
     pointer: str | None
 
 
-class Orders:
-    """The last order that holds. With one worker (`shared` None) it is kept in memory."""
+class ReleaseOverride:
+    """The order that holds. With one worker (`shared` None) it is kept in memory."""
 
     def __init__(self, shared: Path | None) -> None:
         self._path = None if shared is None else shared / _FILE
-        self._own: Order | None = None
+        self._own: Override | None = None
 
-    def last(self) -> Order | None:
+    def get(self) -> Override | None:
         """The order that holds, None without any."""
         if self._path is None:
             return self._own
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Order)
+            return msgspec.json.decode(self._path.read_bytes(), type=Override)
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
-    def give(self, release: str, pointer: str | None) -> Order:
-        """Order `release`, in place of the order before."""
-        order = Order(time.time_ns(), release, pointer)
+    def set(self, release: str, pointer: str | None) -> Override:
+        """Override `release`, in place of the order before."""
+        order = Override(time.time_ns(), release, pointer)
         if self._path is None:
             self._own = order
             return order
@@ -52,14 +52,14 @@ class Orders:
             os.replace(beside, self._path)
         return order
 
-    def forget(self, order: Order) -> None:
+    def clear(self, order: Override) -> None:
         """`order` holds no longer. One that any worker was given since then does."""
         if self._path is None:
             if self._own == order:
                 self._own = None
             return
         with _alone(self._path.with_name(_LOCK)):  # else a newer one could come between the look and the removal
-            if self.last() == order:
+            if self.get() == order:
                 self._path.unlink(missing_ok=True)
 
 

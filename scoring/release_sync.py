@@ -20,10 +20,10 @@ from userip.bank.errors import BankError
 from userip.bank.protocol import AsyncReader
 from userip.release.errors import AbsentReleaseError, ReleaseError
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import Serving
+from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import ReloadError, ScoringError
 from userip.scoring.loaded_release import Release
-from userip.scoring.release_override import Order, Orders
+from userip.scoring.release_override import Override, ReleaseOverride
 
 _LONGEST_WAIT_S = 60.0
 _EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message
@@ -51,30 +51,30 @@ class _Attempt:
     at: float = 0.0  # time.monotonic() of the next one
 
 
-class Reloader:
+class ReleaseSync:
     """Keeps this worker at the release that it ought to serve."""
 
     def __init__(
         self,
-        serving: Serving,
+        current: CurrentRelease,
         reader: AsyncReader,
         metrics: ReleaseMetrics,
         log: FilteringBoundLogger,
-        orders: Orders,
+        override: ReleaseOverride,
         *,
         follows: bool,
         every_s: float,
     ) -> None:
-        """`follows` the bank's active release; looks at it, and at orders, `every_s` seconds."""
-        self._serving = serving
+        """`follows` the bank's active release; looks at it, and at override, `every_s` seconds."""
+        self._current = current
         self._reader = reader
         self._metrics = metrics
         self._log = log
-        self._orders = orders
+        self._override = override
         self._follows = follows
         self._every_s = every_s
         self._pointer: str | None = None
-        self._done = 0 if (order := orders.last()) is None else order.number  # what was loaded just now is as ordered
+        self._done = 0 if (order := override.get()) is None else order.number  # what was loaded just now is as ordered
         self._attempt: _Attempt | None = None
         self._said: tuple[str | None, str] | None = None
 
@@ -84,10 +84,10 @@ class Reloader:
         Returns the names of the release now and before. Raises ReloadError; then nothing has changed, here or
         elsewhere.
         """
-        before = self._serving.current.name
+        before = self._current.release.name
         await self._ask_bank()
         name = (await self._load(release)).name
-        self._done = self._orders.give(name, self._pointer).number
+        self._done = self._override.set(name, self._pointer).number
         self._settle(name)
         return name, before
 
@@ -100,21 +100,21 @@ class Reloader:
         order = await self._order()
         target = (order.release, order.number) if order is not None else (self._pointer, 0)
         wanted, number = target
-        if wanted is None or (wanted == self._serving.current.name and number in (0, self._done)):
+        if wanted is None or (wanted == self._current.release.name and number in (0, self._done)):
             self._settle(wanted)
             return
-        self._serving.wanted = wanted
-        self._metrics.outdated(wanted != self._serving.current.name)
+        self._current.wanted = wanted
+        self._metrics.outdated(wanted != self._current.release.name)
         if self._attempt is None or self._attempt.target != (wanted, number):
             self._attempt = _Attempt((wanted, number), self._every_s)
         if time.monotonic() >= self._attempt.at:
             await self._try(self._attempt)
 
-    async def _order(self) -> Order | None:
-        order = self._orders.last()  # before the bank is asked: so its pointer is no older than the order's
+    async def _order(self) -> Override | None:
+        order = self._override.get()  # before the bank is asked: so its pointer is no older than the order's
         if await self._ask_bank() and order is not None and order.pointer != self._pointer:
-            self._orders.forget(order)
-            return self._orders.last()  # one that another worker was given meanwhile
+            self._override.clear(order)
+            return self._override.get()  # one that another worker was given meanwhile
         return order
 
     async def _ask_bank(self) -> bool:
@@ -140,9 +140,9 @@ class Reloader:
 
     async def _load(self, name: str | None) -> Release:
         """Load and note what came of it; one line of the log for each cause. Raises ReloadError."""
-        before = self._serving.current.name
+        before = self._current.release.name
         try:
-            release = await self._serving.reload(name)
+            release = await self._current.reload(name)
         except ReloadError as error:
             again = (name, str(error)) == self._said
             if not again:
@@ -160,5 +160,5 @@ class Reloader:
 
     def _settle(self, wanted: str | None) -> None:
         self._attempt = None
-        self._serving.wanted = wanted
+        self._current.wanted = wanted
         self._metrics.outdated(False)

@@ -20,7 +20,7 @@ from userip.bank.errors import BankError
 from userip.bank.opening import open_reader
 from userip.bank.protocol import StoredRecord
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import Serving
+from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import ReplicaError
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class ReplicaKeeper:
     """
 
     def __init__(
-        self, bank_url: str, directory: Path, every_s: float, serving: Serving, log: FilteringBoundLogger
+        self, bank_url: str, directory: Path, every_s: float, current: CurrentRelease, log: FilteringBoundLogger
     ) -> None:
         source = open_reader(bank_url, deadline_s=_DEADLINE_S, max_connections=1)
         if not source.remote:
@@ -54,7 +54,7 @@ class ReplicaKeeper:
         self._source = source
         self._directory = directory
         self._every_s = every_s
-        self._serving = serving
+        self._current = current
         self._log = log
         self._lock: TextIOWrapper | None = None
         self._problem = ""
@@ -77,11 +77,11 @@ class ReplicaKeeper:
 
     async def _keep_up(self) -> None:
         """Copy what is new, then wait until it is time again, or another release is served."""
-        release = self._serving.current.name
+        release = self._current.release.name
         if self._leads():
             await self._try(release)
         end = time.monotonic() + self._every_s
-        while time.monotonic() < end and self._serving.current.name == release:
+        while time.monotonic() < end and self._current.release.name == release:
             await asyncio.sleep(min(_LOOK_EVERY_S, self._every_s))
 
     def _leads(self) -> bool:

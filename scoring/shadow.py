@@ -21,12 +21,12 @@ from structlog.typing import FilteringBoundLogger
 from userip.bank.protocol import AsyncReader
 from userip.release.errors import ReleaseError
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import Serving, load_and_warm_up
-from userip.scoring.dataplane import Dataplane, Facts, Scored
+from userip.scoring.current_release import CurrentRelease, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Scored
 from userip.scoring.errors import ScoringError
-from userip.scoring.loaded_release import Release
 from userip.scoring.lookup import make_profiles, reader_of
-from userip.scoring.messages import ScoreRequest
+from userip.scoring.messages import ScoreRequest, ShadowAnswer
+from userip.scoring.request_stats import RequestStats
 from userip.scoring.settings import LookupSettings
 
 _MOST_CANDIDATES = 20_000  # that wait; with more, requests are dropped
@@ -60,16 +60,16 @@ class Shadow:
 
     def __init__(
         self,
-        serving: Serving,
+        current: CurrentRelease,
         dataplane: Dataplane,
         metrics: ShadowMetrics,
         log: FilteringBoundLogger,
-        share: float,
+        sample_rate: float,
         reader: AsyncReader,
     ) -> None:
         self.seen = Differences()
-        self.share = share
-        self._serving = serving
+        self._sample_rate = sample_rate
+        self._current = current
         self._dataplane = dataplane
         self._metrics = metrics
         self._log = log
@@ -78,14 +78,25 @@ class Shadow:
         self._candidates = 0
         self._some = asyncio.Event()
 
-    @property
-    def release(self) -> Release:
-        """What the shadow scores with."""
-        return self._serving.current
+    def describe(self) -> ShadowAnswer:
+        """What was compared so far by this worker."""
+        seen = self.seen
+        some = seen.candidates > 0
+        return ShadowAnswer(
+            release=self._current.release.name,
+            share=self._sample_rate,
+            compared=seen.compared,
+            dropped=seen.dropped,
+            failed=seen.failed,
+            candidates=seen.candidates,
+            mean_difference=seen.total / seen.candidates if some else None,
+            mean_absolute_difference=seen.absolute / seen.candidates if some else None,
+            largest_difference=seen.largest if some else None,
+        )
 
     def offer(self, requests: Sequence[ScoreRequest], answers: Sequence[Scored]) -> None:
-        """Take a share of what was answered, if there is room. Called for every request: the rest waits for `run`."""
-        if random.random() >= self.share:  # noqa: S311  (no secret)
+        """Take some of what was answered, if there is room. Called for every request: the rest waits for `run`."""
+        if random.random() >= self._sample_rate:  # noqa: S311  (no secret)
             return
         if self._candidates > _MOST_CANDIDATES:
             self.seen.dropped += 1
@@ -113,10 +124,10 @@ class Shadow:
         await asyncio.sleep(_REST * (time.perf_counter() - started))
 
     async def _compare(self, requests: Sequence[ScoreRequest], answers: Sequence[Scored]) -> None:
-        fields = {name for name, _ in self.release.context_rows}
+        fields = {name for name, _ in self._current.release.context_rows}
         asked = [_with_fields(request, fields) for request in requests]
         try:
-            others = await self._dataplane.score(asked, Facts(), batch=True)
+            others = await self._dataplane.score(asked, RequestStats(), batch=True)
         except ScoringError:
             others = []
         # A profile that one of the two could not read would show the bank's state, not the release's.
@@ -137,7 +148,7 @@ class Shadow:
 
 def make_shadow(
     directory: Path,
-    share: float,
+    sample_rate: float,
     lookup: LookupSettings,
     largest: int,
     *,
@@ -152,9 +163,9 @@ def make_shadow(
         return None
     own = replace(lookup, connections=_CONNECTIONS, cache_records=min(_CACHE, lookup.cache_records))
     reader = reader_of(own)
-    serving = Serving(directory, release, reader, largest)
-    dataplane = Dataplane(serving, make_profiles(reader, own, log.bind(shadow=release.name)))
-    return Shadow(serving, dataplane, metrics, log, share, reader)
+    current = CurrentRelease(directory, release, reader, largest)
+    dataplane = Dataplane(current, make_profiles(reader, own, log.bind(shadow=release.name)))
+    return Shadow(current, dataplane, metrics, log, sample_rate, reader)
 
 
 def _with_fields(request: ScoreRequest, fields: set[str]) -> ScoreRequest:

@@ -4,14 +4,16 @@ UserIPError
 ├── StartError             the service cannot start as configured; exit code 2
 └── RequestError           (`scoring.errors`) a request cannot be answered; what scoring raises is listed there
     ├── MalformedBodyError    the body is not JSON
-    ├── UnauthorizedError     a key is missing or wrong
-    ├── ForbiddenError        the key does not open this route
+    ├── KeyRefusedError       the API key is not enough
+    │   ├── UnauthorizedError    it is missing or wrong
+    │   ├── ForbiddenError       it does not open this route
+    │   └── RateLimitedError     it sent more requests than its rate
+    ├── ShedError             refused or given up under load
+    │   ├── OverloadedError      more requests at work than `max_in_flight`, or too long a queue
+    │   └── DeadlineError        no answer within `deadline_ms`
     ├── ConflictError         the operation cannot be done in the present state
     ├── BodyTooLargeError     more bytes than `max_body_bytes`
     ├── EncodedBodyError      the body is compressed
-    ├── RateLimitedError      more requests of one key than its rate
-    ├── OverloadedError       more requests at work than `max_in_flight`, or too long a queue
-    ├── DeadlineError         no answer within `deadline_ms`
     └── NotReadyError         what `/readyz` says while something is missing
 """
 
@@ -45,11 +47,15 @@ class MalformedBodyError(RequestError):
         super().__init__("The body is not a JSON document in UTF-8.", [FieldProblem("body", problem)])
 
 
-class UnauthorizedError(RequestError):
+class KeyRefusedError(RequestError):
+    """The API key is not enough."""
+
+
+class UnauthorizedError(KeyRefusedError):
     """The key is missing or wrong."""
 
 
-class ForbiddenError(RequestError):
+class ForbiddenError(KeyRefusedError):
     """The key is right, and not for this."""
 
     def __init__(self, scope: str) -> None:
@@ -80,7 +86,7 @@ class EncodedBodyError(RequestError):
         )
 
 
-class RateLimitedError(RequestError):
+class RateLimitedError(KeyRefusedError):
     """One key sent more requests than its rate; `retry_after_s` says when it may again."""
 
     def __init__(self, seconds: float) -> None:
@@ -88,15 +94,24 @@ class RateLimitedError(RequestError):
         super().__init__(f"This key sends more requests than it may; retry in {self.retry_after_s} s.")
 
 
-class OverloadedError(RequestError):
-    """The worker is overloaded: the offered load or the requests in flight are over its limits."""
+class ShedError(RequestError):
+    """Refused or given up under load; `reason` is what the metrics call it."""
 
-    def __init__(self) -> None:
+    reason: str
+
+
+class OverloadedError(ShedError):
+    """The worker is overloaded: the offered load, the requests in flight or the bodies coming are over its limits."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__("Overloaded; retry in 1 s.")
 
 
-class DeadlineError(RequestError):
+class DeadlineError(ShedError):
     """The request was not answered within its time."""
+
+    reason = "deadline"
 
     def __init__(self) -> None:
         super().__init__("The request was not read and answered in time; retry in 1 s.")

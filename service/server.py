@@ -19,7 +19,7 @@ from userip.bank.opening import open_reader
 from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
 from userip.scoring.initial_release import first_directory, load_first
-from userip.scoring.release_override import Orders
+from userip.scoring.release_override import ReleaseOverride
 from userip.service.auth.access import load_keys, refuse_open
 from userip.service.errors import StartError
 from userip.service.observe.log import make_logger, uvicorn_log_config
@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
         "host": settings.host,
         "port": port,
         "loop": "uvloop",
-        "http": "userip.service.http.protocol:LimitedHttp",
+        "http": "userip.service.http.protocol:HardenedHttpProtocol",
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
@@ -80,9 +80,9 @@ def _runtime_directory(settings: Settings) -> Path:
         shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
         shared.mkdir(parents=True, exist_ok=True)
         remove_old(shared)
-        orders = Orders(shared)
-        if (old := orders.last()) is not None:
-            orders.forget(old)
+        override = ReleaseOverride(shared)
+        if (old := override.get()) is not None:
+            override.clear(old)
         tempfile.TemporaryFile(dir=shared).close()
     except OSError as error:
         raise StartError(

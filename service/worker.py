@@ -4,13 +4,12 @@ import gc
 import multiprocessing
 import signal
 
-from fastapi import FastAPI
-
 from userip.service.app import create_app
+from userip.service.http.middleware import RequestMiddleware
 from userip.service.settings import load_settings
 
 
-def make_app() -> FastAPI:
+def make_app() -> RequestMiddleware:
     """Make the application of this process from `USERIP_...` variables."""
     if multiprocessing.parent_process() is not None:
         # A closed terminal tells everybody: the parent restarts its workers one by one, and none is to fall at once.

@@ -17,7 +17,7 @@ from userip.scoring.background import keep_doing
 from userip.service.auth.api_keys import Key, Keyring, Scope, admin_key, parse_keys, read_keys
 from userip.service.auth.rate_limit import RateLimit
 from userip.service.errors import ForbiddenError, RateLimitedError, StartError, UnauthorizedError
-from userip.service.observe.request_record import Exchange, exchange_of
+from userip.service.observe.request_record import RequestRecord, record_of
 from userip.service.settings import Settings
 
 HEADER: Final = "X-API-Key"
@@ -29,7 +29,7 @@ _LONG_ENOUGH: Final = 16  # characters of an admin key that a person chose
 State = tuple[int, int, int] | None  # of the key file: inode, time, size
 
 
-class Guard:
+class ApiKeyAuth:
     """Knows the keys and asks for them. The key file is read again when it changes; a bad one changes nothing.
 
     closed  every route but the probes wants a key
@@ -47,26 +47,23 @@ class Guard:
         if settings.admin_key is not None and len(settings.admin_key.get_secret_value()) < _LONG_ENOUGH:
             log.warning("admin_key is short enough to be guessed; `userip new-key` makes one that is not")
 
-    def identify(self, headers: Iterable[tuple[bytes, bytes]], exchange: Exchange) -> None:
+    def identify(self, headers: Iterable[tuple[bytes, bytes]], record: RequestRecord) -> None:
         """Note whose request it is. Raises RateLimitedError for one too many; two keys are no key."""
         given = [value for name, value in headers if name == _FIELD]
-        exchange.key = key = self._keyring.find(given[0]) if len(given) == 1 else None
-        if key is not None and (seconds := self._limit.wait(key.id, key.rate, exchange.started)):
-            exchange.refused = "rate_limited"
+        record.key = key = self._keyring.find(given[0]) if len(given) == 1 else None
+        if key is not None and (seconds := self._limit.wait(key.id, key.rate, record.started)):
             raise RateLimitedError(seconds)
 
-    def require(self, scope: Scope | None, exchange: Exchange) -> None:
+    def require(self, scope: Scope | None, record: RequestRecord) -> None:
         """Return if the request may use `scope` (None: any key will do).
 
         Raises UnauthorizedError without a key, ForbiddenError for one without the scope.
         """
         if not self.closed and scope != "admin":
             return
-        if exchange.key is None:
-            exchange.refused = "unauthorized"
+        if record.key is None:
             raise UnauthorizedError(f"This route needs a key in the {HEADER} header.")
-        if scope is not None and scope not in exchange.key.scopes:
-            exchange.refused = "forbidden"
+        if scope is not None and scope not in record.key.scopes:
             raise ForbiddenError(scope)
 
     def needs(self, scope: Scope | None) -> list[Any]:
@@ -75,7 +72,7 @@ class Guard:
             return []
 
         async def check(request: Request) -> None:
-            self.require(scope, exchange_of(request.scope))
+            self.require(scope, record_of(request.scope))
 
         return [Security(SCHEME, scopes=[scope] if scope else []), Depends(check)]
 

@@ -10,7 +10,7 @@ _STATUS_LINE = b"HTTP/1.1 "
 _CONTINUE = b"HTTP/1.1 100 "
 
 
-class JoinedWrites:
+class HeadBufferingTransport:
     """An asyncio transport that holds the head of an answer back until its body, or its end, comes."""
 
     def __init__(self, transport: asyncio.Transport) -> None:

@@ -1,30 +1,65 @@
-"""How errors become answers: the handlers that the application registers, all through one renderer."""
+"""How errors become answers: one renderer, whoever meets the error; for a worker in overload, as bytes made before."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from userip.scoring.errors import FieldProblem, InvalidRequestError, RequestError
-from userip.service.errors import INTERNAL, PROBLEM_JSON, PROBLEMS, Problem, RateLimitedError, problem_body
-from userip.service.observe.request_record import exchange_of
+from userip.scoring.errors import FieldProblem, RequestError
+from userip.service.errors import (
+    INTERNAL,
+    PROBLEM_JSON,
+    PROBLEMS,
+    KeyRefusedError,
+    OverloadedError,
+    Problem,
+    RateLimitedError,
+    ShedError,
+    problem_body,
+)
+from userip.service.observe.request_record import record_of
 
-_DETAILS = {
-    404: "Not found.",
-    405: "Method not allowed; the Allow header names those that are.",
-}
+# On every answer: nobody guesses another type, and no cache keeps what a model infers about a person.
+HARDENED: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_DETAILS: Final = {404: "Not found.", 405: "Method not allowed; the Allow header names those that are."}
+_OVERLOADED: Final = PROBLEMS[OverloadedError]
+_BEFORE_ID, _AFTER_ID = problem_body(_OVERLOADED, OverloadedError("queue").detail, "REQUEST").split(b"REQUEST")
+_OVERLOADED_HEAD: Final = b"".join(
+    [
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: %b\r\n" % PROBLEM_JSON.encode(),
+        *(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in _OVERLOADED.headers),
+        *(b"%b: %b\r\n" % header for header in HARDENED),
+    ]
+)
+
+
+def overloaded(request_id: str, *, head_only: bool, close: bool) -> bytes:
+    """The whole 503 of OverloadedError as it goes on the wire. With next to no work: how many can be refused in time
+    decides how many are answered in time."""
+    name = request_id.encode()
+    return b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
+        _OVERLOADED_HEAD,
+        len(_BEFORE_ID) + len(name) + len(_AFTER_ID),
+        name,
+        b"connection: close\r\n" if close else b"",
+        b"" if head_only else _BEFORE_ID + name + _AFTER_ID,
+    )
 
 
 def problem_response(error: RequestError, scope: Scope) -> Response:
-    """The answer that tells a client of `error`."""
-    problem = PROBLEMS[type(error)]
+    """The answer that tells a client of `error`; the record of the request is told why it was refused."""
+    record, problem = record_of(scope), PROBLEMS[type(error)]
+    if isinstance(error, ShedError):
+        record.shed = error.reason
+    elif isinstance(error, KeyRefusedError):
+        record.refused = problem.kind.replace("-", "_")
     if isinstance(error, RateLimitedError):
         problem = problem._replace(headers=(("retry-after", str(error.retry_after_s)),))
-    return _response(problem, error.detail, exchange_of(scope).request_id, error.errors)
+    return _response(problem, error.detail, record.request_id, error.errors)
 
 
 def internal_problem(request_id: str) -> Response:
@@ -36,7 +71,6 @@ def register(app: FastAPI) -> None:
     """Make `app` answer every error with a problem document."""
     app.add_exception_handler(RequestError, _of_request)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(Exception, _of_fault)
 
 
@@ -46,29 +80,17 @@ async def _of_request(request: Request, error: Exception) -> Response:
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
-    """Routing's own answers: 404 for a path, 405 for a method. What was raised inside a body stays what it was."""
+    """Routing's own answers: 404 for a path, 405 for a method."""
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, RequestError):
-        return problem_response(error.__cause__, request.scope)
     status = HTTPStatus(error.status_code)
     headers = tuple((error.headers or {}).items())
     problem = Problem(status, status.phrase.lower().replace(" ", "-"), status.phrase, headers)
-    return _response(problem, _DETAILS.get(status, status.phrase), exchange_of(request.scope).request_id)
-
-
-async def _of_validation(request: Request, error: Exception) -> Response:
-    """What pydantic found on the routes that use it."""
-    assert isinstance(error, RequestValidationError)
-    problems = []
-    for item in error.errors():
-        place = [str(part) for part in item["loc"] if part not in ("body", "path", "query", "header")]
-        problems.append(FieldProblem(".".join(place) or "body", str(item["msg"])))
-    return problem_response(InvalidRequestError(problems), request.scope)
+    return _response(problem, _DETAILS.get(status, status.phrase), record_of(request.scope).request_id)
 
 
 async def _of_fault(request: Request, _: Exception) -> Response:
     """A bug: the middleware logs it."""
-    return internal_problem(exchange_of(request.scope).request_id)
+    return internal_problem(record_of(request.scope).request_id)
 
 
 def _response(problem: Problem, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> Response:

@@ -1,7 +1,7 @@
 """What is refused before there is a request: bounds that uvicorn and httptools do not have, and overload.
 
-A header block may come in pieces without end, or never end; the gate sees a request only when it is whole. The costs
-on the way of every request are a few sums and comparisons.
+A header block may come in pieces without end, or never end; the middleware sees a request only when it is whole. The
+costs on the way of every request are a few sums and comparisons.
 
 A request that an overloaded worker does not take on gets its 503 here, from the parser: as a task with a cycle of
 ASGI messages it would cost four times as much, and the time goes off those who are answered.
@@ -16,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from userip.service.errors import PROBLEM_JSON, Problem, problem_body
-from userip.service.http.head_buffering import JoinedWrites
-from userip.service.http.middleware import ADMITTED, REFUSED_HEADERS, Gate
+from userip.service.http.head_buffering import HeadBufferingTransport
+from userip.service.http.middleware import ADMITTED, RequestMiddleware
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
 MAX_URL_BYTES: Final = 16 * 1024  # a user id of 256 characters takes at most 3 KB, percent-encoded
 _LOOK_EVERY_S = 5.0
-# How long a connection may be in one state. Work is bounded by the gate; this ends answers that nobody takes.
+# How long a connection may be in one state. Work is bounded by the middleware; this ends answers that nobody takes.
 _HEADERS_S = 10.0
 _IDLE_S = 75.0
 _WORK_S = 300.0
@@ -48,18 +48,14 @@ _LARGE: Final = _Refusal(
     Problem(431, "headers-too-large", "Headers too large"),
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
 )
-_OVERLOADED: Final = b"".join(
-    (b"HTTP/1.1 503 Service Unavailable\r\n", *(b"%b: %b\r\n" % header for header in REFUSED_HEADERS))
-)
 _OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
-_CLOSE: Final = b"connection: close\r\n"
 
 
 class _RefusedError(Exception):
     """Stops the parser, which reports it as a malformed request."""
 
 
-class LimitedHttp(HttpToolsProtocol):
+class HardenedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on headers, URL and time."""
 
     _received = 0  # bytes since the last header block or piece of a body: of what may have no end
@@ -70,16 +66,16 @@ class LimitedHttp(HttpToolsProtocol):
     _state: tuple[object, float] = (None, _IDLE_S)
     _since = 0.0
     _timer: asyncio.TimerHandle | None = None
-    _gate: Gate | None = None
+    _middleware: RequestMiddleware | None = None
     _at_work: RequestResponseCycle | None = None
     _refused: str | None = None  # why the request whose body comes now is not taken on
     _swallowed = 0  # bytes of that body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the state of the connection now and then."""
-        self._writes = JoinedWrites(transport)
+        self._writes = HeadBufferingTransport(transport)
         super().connection_made(self._writes)  # type: ignore[arg-type]  # all of a transport that uvicorn uses
-        self._gate = getattr(self.app, "gate", None)
+        self._middleware = self.app if isinstance(self.app, RequestMiddleware) else None
         self._since = self.loop.time()
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
 
@@ -140,9 +136,9 @@ class LimitedHttp(HttpToolsProtocol):
         if self._upgrades:
             return
         self._received = 0
-        if self._gate is not None and self._next_in_turn():
+        if self._middleware is not None and self._next_in_turn():
             path = self.url.partition(b"?")[0].decode("ascii", "replace")
-            self._refused = self._gate.overload(path, time.perf_counter())
+            self._refused = self._middleware.overload(path, time.perf_counter())
             if self._refused is not None:
                 self.scope["method"] = self.parser.get_method().decode("ascii")
                 self.scope["path"], self._swallowed = path, 0
@@ -157,7 +153,7 @@ class LimitedHttp(HttpToolsProtocol):
             super().on_body(body)
             return
         self._swallowed += len(body)
-        if self._gate is not None and self._swallowed > self._gate.body_bytes:
+        if self._middleware is not None and self._swallowed > self._middleware.body_bytes:
             self._refuse(keep=False)
             raise _RefusedError
 
@@ -238,16 +234,12 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _refuse(self, *, keep: bool) -> None:
         """Answer the request that was not taken on."""
-        if self._gate is None or self._refused is None or self.transport.is_closing():
+        if self._middleware is None or self._refused is None or self.transport.is_closing():
             return
         reason, self._refused = self._refused, None
-        method = self.scope["method"]
-        name, body = self._gate.refusal(reason, self.scope["path"], method, self.headers)
-        keep = keep and not self._gate.leaves
-        self.transport.write(
-            b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
-            % (_OVERLOADED, len(body), name, b"" if keep else _CLOSE, b"" if method == "HEAD" else body)
-        )
+        keep = keep and not self._middleware.leaves
+        method, path = self.scope["method"], self.scope["path"]
+        self.transport.write(self._middleware.refusal(reason, path, method, self.headers, close=not keep))
         self._writes.flush()
         self._state = (self.scope, _IDLE_S)  # this connection was not idle
         if not keep:

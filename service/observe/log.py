@@ -4,11 +4,14 @@ Nothing is configured process-wide: `make_logger` gives a logger that is handed 
 """
 
 import sys
+from collections import Counter
 from typing import Any, BinaryIO
 
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from userip.service.observe.request_record import RequestRecord
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -41,6 +44,37 @@ def uvicorn_log_config(level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {"uvicorn": {"level": level.upper()}, "uvicorn.access": {"level": "CRITICAL"}},
     }
+
+
+class AccessLog:
+    """One line for some of the requests: evenly spread, `sample_rate` of them; a fault has one unless that is 0."""
+
+    def __init__(self, log: FilteringBoundLogger, sample_rate: float) -> None:
+        self._log = log
+        self._sample_rate = sample_rate
+        self._unlogged = 0.0
+
+    def write(self, record: RequestRecord, seconds: float) -> None:
+        """Write a line if it is this request's turn."""
+        self._unlogged += self._sample_rate
+        if self._unlogged < 1 and not (record.status == 500 and self._sample_rate):
+            return
+        self._unlogged %= 1
+        outcomes = record.outcomes
+        line: dict[str, Any] = {
+            "request_id": record.request_id,
+            "method": record.method,
+            "route": record.route,
+            "status": record.status,
+            "ms": round(seconds * 1000, 3),
+            "candidates": record.candidates,
+            "profiles": outcomes if len(outcomes) < 2 else Counter(outcomes),
+        }
+        if record.key is not None:
+            line["key"] = record.key.id
+        if record.refused:
+            line["refused"] = record.refused
+        self._log.info("request", **line, **{counter.field: value for counter, value in record.counted()})
 
 
 class JsonFormatter(structlog.stdlib.ProcessorFormatter):

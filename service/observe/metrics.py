@@ -19,8 +19,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from userip.scoring.request_stats import counters
 from userip.service.observe.metrics_files import Counts, Labels, MetricsFiles
-from userip.service.observe.request_record import Exchange
+from userip.service.observe.request_record import RequestRecord
 
 V = TypeVar("V")
 Freshness = Literal["records_updated_timestamp_seconds", "replica_updated_timestamp_seconds"]
@@ -46,7 +47,7 @@ class Definition(NamedTuple):
     buckets: tuple[float, ...] = ()
 
 
-DEFINITIONS: Final = (
+_OWN: Final = (
     Definition("http_requests", "Requests answered.", ("route", "method", "status")),
     Definition(
         "http_request_seconds",
@@ -68,21 +69,12 @@ DEFINITIONS: Final = (
         "asked_seconds",
         "What requests cost of a worker's time, those too that were refused for want of it: its rate is load.",
     ),
-    Definition("shed", "Requests refused or given up under load: in_flight, queue, bodies, deadline.", ("reason",)),
     Definition(
         "key_requests",
         "Requests by API key (its id), and what became of them: accepted, rate_limited, forbidden, unauthorized.",
         ("key", "outcome"),
     ),
     Definition("profiles", "Profiles looked up: known, default, unavailable.", ("outcome",)),
-    Definition(
-        "cache_lookups", "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank.", ("result",)
-    ),
-    Definition("replica_lookups", "Profiles asked of the replica, because bank and cache could not say."),
-    Definition("bank_failures", "Bank reads that gave nothing: unavailable, no_release, error, breaker.", ("reason",)),
-    Definition("corrupt_records", "Bank records that were damaged or impossible; served with the default profile."),
-    Definition("unknown_items", "Candidates that the release does not know."),
-    Definition("unknown_context_values", "Context values that the release does not know."),
     Definition("reloads", "Reloads of the release directory: done, failed.", ("outcome",)),
     Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
     Definition("release_created_timestamp_seconds", "When the served release was exported.", ("release",), "max"),
@@ -100,6 +92,17 @@ DEFINITIONS: Final = (
     Definition("release_behind", "1 while a worker serves another release than it ought to.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
+
+
+def definitions(kind: type[RequestRecord]) -> tuple[Definition, ...]:
+    """All metrics: those above, and one for the counters of such records that share its name."""
+    declared = {each.metric: each for each in reversed(counters(kind))}
+    return _OWN + tuple(
+        Definition(metric, each.text, () if each.label is None else (each.label,)) for metric, each in declared.items()
+    )
+
+
+DEFINITIONS: Final = definitions(RequestRecord)
 _OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
 _OUTCOMES: Final = ("", "ok", "ok", "ok", "refused", "failed")  # by the first digit of the status
 _BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITIONS}
@@ -108,13 +111,16 @@ _BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITI
 class Metrics(Collector):
     """Every metric of one application. `shared` is the directory of its workers, None with one worker."""
 
-    def __init__(self, shared: Path | None = None, version: str = "0") -> None:
+    def __init__(
+        self, shared: Path | None = None, version: str = "0", kind: type[RequestRecord] = RequestRecord
+    ) -> None:
+        self._definitions = definitions(kind)
         self._files = None if shared is None else MetricsFiles(shared)
         self._counters: defaultdict[tuple[str, Labels], float] = defaultdict(float)
         self._gauges: dict[tuple[str, Labels], float] = {("in_flight", ()): 0.0, ("workers", ()): 1.0}
         self._gauges["build_info", (version,)] = 1.0
         self._histograms: dict[tuple[str, Labels], list[float]] = {}
-        for definition in DEFINITIONS:
+        for definition in self._definitions:
             if definition.kind == "counter" and not definition.labels:
                 self._counters[definition.name, ()] = 0.0  # there from the start: a rate needs a first value
         self._registry = CollectorRegistry()
@@ -126,43 +132,32 @@ class Metrics(Collector):
         """Count a request in."""
         self._gauges["in_flight", ()] += 1
 
-    def observe(self, exchange: Exchange, seconds: float) -> None:
+    def observe(self, record: RequestRecord, seconds: float) -> None:
         """Count a request out, with everything that is known of it."""
         self._gauges["in_flight", ()] -= 1
-        count, facts = self._counters, exchange.facts
-        method = exchange.method if exchange.method in _METHODS else "other"
-        count["http_requests", (exchange.route, method, str(exchange.status))] += 1
-        outcome = "shed" if exchange.shed else _OUTCOMES[exchange.status // 100]
-        self._record("http_request_seconds", (exchange.route, outcome), seconds)
-        for outcome in facts.outcomes:
+        count = self._counters
+        method = record.method if record.method in _METHODS else "other"
+        count["http_requests", (record.route, method, str(record.status))] += 1
+        outcome = "shed" if record.shed else _OUTCOMES[record.status // 100]
+        self._record("http_request_seconds", (record.route, outcome), seconds)
+        for outcome in record.outcomes:
             count["profiles", (outcome,)] += 1
-        for stage, took in facts.stages.items():
+        for stage, took in record.stages.items():
             self._record("stage_seconds", (stage,), took)
-        if facts.candidates:
-            self._record("candidates", (), facts.candidates)
-        if facts.cache_hits:
-            count["cache_lookups", ("hit",)] += facts.cache_hits
-        if facts.cache_misses:
-            count["cache_lookups", ("miss",)] += facts.cache_misses
-        if facts.stale:
-            count["cache_lookups", ("stale",)] += facts.stale
-        if exchange.key is not None or exchange.refused:
-            key = "none" if exchange.key is None else exchange.key.id
-            count["key_requests", (key, exchange.refused or "accepted")] += 1
-        if exchange.shed:
-            count["shed", (exchange.shed,)] += 1
-        if facts.bank_failure is not None:
-            count["bank_failures", (facts.bank_failure,)] += 1
-        for name, number in (
-            ("replica_lookups", facts.replica),
-            ("corrupt_records", facts.corrupt),
-            ("unknown_items", facts.unknown_items),
-            ("unknown_context_values", facts.unknown_context),
-        ):
-            if number:
-                count[name, ()] += number
+        if record.candidates:
+            self._record("candidates", (), record.candidates)
+        if record.key is not None or record.refused:
+            key = "none" if record.key is None else record.key.id
+            count["key_requests", (key, record.refused or "accepted")] += 1
+        for counter, value in record.counted():
+            if counter.label is None:
+                count[counter.metric, ()] += value
+            elif counter.value is None:  # a reason
+                count[counter.metric, (value,)] += 1
+            else:
+                count[counter.metric, (counter.value,)] += value
 
-    def asked(self, seconds: float) -> None:
+    def offered(self, seconds: float) -> None:
         """Count what a request costs, before it is taken on or refused."""
         self._counters["asked_seconds", ()] += seconds
 
@@ -218,7 +213,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks for when it renders."""
         everybody = [self._counts(), *(self._files.others() if self._files is not None else ())]
-        for definition in DEFINITIONS:
+        for definition in self._definitions:
             yield _family(definition, everybody)
 
     def _record(self, name: str, labels: Labels, value: float) -> None:

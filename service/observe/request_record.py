@@ -1,17 +1,20 @@
-"""What is noted about one request while it passes through the layers; read once, at the end."""
+"""The one record of a request: filled on its way through the layers, read at its end by metrics, access log and traces.
+
+What scoring notes is in `scoring.request_stats`, which also says how a counter is added.
+"""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from userip.scoring.dataplane import Facts
+from userip.scoring.request_stats import RequestStats, reason
 from userip.service.auth.api_keys import Key
 
-_KEY = "userip.exchange"
+RECORD: Final = "userip.record"  # the key in the ASGI scope
 
 
-@dataclass(slots=True)
-class Exchange:
+@dataclass(slots=True, kw_only=True, eq=False)
+class RequestRecord(RequestStats):
     """One request and its answer."""
 
     request_id: str
@@ -19,18 +22,12 @@ class Exchange:
     method: str
     route: str = "unmatched"  # the route's pattern, set when the request is done
     status: int = 0
-    shed: str = ""  # why it was refused: in_flight, queue, bodies, deadline
     key: Key | None = None  # whose request it is, where keys are asked for
     refused: str = ""  # why its key was not enough: unauthorized, forbidden, rate_limited
-    facts: Facts = field(default_factory=Facts)
+    shed: str = reason("Requests refused or given up under load: in_flight, queue, bodies, deadline.", "shed", "reason")
 
 
-def put_exchange(scope: MutableMapping[str, Any], exchange: Exchange) -> None:
-    """Attach `exchange` to its request."""
-    scope[_KEY] = exchange
-
-
-def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:
-    """The exchange of the request with this ASGI scope."""
-    exchange: Exchange = scope[_KEY]
-    return exchange
+def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:
+    """The record of the request with this ASGI scope."""
+    record: RequestRecord = scope[RECORD]
+    return record

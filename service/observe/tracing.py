@@ -1,6 +1,6 @@
 """Spans for an OpenTelemetry collector: the request, and its stages below it. Off unless an endpoint is set.
 
-A span is made when its request is done, from what the exchange noted for the metrics anyway: an untraced service
+A span is made when its request is done, from what the record noted for the metrics anyway: an untraced service
 pays one comparison a request, and a traced one nothing before the answer is sent. No span holds a user id, an item
 id or a path. The caller's `traceparent` is honoured: its trace is continued, and its word on sampling stands.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from userip.service.errors import StartError
-from userip.service.observe.request_record import Exchange
+from userip.service.observe.request_record import RequestRecord
 from userip.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 Headers = Iterable[tuple[bytes, bytes]]
-Trace = Callable[[Headers, Exchange, float], None]  # the request's headers, what happened, the seconds it took
+Trace = Callable[[Headers, RequestRecord, float], None]  # the request's headers, what happened, the seconds it took
 
 _STAGES: Final = ("decode", "lookup", "score", "encode")  # in this order, one right after the other
 _CONTEXT: Final = (b"traceparent", b"tracestate")
@@ -31,42 +31,42 @@ _TRACES: Final = "/v1/traces"
 class Tracing:
     """The spans of one worker, sent in the background in batches; those that find the queue full are dropped."""
 
-    def __init__(self, provider: "TracerProvider", share: float) -> None:
+    def __init__(self, provider: "TracerProvider", sample_rate: float) -> None:
         from opentelemetry.trace import SpanKind, StatusCode, get_current_span, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = provider
-        self._share = share
+        self._sample_rate = sample_rate
         self._caller = get_current_span
         self._tracer: Tracer = provider.get_tracer("userip")
         self._extract = TraceContextTextMapPropagator().extract
         self._below = set_span_in_context
         self._server, self._error = SpanKind.SERVER, StatusCode.ERROR
 
-    def trace(self, headers: Headers, exchange: Exchange, seconds: float) -> None:
+    def trace(self, headers: Headers, record: RequestRecord, seconds: float) -> None:
         """Make the spans of a request that just ended."""
         end, ended = time.time_ns(), time.perf_counter()
         parent = None
         if carrier := {name.decode(): value.decode("latin-1") for name, value in headers if name in _CONTEXT}:
             parent = self._extract(carrier)
         # Before anything is built: most requests are not traced.
-        if not self._caller(parent).get_span_context().is_valid and random.random() >= self._share:  # noqa: S311
+        if not self._caller(parent).get_span_context().is_valid and random.random() >= self._sample_rate:  # noqa: S311
             return
         span = self._tracer.start_span(
-            f"{exchange.method} {exchange.route}",
+            f"{record.method} {record.route}",
             context=parent,
             kind=self._server,
-            attributes=_attributes(exchange),
+            attributes=_attributes(record),
             start_time=end - int(seconds * 1e9),
         )
         if not span.is_recording():
             return
-        if exchange.status >= 500:
+        if record.status >= 500:
             span.set_status(self._error)
-        context, facts = self._below(span), exchange.facts
-        moment = end - int((ended - facts.encoded) * 1e9) if facts.encoded else end
+        context = self._below(span)
+        moment = end - int((ended - record.encoded) * 1e9) if record.encoded else end
         for name in reversed(_STAGES):
-            if (took := facts.stages.get(name)) is not None:
+            if (took := record.stages.get(name)) is not None:
                 child = self._tracer.start_span(name, context=context, start_time=moment - int(took * 1e9))
                 child.end(moment)
                 moment -= int(took * 1e9)
@@ -103,22 +103,17 @@ def make_tracing(settings: Settings) -> Tracing | None:
     return Tracing(provider, settings.tracing_share)
 
 
-def _attributes(exchange: Exchange) -> "dict[str, AttributeValue]":
-    facts = exchange.facts
+def _attributes(record: RequestRecord) -> "dict[str, AttributeValue]":
     attributes: dict[str, AttributeValue] = {
-        "http.request.method": exchange.method,
-        "http.route": exchange.route,
-        "http.response.status_code": exchange.status,
-        "userip.request_id": exchange.request_id,
+        "http.request.method": record.method,
+        "http.route": record.route,
+        "http.response.status_code": record.status,
+        "userip.request_id": record.request_id,
     }
     noted: dict[str, AttributeValue] = {
-        "userip.release": facts.release,
-        "userip.profiles": list(facts.outcomes),
-        "userip.candidates": facts.candidates,
-        "userip.unknown_items": facts.unknown_items,
-        "userip.cache_hits": facts.cache_hits,
-        "userip.corrupt_records": facts.corrupt,
-        "userip.bank_failure": facts.bank_failure or "",
-        "userip.shed": exchange.shed,
+        "release": record.release,
+        "profiles": list(record.outcomes),
+        "candidates": record.candidates,
+        **{counter.field: value for counter, value in record.counted()},
     }
-    return attributes | {name: value for name, value in noted.items() if value}
+    return attributes | {f"userip.{name}": value for name, value in noted.items() if value}

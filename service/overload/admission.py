@@ -70,11 +70,6 @@ class Admission:
         self._rush = _Bucket(1.5, 8, 0.005)
         self._lasts = False
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many are at work as may be."""
-        return self._at_work >= self._most
-
     def refuses(self, now: float) -> str | None:
         """Why a request that was read at `now` (`time.perf_counter`) cannot be taken on; None takes it on."""
         if not self._looking:
@@ -85,7 +80,7 @@ class Admission:
         if not self._lasts and (queue.level_s > queue.full_s or rush.level_s > rush.full_s):
             self._lasts, self._places = True, self._room_for(self._queue_s)
         ahead = self._at_work + self._read
-        if self.is_full:
+        if self._at_work >= self._most:
             return "in_flight"
         if ahead and ahead >= self._places:
             self._refused += 1
@@ -93,10 +88,14 @@ class Admission:
         self._read += 1
         return None
 
-    def begin(self) -> None:
-        """Work on a request begins: it has been read, body and all."""
+    def begin(self) -> bool:
+        """Work on a request begins: it has been read, body and all. False if those who were read at the same time
+        have taken the last places."""
+        if self._at_work >= self._most:
+            return False
         self._at_work += 1
         self._read = max(0, self._read - 1)  # of this look, where reading and work are one
+        return True
 
     def end(self) -> None:
         """It is answered, or given up."""

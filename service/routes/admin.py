@@ -1,94 +1,85 @@
 """The operator's routes: reload the release directory, roll the bank back."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from dataclasses import dataclass
 
+import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError, UnknownReleaseError
 from userip.bank.opening import open_bank
-from userip.release.manifest import RELEASE_NAME
-from userip.scoring.current_release import Serving
+from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import BankAwayError, ReloadError
-from userip.scoring.release_sync import Reloader
-from userip.service.auth.access import Guard
+from userip.scoring.messages import Reloaded, ReloadRequest, RolledBack
+from userip.scoring.release_sync import ReleaseSync
+from userip.service.auth.access import ApiKeyAuth
 from userip.service.errors import ConflictError
-from userip.service.routes.answers import Reloaded, RolledBack
-from userip.service.routes.openapi import KEYED, problem_docs
+from userip.service.routes.decoding import decode
+from userip.service.routes.openapi import KEYED, answer_docs, body_docs
+from userip.service.routes.public import json_answer
 from userip.service.settings import Settings
 
-
-class ReloadOrder(BaseModel):
-    """Which release to load."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    release: str | None = Field(
-        None, pattern=RELEASE_NAME, description="one that lies in release_dir or releases_dir, by its name"
-    )
+_RELOAD = msgspec.json.Decoder(ReloadRequest | None)
 
 
-class _AnyType(APIRoute):
-    """A route that reads JSON whatever the client calls it, as the hot routes do: `curl -d` says that it is a form."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_json(request: Request) -> Response:
-            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
-            json = {"headers": [*headers, (b"content-type", b"application/json")]}
-            return await handle(Request({**request.scope, **json}, request.receive))
-
-        return handle_json
-
-
-def admin_routes(
-    serving: Serving, reloader: Reloader, guard: Guard, settings: Settings, log: FilteringBoundLogger
-) -> APIRouter:
+@dataclass(frozen=True)
+class AdminRoutes:
     """Only made when there are keys: without any the routes are not there at all."""
-    router = APIRouter(prefix="/admin", route_class=_AnyType, dependencies=guard.needs("admin"))
 
-    @router.post(
-        "/reload",
-        response_model=Reloaded,
-        responses=problem_docs(400, 413, 415, 422, *KEYED, 409, 503),
-        summary="Load a release",
-    )
-    async def reload_release(order: ReloadOrder | None = None) -> Reloaded:
+    current: CurrentRelease
+    sync: ReleaseSync
+    auth: ApiKeyAuth
+    settings: Settings
+    log: FilteringBoundLogger
+
+    def router(self) -> APIRouter:
+        """The routes and what each of them can answer."""
+        router = APIRouter(prefix="/admin", dependencies=self.auth.needs("admin"), default_response_class=Response)
+        router.add_api_route(
+            "/reload",
+            self.reload,
+            name="reload_release",
+            methods=["POST"],
+            responses=answer_docs(Reloaded, 400, 413, 415, 422, *KEYED, 409, 503),
+            openapi_extra=body_docs(ReloadRequest),
+            summary="Load a release",
+        )
+        router.add_api_route(
+            "/rollback",
+            self.rollback,
+            methods=["POST"],
+            responses=answer_docs(RolledBack, *KEYED, 409, 503),
+            summary="Make the bank's release before the active one active again",
+        )
+        return router
+
+    async def reload(self, request: Request) -> Response:
         """Load beside, check, warm up and swap between two requests. A failure keeps the served release.
 
         Without a name the release directory is read again. Where the service follows the bank, the order holds until
         another release becomes active.
         Other workers of this service follow within a second. The key file is read again as well.
         """
-        guard.refresh()
+        body = await request.body()
+        order = decode(_RELOAD, body) if body else None
+        self.auth.refresh()
         try:
-            name, before = await reloader.reload(None if order is None else order.release)
+            name, before = await self.sync.reload(None if order is None else order.release)
         except ReloadError as error:
-            raise ConflictError(f"{serving.current.name} is still served: {error}") from None
-        return Reloaded(release=name, before=before)
+            raise ConflictError(f"{self.current.release.name} is still served: {error}") from None
+        return json_answer(Reloaded(name, before))
 
-    @router.post(
-        "/rollback",
-        response_model=RolledBack,
-        responses=problem_docs(*KEYED, 409, 503),
-        summary="Make the bank's release before the active one active again",
-    )
-    async def rollback() -> RolledBack:
+    async def rollback(self) -> Response:
         """Move the bank's pointer. A service that follows it serves that release soon; another waits for a reload."""
-        active = await asyncio.to_thread(_roll_back, settings)
-        log.info("rolled back", active=active, served=serving.current.name)
-        return RolledBack(active=active, served=serving.current.name)
+        active = await asyncio.to_thread(_roll_back, self.settings.bank_url.get_secret_value())
+        served = self.current.release.name
+        self.log.info("rolled back", active=active, served=served)
+        return json_answer(RolledBack(active, served))
 
-    return router
 
-
-def _roll_back(settings: Settings) -> str:
-    bank = open_bank(settings.bank_url.get_secret_value(), create=False)
+def _roll_back(bank_url: str) -> str:
+    bank = open_bank(bank_url, create=False)
     try:
         return bank.rollback()
     except UnknownReleaseError:

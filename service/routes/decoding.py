@@ -1,10 +1,11 @@
-"""Bodies of the hot routes, decoded within the limits that are set.
+"""Bodies, decoded: those of the hot routes within the limits that are set.
 
 The limits are settings, so the decoding types are made once per application from those of `scoring.messages`; the
 OpenAPI document is made from the same types.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
@@ -102,12 +103,17 @@ def _refuse_nul(message: object) -> None:
         raise InvalidRequestError(problems[:20])
 
 
-def _texts(message: object, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(message, BatchRequest):
-        return [pair for i, part in enumerate(message.requests) for pair in _texts(part, f"requests[{i}].")]
-    assert isinstance(message, ScoreRequest)
-    texts = [(f"{prefix}user_id", message.user_id)]
-    texts += [(f"{prefix}item_ids[{i}]", item) for i, item in enumerate(message.item_ids)]
-    for name, value in (message.context or {}).items():
-        texts += [(f"{prefix}context", name), (f"{prefix}context.{name}", value)]
-    return texts
+def _texts(message: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in a message, with the field that it stands in."""
+    if isinstance(message, str):
+        yield path, message
+    elif isinstance(message, list):
+        for number, part in enumerate(message):
+            yield from _texts(part, f"{path}[{number}]")
+    elif isinstance(message, dict):
+        for name, value in message.items():
+            yield path, name
+            yield from _texts(value, f"{path}.{name}")
+    elif isinstance(message, Struct):
+        for name in message.__struct_fields__:
+            yield from _texts(getattr(message, name), f"{path}.{name}" if path else name)

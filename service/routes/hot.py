@@ -1,11 +1,11 @@
 """`POST /score` and `POST /score/batch`: decode a body, ask the dataplane, encode the answer.
 
-`service.http.middleware.Gate` hands them bodies directly: FastAPI's own handling of a request would take several times
-as long as the work. Their part of the OpenAPI document comes from the same message types (`service.routes.openapi`).
+`service.http.middleware` hands them bodies directly: FastAPI's own handling of a request would take several times as
+long as the work. Their part of the OpenAPI document comes from the same message types (`service.routes.openapi`).
 """
 
 import time
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from userip.scoring.dataplane import Dataplane, Facts, Scored
-from userip.service.http.middleware import Answer
-from userip.service.observe.request_record import Exchange
+from userip.scoring.dataplane import Dataplane, Scored
+from userip.service.http.middleware import HotRoute
+from userip.service.observe.request_record import RequestRecord
 from userip.service.routes.decoding import Decoders, decode
 
 T = TypeVar("T")
@@ -23,33 +23,30 @@ SCORE = "/score"
 BATCH = "/score/batch"
 
 
-def hot_answers(dataplane: Dataplane, decoders: Decoders) -> dict[str, Answer]:
+def hot_routes(dataplane: Dataplane, decoders: Decoders) -> dict[str, HotRoute]:
     """Who answers a POST at which path."""
 
-    async def score(body: bytes, exchange: Exchange) -> bytes:
+    async def score(body: bytes, record: RequestRecord) -> bytes:
         """One request, one answer."""
-        facts = exchange.facts
-        request = _decode(decoders.score, body, facts)
-        (answer,) = await dataplane.score([request], facts, batch=False)
-        return _encode(_plain(answer, facts.release), facts)
+        request = _decode(decoders.score, body, record)
+        (answer,) = await dataplane.score([request], record, batch=False)
+        return _encode(_plain(answer, record.release), record)
 
-    async def batch(body: bytes, exchange: Exchange) -> bytes:
+    async def batch(body: bytes, record: RequestRecord) -> bytes:
         """Several requests, one answer each, from one bank read and one run of the graph."""
-        facts = exchange.facts
-        requests = _decode(decoders.batch, body, facts).requests
-        answers = await dataplane.score(requests, facts, batch=True)
-        return _encode({"responses": [_plain(answer, facts.release) for answer in answers]}, facts)
+        requests = _decode(decoders.batch, body, record).requests
+        answers = await dataplane.score(requests, record, batch=True)
+        return _encode({"responses": [_plain(answer, record.release) for answer in answers]}, record)
 
     return {SCORE: score, BATCH: batch}
 
 
-def hot_routes() -> list[Route]:
-    """The same paths for the router, which answers what is no POST: 405 with the method that is meant."""
+def _never(_: Request) -> Response:
+    raise AssertionError("the middleware answers a POST here")
 
-    async def never(_: Request) -> Response:
-        raise AssertionError("the gate answers a POST here")
 
-    return [Route(path, never, methods=["POST"]) for path in (SCORE, BATCH)]
+# The same paths for the router, which answers what is no POST: 405 with the method that is meant.
+OTHER_METHODS: Final = [Route(path, _never, methods=["POST"]) for path in (SCORE, BATCH)]
 
 
 def _plain(answer: Scored, release: str) -> dict[str, Any]:
@@ -62,16 +59,16 @@ def _plain(answer: Scored, release: str) -> dict[str, Any]:
     }
 
 
-def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, facts: Facts) -> T:
+def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, record: RequestRecord) -> T:
     started = time.perf_counter()
     message = decode(decoder, body)
-    facts.stages["decode"] = time.perf_counter() - started
+    record.stages["decode"] = time.perf_counter() - started
     return message
 
 
-def _encode(document: dict[str, Any], facts: Facts) -> bytes:
+def _encode(document: dict[str, Any], record: RequestRecord) -> bytes:
     started = time.perf_counter()
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    facts.encoded = time.perf_counter()
-    facts.stages["encode"] = facts.encoded - started
+    record.encoded = time.perf_counter()
+    record.stages["encode"] = record.encoded - started
     return body

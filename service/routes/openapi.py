@@ -1,16 +1,16 @@
-"""The OpenAPI document: FastAPI's own for the routes that it handles, and the message types for the hot ones.
+"""The OpenAPI document: the paths are FastAPI's, the hot ones aside; the schemas are those of `scoring.messages`.
 
-The schemas of the hot routes are made from the very types that decode their bodies, limits included, so the
-document cannot say something else than the code does.
+They are made from the very types that decode bodies and are encoded as answers, limits included, so the document
+cannot say something else than the code does.
 """
 
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
 
-from userip.scoring.messages import BatchResponse, ScoreResponse
+from userip.scoring.messages import MESSAGES, BatchResponse, ScoreResponse
 from userip.service.auth.access import SCHEME
 from userip.service.errors import PROBLEM_JSON
 from userip.service.routes.decoding import Decoders
@@ -58,49 +58,50 @@ _MEANING = {
 
 def problem_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can answer with these problems (and with 500)."""
-    content = {PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{_PROBLEM}"}}}
+    content = {PROBLEM_JSON: {"schema": _ref(_PROBLEM)}}
     return {status: {"description": _MEANING[status], "content": content} for status in (*statuses, 500)}
 
 
-class Application(FastAPI):
-    """FastAPI behind the gate, which answers the hot routes itself; they are documented here all the same."""
+def answer_docs(answer: type[Struct], *problems: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers so, or with these problems (and with 500)."""
+    answered = {"description": "Successful Response", "content": _json(_ref(answer.__name__))}
+    return {200: answered} | (problem_docs(*problems) if problems else {})
 
-    decoders: Decoders
-    closed: bool = False  # the hot routes want a key
-    gate: ASGIApp
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Everything enters through the gate."""
-        await self.gate(scope, receive, send)
+def body_docs(request: type[Struct]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that takes such a body, or none."""
+    schema = {"anyOf": [_ref(request.__name__), {"type": "null"}]}
+    return {"requestBody": {"content": _json(schema)}}
 
-    async def behind_the_gate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What the gate passes on."""
-        await super().__call__(scope, receive, send)
 
-    def openapi(self) -> dict[str, Any]:
-        """The whole document, made once."""
-        document = super().openapi()
+def document_messages(app: FastAPI, decoders: Decoders, *, keyed: bool) -> None:
+    """Extend the document of `app` by the hot routes, which want a key where `keyed`, and by the message types."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()  # once; the same object every time
         if SCORE not in document["paths"]:
-            _add_hot_routes(document, self.decoders, closed=self.closed)
+            _extend(document, decoders, keyed=keyed)
         return document
 
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its document
 
-def _add_hot_routes(document: dict[str, Any], decoders: Decoders, *, closed: bool) -> None:
-    score, batch = decoders.types
-    refs, components = msgspec.json.schema_components(
-        [score, batch, ScoreResponse, BatchResponse], ref_template="#/components/schemas/{name}"
-    )
+
+def _extend(document: dict[str, Any], decoders: Decoders, *, keyed: bool) -> None:
+    types = [*decoders.types, *MESSAGES]
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(components)
     schemas[_PROBLEM] = _PROBLEM_SCHEMA
     # FastAPI documents its own validation errors, which never leave this service.
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
+    score, batch = decoders.types
     hot = {
-        SCORE: _operation("score", "Score candidates for one user", refs[0], refs[2]),
-        BATCH: _operation("score_batch", "Score candidates for several users at once", refs[1], refs[3]),
+        SCORE: _operation("score", "Score candidates for one user", score, ScoreResponse),
+        BATCH: _operation("score_batch", "Score candidates for several users at once", batch, BatchResponse),
     }
-    if closed:
+    if keyed:
         document["components"].setdefault("securitySchemes", {})[SCHEME.scheme_name] = _scheme()
         for path in hot.values():
             path["post"]["security"] = [{SCHEME.scheme_name: ["score"]}]
@@ -108,18 +109,25 @@ def _add_hot_routes(document: dict[str, Any], decoders: Decoders, *, closed: boo
     document["paths"] = hot | document["paths"]
 
 
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
 def _scheme() -> dict[str, Any]:
     return SCHEME.model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _operation(name: str, summary: str, request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
-    problems = {str(status): text for status, text in problem_docs(400, 413, 415, 422, 503).items()}
-    answer = {"description": "Scores", "content": {"application/json": {"schema": response}}}
+def _operation(name: str, summary: str, request: type[Struct], response: type[Struct]) -> dict[str, Any]:
+    responses = answer_docs(response, 400, 413, 415, 422, 503)
     return {
         "post": {
             "operationId": name,
             "summary": summary,
-            "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-            "responses": {"200": answer} | problems,
+            "requestBody": {"required": True, "content": _json(_ref(request.__name__))},
+            "responses": {str(status): text for status, text in responses.items()},
         }
     }

@@ -15,11 +15,12 @@ from userip.bank.backends.lmdb.reader import LmdbReader
 from userip.bank.backends.lmdb.url import parse_url
 from userip.bank.protocol import Lookup
 from userip.scoring.breaker import Breaker
-from userip.scoring.current_release import Serving, load_and_warm_up
-from userip.scoring.dataplane import Dataplane, Facts, Scored
+from userip.scoring.current_release import CurrentRelease, load_and_warm_up
+from userip.scoring.dataplane import Dataplane, Scored
 from userip.scoring.lookup import Profiles
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.record_cache import RecordCache
+from userip.scoring.request_stats import RequestStats
 from userip.service.observe.log import make_logger
 
 P = ParamSpec("P")
@@ -55,8 +56,8 @@ def other(tmp_path: Path, lmdb_url: str) -> TinyRelease:
     return release
 
 
-async def settled(serving: Serving) -> None:
-    await asyncio.wait_for(asyncio.gather(*serving._retiring), 10)
+async def settled(current: CurrentRelease) -> None:
+    await asyncio.wait_for(asyncio.gather(*current._retiring), 10)
 
 
 @in_a_loop
@@ -65,29 +66,29 @@ async def test_a_request_in_flight_ends_on_the_release_that_it_began_with(
 ) -> None:
     """It waits for the bank while the swap happens: scores, records and name are those of the old release."""
     reader = HeldReader(lmdb_url)
-    serving = Serving(tiny.path, load_and_warm_up(tiny.path, 10), reader, 10, other.path.parent)
+    current = CurrentRelease(tiny.path, load_and_warm_up(tiny.path, 10), reader, 10, other.path.parent)
     profiles = Profiles(reader, make_logger("info", io.BytesIO()), RecordCache(10, 10), Breaker(0, 1))
-    dataplane = Dataplane(serving, profiles)
-    facts = [Facts(), Facts()]
+    dataplane = Dataplane(current, profiles)
+    stats = [RequestStats(), RequestStats()]
 
     def ask(number: int) -> asyncio.Task[list[Scored]]:
-        return asyncio.create_task(dataplane.score([ScoreRequest("u1", list(ITEMS))], facts[number], batch=False))
+        return asyncio.create_task(dataplane.score([ScoreRequest("u1", list(ITEMS))], stats[number], batch=False))
 
     before = ask(0)
     await asyncio.sleep(0)
-    await serving.reload(other.name)
+    await current.reload(other.name)
     after = ask(1)
     await asyncio.sleep(0.3)  # long enough to free the old release, were it not in use
     assert not before.done()
     reader.go.set()
     record = RECORDS["u1"]
-    for task, release, fact in ((before, tiny, facts[0]), (after, other, facts[1])):
+    for task, release, fact in ((before, tiny, stats[0]), (after, other, stats[1])):
         (scored,) = await task
         assert fact.release == release.name
         expected = list(release.expected(ITEMS, record.row, record.codes))
         assert list(scored.scores) == pytest.approx(expected, abs=1e-6)
     del task, before, after
-    await settled(serving)
+    await settled(current)
     await reader.close()
 
 
@@ -99,12 +100,12 @@ async def test_what_was_replaced_is_freed_when_its_last_user_is_done(
     reader = HeldReader(lmdb_url)
     held = load_and_warm_up(tiny.path, 10)
     rows = held.item_rows
-    serving = Serving(tiny.path, held, reader, 10, other.path.parent)
-    await serving.reload(other.name)
+    current = CurrentRelease(tiny.path, held, reader, 10, other.path.parent)
+    await current.reload(other.name)
     await asyncio.sleep(0.4)
     assert len(rows) == len(ITEMS)
     del held
-    await settled(serving)
+    await settled(current)
     assert rows == {}
-    assert len(serving.current.item_rows) == len(ITEMS)
+    assert len(current.release.item_rows) == len(ITEMS)
     await reader.close()

@@ -13,6 +13,7 @@ from userip.bank.release_meta import ReleaseMeta
 from userip.scoring.breaker import Breaker
 from userip.scoring.lookup import Profile, Profiles
 from userip.scoring.record_cache import RecordCache
+from userip.scoring.request_stats import RequestStats
 from userip.scoring.scorer import Shape
 from userip.service.observe.log import make_logger
 
@@ -73,10 +74,11 @@ def profiles_of(bank: Bank, breaker: Breaker) -> Profiles:
     return Profiles(bank, make_logger(stream=io.BytesIO()), cache, breaker)
 
 
-async def outcome(profiles: Profiles) -> tuple[str, str | None]:
+async def outcome(profiles: Profiles) -> tuple[str, str]:
     """What one request gets, and why."""
-    reading = await asyncio.wait_for(profiles.read("r", SHAPE, ["u"]), 10)
-    return reading.profiles[0].outcome, reading.failure
+    stats = RequestStats()
+    (profile,) = await asyncio.wait_for(profiles.read("r", SHAPE, ["u"], stats), 10)
+    return profile.outcome, stats.bank_failure
 
 
 def test_nobody_waits_for_a_bank_that_fails() -> None:
@@ -94,7 +96,7 @@ def test_nobody_waits_for_a_bank_that_fails() -> None:
         assert bank.asked == 2
         bank.gate.set()
         await asyncio.sleep(0.01)
-        assert await outcome(profiles) == ("known", None)
+        assert await outcome(profiles) == ("known", "")
 
     asyncio.run(scenario())
 
@@ -126,7 +128,7 @@ def test_a_round_trip_that_fails_is_one_failure(requests: int) -> None:
             failed = await asyncio.gather(*(outcome(profiles) for _ in range(requests)))
             assert failed == [("unavailable", "unavailable")] * requests
         bank.away = False
-        assert await outcome(profiles) == ("known", None)
+        assert await outcome(profiles) == ("known", "")
         assert bank.asked == 3
 
     asyncio.run(scenario())

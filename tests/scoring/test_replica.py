@@ -1,4 +1,4 @@
-"""The replica of the served records: kept up to date beside the serving, read when the bank has nothing to say."""
+"""The replica of the served records: kept up to date beside the current, read when the bank has nothing to say."""
 
 import datetime
 import io

@@ -1,4 +1,4 @@
-"""Serving loads nothing of training: seen from outside, in a fresh interpreter."""
+"""CurrentRelease loads nothing of training: seen from outside, in a fresh interpreter."""
 
 import os
 import subprocess

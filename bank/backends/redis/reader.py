@@ -9,7 +9,7 @@ from typing import Any, Final
 from userip.bank.backends.redis.client import meta_of, named_errors
 from userip.bank.backends.redis.connection import ClusterConnection, Command, RedisConnection, ServerConnection
 from userip.bank.backends.redis.url import RedisUrl
-from userip.bank.deadline import Deadline
+from userip.bank.deadline import Deadlines
 from userip.bank.errors import BankUnavailableError, UnknownReleaseError
 from userip.bank.layout import HISTORY_KEY, bucket_prefix, release_key
 from userip.bank.protocol import Lookup, StoredRecord
@@ -38,6 +38,7 @@ class RedisReader:
     def __init__(self, url: RedisUrl, *, deadline_s: float = 0.05, max_connections: int = 32) -> None:
         self._url = url
         self._deadline_s = deadline_s
+        self._deadlines = Deadlines(deadline_s)
         self._max_connections = max_connections
         self._connection: RedisConnection | None = None
         self._known: dict[str, _Known] = {}
@@ -103,7 +104,7 @@ class RedisReader:
     def _bounded(self) -> Iterator[None]:
         with named_errors(self._url.where):
             try:
-                with Deadline(self._deadline_s):
+                with self._deadlines.watch():
                     yield
             except TimeoutError:
                 raise BankUnavailableError(

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from tests.fixtures.serving import Serve
 from tests.fixtures.tiny_release import TinyRelease
-from userip.service.auth.access import Guard, refuse_open
+from userip.service.auth.access import ApiKeyAuth, refuse_open
 from userip.service.auth.api_keys import new_key
 from userip.service.errors import StartError
 from userip.service.observe.log import make_logger
@@ -185,10 +185,10 @@ def test_changed_file_is_read_by_itself(tiny: TinyRelease, file: Path, monkeypat
     monkeypatch.setattr("userip.service.auth.access._LOOK_EVERY_S", 0.01)
     write(file, "shop")
     settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///none"), keys_file=file)
-    guard = Guard(settings, make_logger("error", io.BytesIO()))
+    auth = ApiKeyAuth(settings, make_logger("error", io.BytesIO()))
 
     async def scenario() -> None:
-        following = asyncio.create_task(guard.follow())
+        following = asyncio.create_task(auth.follow())
         await asyncio.sleep(0.05)
         assert known() == ["shop"]
         write(file, "board", "ops")
@@ -200,7 +200,7 @@ def test_changed_file_is_read_by_itself(tiny: TinyRelease, file: Path, monkeypat
         following.cancel()
 
     def known() -> list[str]:
-        found = guard._keyring
+        found = auth._keyring
         return [name for name, (key, _) in KEYS.items() if found.find(key.encode()) is not None]
 
     asyncio.run(scenario())
@@ -213,16 +213,16 @@ def test_a_bug_in_reading_keys_is_survived(
     for place in ("userip.service.auth.access._LOOK_EVERY_S", "userip.scoring.background._SHORTEST_WAIT_S"):
         monkeypatch.setattr(place, 0.01)
     settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///none"), keys_file=file)
-    guard = Guard(settings, make_logger("error", log))
+    auth = ApiKeyAuth(settings, make_logger("error", log))
 
     async def scenario() -> None:
-        following = asyncio.create_task(guard.follow())
+        following = asyncio.create_task(auth.follow())
         with monkeypatch.context() as patch:
             patch.setattr("userip.service.auth.access.load_keys", unforeseen)
             write(file, "board")
             await until(lambda: b"IndexError" in log.getvalue())
-        assert len(guard._keyring) == len(KEYS)
-        await until(lambda: len(guard._keyring) == 1)
+        assert len(auth._keyring) == len(KEYS)
+        await until(lambda: len(auth._keyring) == 1)
         following.cancel()
 
     def unforeseen(_: Settings) -> None:

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from userip.service.http.head_buffering import JoinedWrites
+from userip.service.http.head_buffering import HeadBufferingTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
@@ -38,19 +38,19 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def joined(wire: Wire) -> JoinedWrites:
+def joined(wire: Wire) -> HeadBufferingTransport:
     """The transport under test."""
-    return JoinedWrites(cast("asyncio.Transport", wire))
+    return HeadBufferingTransport(cast("asyncio.Transport", wire))
 
 
-def test_head_and_body_leave_together(joined: JoinedWrites, wire: Wire) -> None:
+def test_head_and_body_leave_together(joined: HeadBufferingTransport, wire: Wire) -> None:
     """Two answers, two packets; further pieces of a body go out as they come."""
     for data in (HEAD, b"ok", HEAD, b"o", b"k"):
         joined.write(data)
     assert wire.written == [HEAD + b"ok", HEAD + b"o", b"k"]
 
 
-def test_a_head_without_a_body_leaves_at_the_end(joined: JoinedWrites, wire: Wire) -> None:
+def test_a_head_without_a_body_leaves_at_the_end(joined: HeadBufferingTransport, wire: Wire) -> None:
     """An answer to HEAD is complete without a body; nothing is written twice."""
     joined.write(HEAD)
     assert wire.written == []
@@ -59,14 +59,14 @@ def test_a_head_without_a_body_leaves_at_the_end(joined: JoinedWrites, wire: Wir
     assert wire.written == [HEAD]
 
 
-def test_closing_writes_what_is_held(joined: JoinedWrites, wire: Wire) -> None:
+def test_closing_writes_what_is_held(joined: HeadBufferingTransport, wire: Wire) -> None:
     """A head is not lost when the connection ends behind it."""
     joined.write(HEAD)
     joined.close()
     assert (wire.written, wire.closed, joined.is_closing()) == ([HEAD], True, True)
 
 
-def test_continue_is_not_held(joined: JoinedWrites, wire: Wire) -> None:
+def test_continue_is_not_held(joined: HeadBufferingTransport, wire: Wire) -> None:
     """A client that waits for 100 Continue would wait for ever."""
     joined.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     joined.write(HEAD)

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from tests.fixtures.serving import Serve
-from userip.service.http.middleware import Gate, Limits
-from userip.service.observe.log import make_logger
+from userip.service.http.middleware import Limits, RequestMiddleware
+from userip.service.observe.log import AccessLog, make_logger
 from userip.service.observe.metrics import Metrics
 
 
@@ -61,7 +61,8 @@ def test_access_log_can_be_switched_off(serve: Serve, lmdb_url: str, log: io.Byt
 def gated(app: ASGIApp, log: io.BytesIO, metrics: Metrics, *, in_flight: int = 10) -> ASGIApp:
     """`app` behind the gate."""
     limits = Limits(in_flight=in_flight, body_bytes=1000, queue_s=0.005, deadline_s=10)
-    return Gate(app, hot={}, limits=limits, metrics=metrics, log=make_logger(stream=log), access_log=1)
+    logger = make_logger(stream=log)
+    return RequestMiddleware(app, hot={}, limits=limits, metrics=metrics, log=logger, access_log=AccessLog(logger, 1))
 
 
 def test_fault_becomes_500_without_a_trace_and_the_log_has_it(log: io.BytesIO) -> None:

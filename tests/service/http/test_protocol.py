@@ -18,9 +18,9 @@ from tests.fixtures.process import ServeProcess
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import write_release
 from userip.service.http import protocol
-from userip.service.http.middleware import Gate, Limits
+from userip.service.http.middleware import Limits, RequestMiddleware
 from userip.service.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
-from userip.service.observe.log import make_logger
+from userip.service.observe.log import AccessLog, make_logger
 from userip.service.observe.metrics import Metrics
 
 HOST = b"host: x\r\n"
@@ -169,7 +169,7 @@ def running(app: ASGIApp) -> Iterator[int]:
     config = uvicorn.Config(
         app,
         port=0,
-        http=protocol.LimitedHttp,
+        http=protocol.HardenedHttpProtocol,
         lifespan="off",
         log_level="critical",
         proxy_headers=False,
@@ -265,22 +265,16 @@ def test_connection_that_asks_now_and_then_is_kept(impatient: int) -> None:
 
 
 def guarded(app: ASGIApp) -> ASGIApp:
-    """`app` behind a gate all of whose places are taken, so that everything but a probe is refused."""
-
-    class Guarded:
-        gate = Gate(
-            app,
-            hot={},
-            limits=Limits(in_flight=0, body_bytes=100_000, queue_s=0.001, deadline_s=1.0),
-            metrics=Metrics(),
-            log=make_logger("error"),
-            access_log=0,
-        )
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await self.gate(scope, receive, send)
-
-    return Guarded()
+    """`app` behind a middleware all of whose places are taken, so that everything but a probe is refused."""
+    log = make_logger("error")
+    return RequestMiddleware(
+        app,
+        hot={},
+        limits=Limits(in_flight=0, body_bytes=100_000, queue_s=0.001, deadline_s=1.0),
+        metrics=Metrics(),
+        log=log,
+        access_log=AccessLog(log, 0),
+    )
 
 
 async def ok(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ from tests.fixtures.serving import Serve
 from tests.fixtures.tiny_release import TinyRelease
 from userip.service.observe.metrics import Metrics
 from userip.service.observe.metrics_files import remove_old
-from userip.service.observe.request_record import Exchange
+from userip.service.observe.request_record import RequestRecord
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -131,10 +131,10 @@ def test_workers_add_up(tmp_path: Path, seed: int) -> None:
     for took in seconds:
         metrics = rng.choice(workers)
         metrics.entered()
-        exchange = Exchange("", 0.0, "POST", "/score", 200)
-        exchange.facts.stages["score"] = took
-        exchange.facts.outcomes = ["known"]
-        metrics.observe(exchange, took)
+        record = RequestRecord(request_id="", started=0.0, method="POST", route="/score", status=200)
+        record.stages["score"] = took
+        record.outcomes = ["known"]
+        metrics.observe(record, took)
     workers[2].entered()
     for metrics in workers:
         metrics.share()

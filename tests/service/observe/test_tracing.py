@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from starlette.testclient import TestClient
 
+from tests.fixtures.process import environment
 from tests.fixtures.serving import Serve
 from tests.fixtures.tiny_release import TinyRelease
 from userip.service.app import create_app
@@ -138,17 +139,19 @@ def test_nothing_is_loaded_or_sent_when_off(tiny: TinyRelease, lmdb_url: str) ->
     code = (
         "import sys; from userip.service.app import create_app; from userip.service.settings import load_settings;"
         "app = create_app(load_settings({}));"
-        "assert app.gate._trace is None; assert not app._native_telemetry.enabled();"
+        "assert app._trace is None; assert not app.app._native_telemetry.enabled();"
         "heavy = ('opentelemetry.sdk.trace', 'opentelemetry.exporter');"
         "print([name for name in sys.modules if name.startswith(heavy)])"
     )
-    environment = {
+    settings = {
         "USERIP_RELEASE_DIR": str(tiny.path),
         "USERIP_BANK_URL": lmdb_url,
         "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
     }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(settings), capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 

@@ -125,8 +125,8 @@ def test_no_more_are_at_work_than_may_be() -> None:
     admission = Admission(2, QUEUE_S, lambda _: None)
     for _ in range(2):
         assert admission.refuses(0.0) is None
-        admission.begin()
-    assert admission.is_full
+        assert admission.begin()
+    assert not admission.begin()
     assert admission.refuses(0.0) == "in_flight"
     admission.end()
     assert admission.refuses(0.0) is None
