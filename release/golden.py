@@ -1,11 +1,13 @@
-"""Golden requests: what a release must answer, recorded by `export` and asked again whenever the release is loaded.
+"""Golden requests: what a release must answer, recorded by `export` and asked again whenever the release is loaded."""
 
-It stands in this room because both sides need it and neither may import the other.
-"""
-
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from userip.release.errors import ReleaseError
+from userip.release.manifest import Manifest
+from userip.release.tables import read_file
 
 GOLDEN = "golden.json"
 TOLERANCE = 1e-5  # of a probability: what float32 sums in another order may differ by, and no more
@@ -34,3 +36,15 @@ class Golden(_Frozen):
     """The content of `golden.json`."""
 
     requests: tuple[GoldenRequest, ...]
+
+
+def read_golden(directory: Path, manifest: Manifest) -> Golden | None:
+    """The golden requests of a release, None for one without any. Raises ReleaseError, naming what is wrong."""
+    if GOLDEN not in manifest.files:
+        return None
+    try:
+        return Golden.model_validate_json(read_file(directory, GOLDEN, manifest))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ReleaseError(f"{directory / GOLDEN}: {where}: {first['msg']}; export again") from None

@@ -13,7 +13,12 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 ITEMS = "items.npz"
-PROFILES = "profiles.parquet"
+PROFILES = "profiles.parquet"  # user_id str, row uint32, uint16 per slot in the order of slots; 65535 = unknown
+VECTORS = "vectors.npy"
+# Not read by service or `publish`: what people and later steps may want to see.
+CODEBOOKS = "codebooks.safetensors"
+CONFIG = "config.toml"
+METRICS = "metrics.json"
 RELEASE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 # A name, not a path: no separators, no "..", nothing hidden.
@@ -97,6 +102,12 @@ class Manifest(_Frozen):
     def slots(self) -> int:
         """How many uint16 codes a record of this release holds: facets first, then user fields."""
         return sum(field.source in ("code", "user") for field in self.fields)
+
+    @property
+    def slot_fields(self) -> tuple[FieldSpec, ...]:
+        """The fields with a slot, in the order of slots: the columns of profiles.parquet behind user_id and row."""
+        slotted = (field for field in self.fields if field.slot is not None)
+        return tuple(sorted(slotted, key=lambda field: field.slot or 0))
 
     @property
     def contexts(self) -> tuple[FieldSpec, ...]:

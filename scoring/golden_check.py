@@ -1,14 +1,12 @@
 """Asking a loaded release its golden requests: the last check before it is served."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.release.errors import ReleaseError
-from userip.release.golden import GOLDEN, TOLERANCE, Golden, GoldenRequest
+from userip.release.golden import GOLDEN, TOLERANCE, GoldenRequest, read_golden
 from userip.scoring.loaded_release import Release
 from userip.scoring.scorer import Task
 
@@ -19,17 +17,9 @@ def check_golden(release: Release, directory: Path) -> int:
     Raises ReleaseError, naming the request, for a probability that is off by more than 1e-5 or a request that does
     not fit the manifest; ScoringError as the scorer does.
     """
-    if GOLDEN not in release.manifest.files:
+    path, golden = directory / GOLDEN, read_golden(directory, release.manifest)
+    if golden is None:
         return 0
-    path = directory / GOLDEN
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != release.manifest.files[GOLDEN]:
-        raise ReleaseError(f"{path}: sha256 differs from manifest.json; the file was altered")
-    try:
-        golden = Golden.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ReleaseError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; export again") from None
     tasks = [_task(release, request, f"{path}: request {number}") for number, request in enumerate(golden.requests)]
     for number, (request, scores) in enumerate(zip(golden.requests, release.scorer.run(tasks), strict=True)):
         for item, score, expected in zip(request.items, scores.tolist(), request.probabilities, strict=True):

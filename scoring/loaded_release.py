@@ -1,18 +1,15 @@
 """A release directory, checked and loaded: everything that scoring needs besides the bank."""
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from userip.release.errors import ReleaseError
 from userip.release.graph_allowlist import refuse_unsafe
 from userip.release.items import read_item_rows
-from userip.release.manifest import ITEMS, SCORER, FieldSpec, Manifest, read_manifest
+from userip.release.manifest import ITEMS, MANIFEST, SCORER, FieldSpec, Manifest, read_manifest
+from userip.release.tables import map_tables, read_file
 from userip.scoring.scorer import Scorer, Shape
 
 
@@ -36,11 +33,11 @@ class Release:
 def load_release(directory: Path) -> Release:
     """Read, check and load `directory`. Raises ReleaseError, naming the file, for whatever does not fit."""
     manifest = read_manifest(directory)
-    where = directory / "manifest.json"
+    where = directory / MANIFEST
     shape = _shape_of(manifest, where)
-    model = _read(directory, SCORER, manifest)
+    model = read_file(directory, SCORER, manifest)
     refuse_unsafe(model, str(directory / SCORER))
-    item_rows = read_item_rows(_read(directory, ITEMS, manifest), manifest.items, directory / ITEMS)
+    item_rows = read_item_rows(read_file(directory, ITEMS, manifest), manifest.items, directory / ITEMS)
     return Release(
         manifest=manifest,
         item_rows=item_rows,
@@ -48,37 +45,9 @@ def load_release(directory: Path) -> Release:
             (field.name, {value: row for row, value in enumerate(field.values or (), start=1)})
             for field in manifest.contexts
         ),
-        scorer=Scorer(model, shape, _tables(directory, manifest), str(directory / SCORER)),
+        scorer=Scorer(model, shape, map_tables(directory, manifest), str(directory / SCORER)),
         loaded_at=time.time(),
     )
-
-
-def _read(directory: Path, name: str, manifest: Manifest) -> bytes:
-    """Read the very bytes that are loaded and hash these: the file may change between two reads."""
-    content = (directory / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest.files[name]:
-        raise ReleaseError(f"{directory / name}: sha256 differs from manifest.json; the file was altered")
-    return content
-
-
-def _tables(directory: Path, manifest: Manifest) -> dict[str, NDArray[np.float32]]:
-    """The tables, mapped into memory: the workers of a machine share them, and pages never asked for are never read.
-
-    Their hashes were taken a moment ago through the same files. Releases are replaced by renaming, never in place.
-    """
-    tables = {}
-    for name, file in manifest.tables.items():
-        path = directory / file
-        if file not in manifest.files:
-            raise ReleaseError(f"{directory / 'manifest.json'}: tables: no hash for {file}")
-        try:
-            table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise ReleaseError(f"{path}: not a .npy file that can be mapped ({error})") from None
-        if table.dtype != np.float32 or table.ndim != 2 or not table.flags.c_contiguous:
-            raise ReleaseError(f"{path}: {table.dtype} {table.shape}, expected float32 [rows, width] in C order")
-        tables[name] = table.view(np.ndarray)
-    return tables
 
 
 def _shape_of(manifest: Manifest, where: Path) -> Shape:

@@ -10,7 +10,7 @@ import polars as pl
 from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.release.manifest import Manifest, read_manifest
+from userip.release.manifest import CONFIG, Manifest, read_manifest
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import histories_of
 from userip.training.data.cleaning import deduplicate, label
@@ -19,7 +19,6 @@ from userip.training.data.readers.columns import read_table
 from userip.training.data.readers.table import TableColumns, read_any_table
 from userip.training.data.text_files import need_columns
 from userip.training.errors import ConfigError, DataError
-from userip.training.export.release import CONFIG
 from userip.training.language.step import positive_above_of
 from userip.training.methods.userip.infer import open_language, open_start
 from userip.training.methods.userip.inference import Inference

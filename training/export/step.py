@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from userip.release.manifest import CODEBOOKS, CONFIG, METRICS
 from userip.training.data.dataset import Dataset
-from userip.training.export.release import CODEBOOKS, CONFIG, Origin, write_release
+from userip.training.export.release import Origin, write_release
 from userip.training.files import read_json
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
-from userip.training.recommender.step import METRICS
 from userip.training.recommender.storage import read_recommender
 
 if TYPE_CHECKING:

@@ -1,16 +1,14 @@
 """The tables of a release: which row an item has in the graph, and the record of every user."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.models.graphs.graph import FieldRoles, ScorerGraph
-from userip.release.manifest import SCORER, FieldSpec
+from userip.models.graphs.graph import FieldRoles
+from userip.release.manifest import FieldSpec
 from userip.training.recommender.encoder import FieldEncoder, rows_of_values
 from userip.training.recommender.fit import FittedRecommender
 
@@ -51,23 +49,6 @@ def catalogue_of(fitted: FittedRecommender) -> Catalogue:
         tuple(listed["item_id"].filter(pl.Series(said))),
         np.concatenate([np.zeros((1, rows.shape[1]), np.int64), rows[said]]),
     )
-
-
-def write_graph(graph: ScorerGraph, directory: Path) -> dict[str, str]:
-    """Write scorer.onnx and a NAME.npy for each of its tables; give the manifest's `tables`."""
-    (directory / SCORER).write_bytes(graph.model)
-    files = {name: f"{name}.npy" for name in graph.tables}
-    for name, file in files.items():
-        np.save(directory / file, graph.tables[name], allow_pickle=False)
-    return files
-
-
-def write_items(ids: Sequence[str], file: Path) -> None:
-    """Write items.npz: `blob` uint8, the UTF-8 ids one after the other, and `offsets` int64 [n + 1]."""
-    encoded = [item.encode() for item in ids]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    with file.open("wb") as stream:
-        np.savez(stream, blob=np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets=offsets)
 
 
 def field_specs(encoder: FieldEncoder, items: int) -> tuple[FieldSpec, ...]:

@@ -1,6 +1,5 @@
 """Hold a written release against torch: read it as the service does, score a sample, compare."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.release.golden import GOLDEN, Golden
+from userip.release.golden import read_golden
+from userip.release.items import read_item_rows
 from userip.release.manifest import ITEMS, PROFILES, SCORER, Manifest, read_manifest
+from userip.release.tables import map_tables
 from userip.training.errors import TrainingError
 from userip.training.recommender.fit import FittedRecommender
 
@@ -59,8 +60,8 @@ def _sample(fitted: FittedRecommender, rows: int) -> pl.DataFrame:
 
 def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray[np.float32]:
     """Score one candidate per request with the files alone."""
-    item_rows = _item_rows(directory)
-    slots = [field.name for field in manifest.fields if field.source in ("code", "user")]
+    item_rows = _item_rows(directory, manifest)
+    slots = [field.name for field in manifest.slot_fields]
     profiles = pl.read_parquet(directory / PROFILES)
     found = sample.select("user_id").join(profiles, on="user_id", how="left", maintain_order="left")
     feed = {
@@ -79,8 +80,10 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
 
 def _golden_differences(directory: Path, manifest: Manifest) -> NDArray[np.float64]:
     """What the graph gives less what golden.json says, of every candidate of every golden request."""
-    requests = Golden.model_validate_json((directory / GOLDEN).read_bytes()).requests
-    item_rows, nobody = _item_rows(directory), (UNKNOWN_CODE,) * manifest.slots
+    golden = read_golden(directory, manifest)
+    assert golden is not None, "an export records golden requests"
+    requests = golden.requests
+    item_rows, nobody = _item_rows(directory, manifest), (UNKNOWN_CODE,) * manifest.slots
     feed = {
         "items": np.asarray([item_rows.get(item, 0) for request in requests for item in request.items], dtype=np.int64),
         "request": np.repeat(np.arange(len(requests)), [len(request.items) for request in requests]),
@@ -99,14 +102,12 @@ def _golden_differences(directory: Path, manifest: Manifest) -> NDArray[np.float
     return differences
 
 
-def _item_rows(directory: Path) -> dict[str, int]:
-    with np.load(directory / ITEMS) as arrays:
-        blob, offsets = arrays["blob"].tobytes(), arrays["offsets"]
-    return {blob[low:high].decode(): row for row, (low, high) in enumerate(pairwise(offsets), start=1)}
+def _item_rows(directory: Path, manifest: Manifest) -> dict[str, int]:
+    return read_item_rows((directory / ITEMS).read_bytes(), manifest.items, directory / ITEMS)
 
 
 def _run(directory: Path, manifest: Manifest, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    feed = feed | {name: np.load(directory / file, allow_pickle=False) for name, file in manifest.tables.items()}
+    feed = feed | map_tables(directory, manifest)
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
     scores: NDArray[np.float32] = session.run(["probability"], feed)[0]
     return scores
