@@ -1,7 +1,7 @@
 """What a bank knows about a complete release, the same in every backend."""
 
 import datetime
-import secrets
+import os
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -69,7 +69,7 @@ def now() -> str:
 
 def new_attempt() -> str:
     """A name for one attempt at publishing: 8 hexadecimal digits."""
-    return secrets.token_hex(4)
+    return os.urandom(4).hex()
 
 
 def unknown_release(where: str, release: str, known: list[str]) -> str:

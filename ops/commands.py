@@ -16,6 +16,7 @@ from userip.bank.protocol import Bank, ReleaseInfo
 from userip.bank.redaction import redact
 from userip.ops import inspection
 from userip.ops.inspection import BankView, DirectoryView, ServiceView
+from userip.ops.publish import publish_release, repair_release
 from userip.release.manifest import read_manifest
 
 BankOption = Annotated[
@@ -40,8 +41,6 @@ def publish(
     activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer; of the active release, records that were lost."""
-    from userip.ops.publish import publish_release
-
     opened = open_bank(bank)
     try:
         name = read_manifest(release).release
@@ -60,8 +59,6 @@ def publish(
 
 def _complete(release: Path, bank: Bank, name: str) -> str:
     """Write what the bank has lost of the active release `name`, and say so."""
-    from userip.ops.publish import repair_release
-
     # A release's name holds the hash of its content: the same name is the same records, and users may have
     # been folded in since.
     lost = bank.count_missing(name)

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,6 +196,9 @@ def _of_directory(bank: BankView, directory: DirectoryView, active: str | None) 
 
 def _get(url: str, key: str | None) -> tuple[int, dict[str, Any]]:
     """Status and JSON object. Raises OSError or ValueError when no such thing comes."""
+    import urllib.error  # here: most inspections ask no service
+    import urllib.request
+
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url} is no http:// or https:// URL")
     request = urllib.request.Request(url, headers={} if key is None else {"X-API-Key": key})  # noqa: S310  # checked

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import polars as pl
 
 from userip.bank.protocol import Bank, Progress, Repaired
 from userip.bank.record import UNKNOWN_CODE
@@ -39,6 +38,8 @@ def repair_release(release_dir: Path, bank: Bank) -> Repaired:
 
 def _read(release_dir: Path) -> tuple[Manifest, ReleaseRecords]:
     """The manifest and what a bank is given."""
+    import polars as pl  # here: who publishes what is published already needs none
+
     manifest = read_manifest(release_dir)
     file = release_dir / PROFILES
     if PROFILES not in manifest.files:

@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import importlib.metadata
 import os
 import sys
 import traceback
@@ -53,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit codes: 0 done, 2 wrong usage or input (one line on stderr), 1 anything else."""
     # ONNX Runtime reads it once, when it is imported; transformers' bars would mix with ours.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # Looking for plugins of pydantic reads the metadata of every package that is installed: a fifth of a short command.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
@@ -87,7 +88,9 @@ def _run(arguments: list[str]) -> int:
         print(_help())
         return 0 if arguments else 2
     if name == "--version":
-        print(f"userip {importlib.metadata.version('userip')}")
+        from importlib.metadata import version
+
+        print(f"userip {version('userip')}")
         return 0
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}; `userip --help` lists the commands")
