@@ -29,7 +29,7 @@ from userip.reporting.tables import code_name, grouped, row_standing
 
 HUES: Final = 8
 DRAWN: Final = 3000
-WIDTH, HEIGHT = 720, 400
+WIDTH, HEIGHT = 720, 360
 MARKS: Final = "osD^v"  # a shape beside the colour, since not everybody tells colours apart
 STANDINGS: Final = {"better": ("yes", "o"), "worse": ("no", "s"), "undecided": ("soft", "o")}
 # matplotlib knows colours by their number; the place in this list stands for the variable of the style sheet.
@@ -162,7 +162,7 @@ def _draw_lines(axes: Axes, block: Lines) -> None:
         if len(series.low):
             under, over = [series.low[i] for i in order], [series.high[i] for i in order]
             axes.fill_between(x, under, over, color=_colour(f"hue{hue}"), alpha=0.14, lw=0)
-            axes.vlines(x, under, over, color=_colour(f"hue{hue}"), alpha=0.3, lw=4)
+            axes.vlines(x, under, over, color=_colour(f"hue{hue}"), alpha=0.3, lw=2)
         known = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b)]
         ends += [(series.name, *known[-1], hue)] if known else []
     heights = [value for series in block.series for value in (*series.y, *series.low, *series.high)]

@@ -3,19 +3,17 @@
 from userip.evaluation.results import Results
 from userip.evaluation.sections.ablations import ablations, sweeps
 from userip.evaluation.sections.codes import codes_explained, codes_in_use
-from userip.evaluation.sections.controls import against_other_codes
+from userip.evaluation.sections.comparisons import Comparisons
 from userip.evaluation.sections.explanation import attention_moves, nearest_words
-from userip.evaluation.sections.judge import Judge
 from userip.evaluation.sections.learning import learning_curve
 from userip.evaluation.sections.profile import profile_worth
 from userip.evaluation.sections.protocol import facts, protocol
-from userip.evaluation.sections.recommenders import against_recommenders
-from userip.evaluation.sections.seen import seen_users
-from userip.evaluation.sections.transfer import codes_transfer
+from userip.evaluation.sections.recommenders import against_recommenders, codes_transfer
 from userip.evaluation.sections.unseen import unseen_users
+from userip.evaluation.sections.users import against_other_codes, seen_users
 from userip.reporting.blocks import Report
 
-JUDGED = (
+COMPARED = (
     unseen_users, seen_users, against_other_codes, against_recommenders, codes_transfer, ablations, sweeps,
     learning_curve,
 )  # fmt: skip
@@ -27,13 +25,13 @@ def build_report(results: Results, resamples: int = 1000) -> Report:
 
     resamples: draws of users and seeds behind every interval. The same results give the same report.
     """
-    judge = Judge(results, resamples)
-    sections = [section for part in JUDGED for section in part(judge)]
+    compare = Comparisons(results, resamples)
+    sections = [section for part in COMPARED for section in part(compare)]
     sections += [section for part in READ for section in part(results)]
     users = "users never seen" if results.split == "users" else "users seen"
     return Report(
         f"UserIP on {results.dataset}",
         f"The paper's claims, tested on {users} ({results.split} split); each answer is of this data set alone.",
-        (*sections, *protocol(judge)),
+        (*sections, *protocol(compare)),
         facts(results),
     )

@@ -1,52 +1,34 @@
 """How many interactions a user never seen needs before a profile pays."""
 
-from userip.evaluation.intervals import Difference, Figures
+from userip.evaluation.intervals import Figures
 from userip.evaluation.results import LearningCurve
-from userip.evaluation.sections.judge import Judge
-from userip.evaluation.sections.wording import OURS, above_below, estimate, method_name, say, say_gain, verdict_of
-from userip.reporting.blocks import Block, Cell, Column, Lines, Reference, Section, Series, Table
+from userip.evaluation.sections.claims import claim
+from userip.evaluation.sections.comparisons import Comparisons
+from userip.evaluation.sections.names import method_name
+from userip.reporting.blocks import Lines, Reference, Section, Series
 
 REFERENCES = {"none": "unknown-user row", "retrained": "retrained"}
+ROWS = "history rows (at most)"
 
 
-def learning_curve(judge: Judge) -> list[Section]:
-    """UserIP after the first 1, 2, 4, .. history rows, against the unknown-user row and against retraining."""
-    curve = judge.results.curve
-    if curve is None or OURS not in curve.predictions or "none" not in curve.references:
+def learning_curve(compare: Comparisons) -> list[Section]:
+    """The method after the first 1, 2, 4, .. history rows, against the unknown-user row and against retraining."""
+    curve, method = compare.results.curve, compare.results.method
+    if curve is None or not curve.predictions.get(method) or "none" not in curve.references:
         return []
-    draws = judge.bootstrap
-    seeds = _seeds(curve)
+    draws, seeds = compare.bootstrap, _seeds(curve)
     unknown = draws.figures(curve.references["none"][:seeds])
     figures = {
-        method: {items: draws.figures(cuts[items][:seeds]) for items in curve.items if items in cuts}
-        for method, cuts in curve.predictions.items()
+        name: {items: draws.figures(cuts[items][:seeds]) for items in curve.items if items in cuts}
+        for name, cuts in curve.predictions.items()
     }
-    cuts = sorted(figures[OURS])
-    if not cuts:
-        return []
-    gains = {items: draws.difference(figures[OURS][items], unknown) for items in cuts}
-    first, last = cuts[0], cuts[-1]
+    first = min(figures[method])
+    gain = draws.difference(figures[method][first], unknown)
     rows = "row" if first == 1 else "rows"
-    answer = (
-        f"After {first} history {rows} UserIP is {above_below(gains[first])} the unknown-user row in AUC "
-        f"{say_gain(gains[first])}"
-    )
-    if last != first:
-        answer += f"; after {last} the difference is {say(gains[last])}"
-        if "retrained" in curve.references:
-            share = draws.recovered(figures[OURS][last], unknown, draws.figures(curve.references["retrained"][:seeds]))
-            answer += f", which is {say(share, 'percent')} of the way to retraining"
-    sure = next((items for items in cuts if all(gains[more].low > 0 for more in cuts if more >= items)), None)
-    if sure is not None and sure != first:
-        answer += f". The gain is sure from {sure} rows on"
     question = f"Does a profile help from a user's first {'interaction' if first == 1 else f'{first} interactions'} on?"
-    verdict = verdict_of([gains[first]])
-    blocks: tuple[Block, ...] = (
-        _plain(judge, figures),
-        _gained(judge, figures, unknown),
-        _table(judge, figures, gains),
-    )
-    return [Section("How much history it takes", question, f"{answer}.", verdict, blocks)]
+    subject = f"{method_name(method)} after {first} history {rows}"
+    blocks = (_gained(compare, figures, unknown), _plain(compare, figures, curve))
+    return [claim("How much history it takes", question, subject, [("the unknown-user row", gain)], blocks)]
 
 
 def _seeds(curve: LearningCurve) -> int:
@@ -55,47 +37,25 @@ def _seeds(curve: LearningCurve) -> int:
     return min((len(one) for one in lines if len(one) > 1), default=1)
 
 
-def _plain(judge: Judge, figures: dict[str, dict[int, Figures]]) -> Lines:
-    curve = judge.results.curve
-    references = curve.references if curve else {}
-    return Lines(
-        "AUC by length of the history", "history rows (at most)", "AUC",
-        tuple(
-            Series(method_name(name), list(cuts), [float(one.whole.mean()) for one in cuts.values()])
-            for name, cuts in figures.items()
-        ),
-        log_x=True,
-        references=tuple(
-            Reference(REFERENCES.get(name, name), float(judge.bootstrap.figures(references[name]).whole.mean()))
-            for name in references
-        ),
-        note="The recommender has no user field and is not fitted again; every history is cut to its first rows.",
-    )  # fmt: skip
+def _plain(compare: Comparisons, figures: dict[str, dict[int, Figures]], curve: LearningCurve) -> Lines:
+    series = [
+        Series(method_name(name), list(cuts), [float(one.whole.mean()) for one in cuts.values()])
+        for name, cuts in figures.items()
+    ]
+    references = tuple(
+        Reference(REFERENCES.get(name, name), float(compare.bootstrap.figures(found).whole.mean()))
+        for name, found in curve.references.items()
+    )
+    return Lines("AUC by length of the history", ROWS, "AUC", tuple(series), log_x=True, references=references)
 
 
-def _gained(judge: Judge, figures: dict[str, dict[int, Figures]], unknown: Figures) -> Lines:
+def _gained(compare: Comparisons, figures: dict[str, dict[int, Figures]], unknown: Figures) -> Lines:
     series = []
     for name, cuts in figures.items():
-        found = [judge.bootstrap.difference(one, unknown) for one in cuts.values()]
+        found = [compare.bootstrap.difference(one, unknown) for one in cuts.values()]
         parts = ([getattr(one, part) for one in found] for part in ("mean", "low", "high"))
         series.append(Series(method_name(name), list(cuts), *parts))
     return Lines(
-        "Gain over the unknown-user row", "history rows (at most)", "difference of AUC", tuple(series), log_x=True,
+        "Gain over the unknown-user row", ROWS, "difference of AUC", tuple(series), log_x=True,
         references=(Reference("unknown-user row", 0.0),), kind="difference", note="Bands are 95 % intervals.",
     )  # fmt: skip
-
-
-def _table(judge: Judge, figures: dict[str, dict[int, Figures]], gains: dict[int, Difference]) -> Table:
-    others = [name for name in figures if name != OURS]
-    columns = [Column("history rows", "count"), Column("AUC, UserIP codes", "metric")]
-    columns.append(Column("above the unknown-user row", "difference"))
-    columns += [Column(f"above {method_name(name)}", "difference") for name in others]
-    rows: list[tuple[Cell, ...]] = []
-    for items, gain in gains.items():
-        mine = figures[OURS][items]
-        row: list[Cell] = [float(items), float(mine.whole.mean()), estimate(gain)]
-        for name in others:
-            other = figures[name].get(items)
-            row.append(estimate(judge.bootstrap.difference(mine, other)) if other else None)
-        rows.append(tuple(row))
-    return Table("Gains by length of the history", tuple(columns), tuple(rows))

@@ -1,4 +1,4 @@
-"""What a profile is worth to the language model: held-out train interactions under own z and under others (P14)."""
+"""What a profile is worth to the language model: held-out train interactions under own z and under others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from userip.evaluation.intervals import LEVEL, Difference
 from userip.evaluation.results import Results
-from userip.evaluation.sections.wording import estimate, listed, say, sign_count, verdict_of
+from userip.evaluation.sections.claims import estimate, listed, say, verdict_of
 from userip.reporting.blocks import Cell, Column, Section, Table
 
 OWN: Final = "own z"
@@ -34,27 +34,24 @@ def profile_worth(results: Results) -> list[Section]:
         for fill in fills
         if fill != OWN
     }
-    told = [f"{say(one)} nats against {FILLS[fill]} ({sign_count(one)} seeds)" for fill, one in saved.items()]
-    answer = f"A user's own profile saves {listed(told)} for each held-out interaction of train users."
-    if len(probes) == 1:
-        answer += " One seed has no interval."
-    claimed = [saved[fill] for fill in CLAIMED if fill in saved]
-    verdict = verdict_of(claimed if len(claimed) == len(CLAIMED) else [])
-    columns = (Column("profile"), *(Column(f"nats, {PARTS[part]}", "metric", "lower") for part in parts))
-    columns += (Column("nats, both", "metric", "lower"), Column("saved by the own profile", "difference"))
+    claimed = {fill: saved[fill] for fill in CLAIMED if fill in saved}
+    told = [f"{say(one)} against {FILLS[fill]}" for fill, one in claimed.items()]
+    answer = (
+        f"Nats saved for each held-out interaction: {listed(told)}." if told else "There is nothing to compare with."
+    )
+    columns = (
+        Column("profile"), *(Column(f"nats, {PARTS[part]}", "metric", "lower") for part in parts),
+        Column("nats, both", "metric", "lower"), Column("saved by the own profile", "difference"),
+    )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for fill in fills:
         means = [float(np.mean([probe[fill][part] for probe in probes])) for part in parts]
         rows.append((FILLS[fill], *means, sum(means), estimate(saved[fill]) if fill in saved else None))
-    users = sorted({f"{probe['users']:,}" for probe in probes if "users" in probe})
-    note = (
-        f"Means over {len(probes)} {'seed' if len(probes) == 1 else 'seeds'}"
-        + (f", {listed(users)} users each" if users else "")
-        + "; the steps and the prior were chosen on the same held-out interactions, which favours the own profile "
-        "over the one it starts as. Intervals are over seeds (Student's t)."
-    )
+    users = listed(sorted({f"{probe['users']:,}" for probe in probes if "users" in probe}))
+    note = f"Means over {len(probes)} {'seed' if len(probes) == 1 else 'seeds'}{f', {users} users each' * bool(users)}."
     table = Table("What held-out interactions of train users cost", columns, tuple(rows), note, (0,))
     question = "Does a profile tell of its own user more than the shared prompt or another user's profile?"
+    verdict = verdict_of(list(claimed.values()) if len(claimed) == len(CLAIMED) else [])
     return [Section("What a profile is worth", question, answer, verdict, (table,))]
 
 

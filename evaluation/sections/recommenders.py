@@ -1,107 +1,83 @@
-"""UserIP against other recommenders and against other uses of a language model (Table 2)."""
+"""Against other recommenders and other uses of a language model (paper, Table 2), and transfer to them (Table 4)."""
+
+from collections.abc import Callable
 
 from userip.evaluation.results import BASE
-from userip.evaluation.sections.judge import Judge, Line
-from userip.evaluation.sections.tables import not_done_rows
-from userip.evaluation.sections.users import NOTHING_OF_OURS, ours
-from userip.evaluation.sections.wording import (
-    above_below,
-    estimate,
-    full_name,
-    method_name,
-    recommender_name,
-    say_gain,
-    sign_count,
-    verdict_of,
-)
-from userip.reporting.blocks import Cell, Column, Section, Table
-from userip.reporting.numbers import write_number
+from userip.evaluation.sections.claims import NOTHING_OF_OURS, claim, forest
+from userip.evaluation.sections.comparisons import Comparisons, Row
+from userip.evaluation.sections.names import full_name, method_name, recommender_name
+from userip.evaluation.sections.tables import Group, figures_table, not_done
+from userip.evaluation.sections.users import ours
+from userip.reporting.blocks import Block, Column, Section
 from userip.training.recommender.metrics import rela_impr_auc, rela_impr_logloss
 
-COLUMNS = (
-    Column("method"),
-    Column("validation AUC", "metric"),
-    Column("AUC", "metric", "higher"),
-    Column("logloss", "metric", "lower"),
-    Column("GAUC", "metric", "higher"),
-    Column("UserIP's AUC above it", "difference"),
-    Column("seeds above"),
-    Column("RelaImpr AUC", "change"),
-    Column("RelaImpr logloss", "change"),
-    Column("seconds a fit", "seconds"),
-)
 
-
-def against_recommenders(judge: Judge) -> list[Section]:
+def against_recommenders(compare: Comparisons) -> list[Section]:
     """The best baseline is chosen by validation AUC, of all recommenders without codes and all LLM-based rows."""
-    without, language = _without_codes(judge), _language(judge)
-    best = judge.best([*without, *language])
-    title = "Against other recommenders"
-    question = "Is UserIP better than the best of other recommenders and other uses of a language model?"
-    if best is None or not judge.lines("recommenders") + language:
+    without = compare.rows("recommenders", "none")
+    language = [row for row in compare.rows("llm") if row.method != compare.results.method]
+    if not without + language:
         return []
-    mine = ours(judge)
-    table = _table(judge, without, language, mine, best)
-    if mine is None:
+    dcn = compare.row("controls", "none", "dcn")
+    without += [dcn] if dcn and "dcn" not in {row.recommender for row in without} else []
+    best, mine = compare.best([*without, *language]), ours(compare)
+    constant = compare.row("controls", BASE, mine.recommender) if mine else None
+    groups = {"recommenders": without, "with a language model": language, "codes": [r for r in (constant, mine) if r]}
+    named = [
+        Group(heading, [(_name(row) + " (best by validation)" * (row is best), row) for row in rows], mine)
+        for heading, rows in groups.items()
+    ]
+    note = "RelaImpr (paper, Eq. 10 and 11): of the method over that row. Rows of one seed stand against all seeds."
+    title = "Recommenders and uses of a language model"
+    more = _rela_impr(compare, mine) if mine else []
+    table = figures_table(compare, title, named, ("recommenders", "llm"), "the method", note, more)
+    title, question = "Against other recommenders", "Is the method better than the best baseline by validation?"
+    if mine is None or best is None:
         return [Section(title, question, NOTHING_OF_OURS, "undecided", (table,))]
-    found = judge.difference(mine, best)
-    model, base = judge.measures(mine), judge.measures(best)
-    answer = (
-        f"In AUC, {full_name(mine)}, is {above_below(found)} {_name(best)}, the best baseline by validation "
-        f"{say_gain(found)}; RelaImpr {write_number(rela_impr_auc(model['auc'], base['auc']) / 100, 'change')} of AUC, "
-        f"{write_number(rela_impr_logloss(model['logloss'], base['logloss']) / 100, 'change')} of logloss."
-    )
-    return [Section(title, question, answer, verdict_of([found]), (table,))]
+    return [claim(title, question, full_name(mine), [(_name(best), compare.difference(mine, best))], (table,))]
 
 
-def _without_codes(judge: Judge) -> list[Line]:
-    """Recommenders of their own; the DCN of the controls where that table has none."""
-    lines = judge.lines("recommenders", "none")
-    dcn = judge.line("controls", "none", "dcn")
-    known = {line.recommender for line in lines}
-    return lines + ([dcn] if dcn and "dcn" not in known else [])
+def codes_transfer(compare: Comparisons) -> list[Section]:
+    """The codes against constant codes in every recommender of the plan."""
+    method = compare.results.method
+    pairs = [
+        (mine, other)
+        for mine in compare.rows("transfer", method)
+        if (other := compare.row("transfer", BASE, mine.recommender))
+    ]
+    if not pairs and not not_done(compare.results, "transfer"):
+        return []
+    name = method_name(method)
+    found = [(recommender_name(mine.recommender), compare.difference(mine, other)) for mine, other in pairs]
+    groups = [
+        Group(who, [("constant codes", other), (name, mine)], other)
+        for (who, _), (mine, other) in zip(found, pairs, strict=True)
+    ]
+    blocks: list[Block] = []
+    if found:
+        axis = f"AUC with {name} minus AUC with constant codes"
+        blocks.append(forest(f"What {name} gain in other recommenders", axis, found))
+    title = "Codes that were trained with a DCN, in other recommenders"
+    blocks.append(figures_table(compare, title, groups, ("transfer",), "constant codes"))
+    against = [(f"constant codes in {who}", one) for who, one in found]
+    question = "Do codes trained with a DCN help other recommenders too?"
+    return [claim("Transfer to other recommenders", question, name, against, blocks)]
 
 
-def _language(judge: Judge) -> list[Line]:
-    return [line for line in judge.lines("llm") if not line.method.startswith("userip")]
+def _rela_impr(compare: Comparisons, mine: Row) -> list[tuple[Column, Callable[[Row], float | None]]]:
+    """The paper's relative improvements of the method over a row, as fractions."""
+    model = compare.measures(mine)
+
+    def of(name: str, measure: Callable[[float, float], float]) -> Callable[[Row], float | None]:
+        return lambda row: None if row is mine else measure(model[name], compare.measures(row)[name]) / 100
+
+    return [
+        (Column("RelaImpr AUC", "change"), of("auc", rela_impr_auc)),
+        (Column("RelaImpr logloss", "change"), of("logloss", rela_impr_logloss)),
+    ]
 
 
-def _table(judge: Judge, without: list[Line], language: list[Line], mine: Line | None, best: Line) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for heading, lines in (("recommenders", without), ("with a language model", language)):
-        rows += [(heading,)] if lines else []
-        rows += [_row(judge, line, mine, best) for line in lines]
-    tinted = []
-    if mine is not None:
-        constant = judge.line("controls", BASE, mine.recommender)
-        rows += [("codes",)] + ([_row(judge, constant, mine, best)] if constant else [])
-        tinted = [len(rows)]
-        rows.append(_row(judge, mine, mine, best))
-    rows += not_done_rows(judge.results, ("recommenders", "llm"), len(COLUMNS))
-    note = (
-        "RelaImpr (Eq. 10, 11) is UserIP's over that row; it takes 0.5 off both AUCs, which makes small gains near 0.5 "
-        "look large, so the plain difference stands beside it. Rows of one seed stand against all seeds of UserIP."
-    )
-    return Table("Recommenders and uses of a language model", COLUMNS, tuple(rows), note, tuple(tinted))
-
-
-def _row(judge: Judge, line: Line, mine: Line | None, best: Line) -> tuple[Cell, ...]:
-    figures = judge.measures(line)
-    name = _name(line) + (" (best by validation)" if line is best else "")
-    against: tuple[Cell, ...] = (None, None, None, None)
-    if mine is not None and line is not mine:
-        found, model = judge.difference(mine, line), judge.measures(mine)
-        against = (
-            estimate(found),
-            sign_count(found),
-            rela_impr_auc(model["auc"], figures["auc"]) / 100,
-            rela_impr_logloss(model["logloss"], figures["logloss"]) / 100,
-        )
-    measured = (figures["auc"], figures["logloss"], figures["gauc"])
-    return (name, judge.valid_auc(line), *measured, *against, line.seconds)
-
-
-def _name(line: Line) -> str:
-    if line.method == "none":
-        return recommender_name(line.recommender)
-    return full_name(line) if line.section == "controls" else method_name(line.method)
+def _name(row: Row) -> str:
+    if row.method == "none":
+        return recommender_name(row.recommender)
+    return full_name(row) if row.section == "controls" else method_name(row.method)

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.sections import made_up
 from userip.evaluation.intervals import Difference
-from userip.evaluation.sections.judge import Judge
+from userip.evaluation.sections.comparisons import Comparisons
 from userip.evaluation.sections.unseen import recovered_verdict, unseen_users
 from userip.reporting.blocks import Intervals, Section
 from userip.reporting.numbers import write_number
@@ -17,7 +17,7 @@ NO_FIELD = "dcn-no-user-field"
 def _sections(userip: float, with_field: float = 1.0) -> list[Section]:
     ends = {"none": 0.5, "constant": 0.5, "retrained": 2.0, "userip": with_field}
     cells = made_up.controls(ends) + made_up.controls({"constant": 0.5, "userip": userip}, NO_FIELD)
-    return unseen_users(Judge(made_up.results(cells, "users"), 200))
+    return unseen_users(Comparisons(made_up.results(cells, "users"), 200))
 
 
 def test_recovered_share_is_that_of_the_mean_aucs() -> None:
@@ -72,11 +72,11 @@ def test_goal_of_95_percent(mean: float, low: float, gain: float, verdict: str) 
 def test_no_way_to_go() -> None:
     """Where retraining is no better than the unknown row, nothing is recovered, and the answer says so."""
     ends = {"none": 1.0, "constant": 1.0, "retrained": 1.0, "userip": 1.5}
-    section = unseen_users(Judge(made_up.results(made_up.controls(ends), "users"), 200))[0]
+    section = unseen_users(Comparisons(made_up.results(made_up.controls(ends), "users"), 200))[0]
     assert section.verdict == "undecided"
     assert "no way to measure" in section.answer
 
 
 def test_other_splits_have_no_such_section() -> None:
     """Every user of a random split was seen."""
-    assert unseen_users(Judge(made_up.results(made_up.controls({"userip": 1.0})), 50)) == []
+    assert unseen_users(Comparisons(made_up.results(made_up.controls({"userip": 1.0})), 50)) == []
