@@ -1,6 +1,7 @@
 """Records that vanish from a complete release, by eviction or a hand: counted, and written again where they were."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import lmdb
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.fixtures.banks import make_users
+from tests.fixtures.banks import make_users, on_every_bank
 from userip.bank import Bank, Record, open_bank
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, key_of
 from userip.bank.backends.redis.repair import _fill
@@ -26,12 +27,10 @@ def lose(bank_url: str) -> Lose:
     """Delete every n-th of the keys that hold the bank's records, past the bank; gives how many records went."""
 
     def from_redis(step: int) -> int:
-        client = redis.Redis.from_url(bank_url)
-        doomed = sorted(key for key in client.scan_iter("userip:1:*") if b"{bank}" not in key)[::step]
-        gone = sum(client.hlen(key) for key in doomed)
-        client.delete(*doomed)
-        client.close()
-        return gone
+        kind = redis.RedisCluster if "cluster" in bank_url else redis.Redis
+        with closing(kind.from_url(bank_url.replace("+cluster", ""))) as client:
+            doomed = sorted(key for key in client.scan_iter("userip:1:*") if b"{bank}" not in key)[::step]
+            return sum(client.hlen(key) * client.delete(key) for key in doomed)
 
     def from_lmdb(step: int) -> int:
         env = LmdbEnvironment.acquire(Path(bank_url.removeprefix("lmdb://")))
@@ -54,6 +53,7 @@ def repaired(bank: Bank, release: str) -> Repaired:
     return bank.repair(release, USERS.records)
 
 
+@on_every_bank
 def test_lost_records_are_counted_and_written_again(bank: Bank, lose: Lose) -> None:
     """A whole release has lost nothing; one that has is whole again afterwards, counted and served as published."""
     USERS.publish(bank, "a")
@@ -71,6 +71,7 @@ def test_lost_records_are_counted_and_written_again(bank: Bank, lose: Lose) -> N
         bank.count_missing("b")
 
 
+@on_every_bank
 def test_what_was_folded_in_is_kept_or_told_gone(bank: Bank, lose: Lose) -> None:
     """A record that a fold-in changed stays as it is; users that it added and that are lost are counted no longer."""
     USERS.publish(bank, "a")
@@ -90,6 +91,7 @@ def test_what_was_folded_in_is_kept_or_told_gone(bank: Bank, lose: Lose) -> None
     assert (bank.count_missing("a"), bank.releases()[0].users) == (0, 340)
 
 
+@on_every_bank
 def test_records_of_another_length_are_refused(bank: Bank, lose: Lose) -> None:
     """What does not fit the release is not mixed into it."""
     USERS.publish(bank, "a")

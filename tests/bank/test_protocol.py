@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.fixtures.banks import COLLIDING, make_users
+from tests.fixtures.banks import COLLIDING, make_users, on_every_bank
 from userip.bank import Bank, Lookup, Record, open_reader
 from userip.bank.errors import PublishError, RecordError, UnknownReleaseError
 from userip.bank.release_records import ReleaseRecords
 
+pytestmark = on_every_bank
 USERS = make_users(300)
 OTHERS = make_users(200, prefix="other")
 
@@ -272,3 +273,23 @@ def test_upsert_never_takes_another_users_place(bank: Bank, at_once: bool) -> No
     # Published together they take another salt, and both are served.
     bank.publish("b", ReleaseRecords([first, second], np.array([1, 2], np.uint32), np.array([[5], [6]], np.uint16)))
     assert bank.get_many("b", [first, second]) == [Record(1, (5,)), Record(2, (6,))]
+
+
+def test_the_buckets_hold_every_record_once(bank: Bank, bank_url: str) -> None:
+    """A replica can copy a release bucket by bucket, all of it, rising; a reader says what it is."""
+    USERS.publish(bank, "a")
+
+    async def copy() -> None:
+        reader = open_reader(bank_url, deadline_s=5)
+        meta = await reader.meta("a")
+        assert meta is not None
+        records = await reader.read_buckets("a", meta, range(meta.buckets))
+        places = [(bucket, field) for bucket, field, _ in records]
+        assert places == sorted(set(places))
+        assert {int.from_bytes(value[5:9], "little") for _, _, value in records} == set(range(1, 301))  # their rows
+        assert (reader.exists(), reader.in_use) == (True, 0)
+        assert reader.remote is not bank_url.startswith("lmdb")
+        await reader.close()
+
+    asyncio.run(copy())
+    assert bank.usage().bytes > 300 * 15

@@ -5,13 +5,24 @@ from pathlib import Path
 import pytest
 
 from userip.bank import open_bank, open_reader
+from userip.bank.backends import BACKENDS
 from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.backends.lmdb.url import parse_url as parse_lmdb
 from userip.bank.backends.redis.url import parse_url as parse_redis
 from userip.bank.errors import BankUrlError
+from userip.bank.opening import backend_of
 from userip.bank.redaction import redact
 
 SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize("scheme", BACKENDS)
+def test_every_scheme_leads_to_its_backend(scheme: str) -> None:
+    """Whatever the case; what opens it is in the folder that `BACKENDS` names, and what is mistyped is redacted."""
+    reader = open_reader(f"{scheme.upper()}://{'h' if 'redis' in scheme else '/x'}")
+    assert type(reader).__module__.startswith(f"userip.bank.backends.{BACKENDS[scheme]}.")
+    assert backend_of(f"{scheme}://x") == BACKENDS[scheme]
+    assert redact(f"{scheme}:/:{SECRET}@h") == f"{scheme}:/:***@h"
 
 
 def test_lmdb_urls_name_a_directory() -> None:

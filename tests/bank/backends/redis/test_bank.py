@@ -272,16 +272,24 @@ def test_tls(start_redis: Callable[..., RedisServer], certificates: Path) -> Non
         asyncio.run(untrusted())
 
 
-def test_cluster(start_redis: Callable[..., RedisServer]) -> None:
-    """A cluster (of one node that owns every slot) serves like a server."""
-    server = start_redis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    with server.client() as client:
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        deadline = time.monotonic() + 20
-        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-            assert time.monotonic() < deadline, "the cluster does not come up"
-            time.sleep(0.05)
-    check_whole_life(f"redis+cluster://127.0.0.1:{server.port}")
+def test_cluster(empty_redis_cluster: str, redis_cluster: list[RedisServer]) -> None:
+    """A cluster of three nodes serves like a server, and a release lies on all of them."""
+    with closing(open_bank(empty_redis_cluster)) as bank:
+        USERS.publish(bank, "spread")
+        for node in redis_cluster:
+            with closing(node.client()) as client:
+                assert list(client.scan_iter("userip:1:spread:*"))
+        bank.activate("spread")
+        USERS.publish(bank, "next")
+        bank.activate("next")
+        assert bank.prune(keep=0) == ["spread"]
+        for node in redis_cluster:
+            with closing(node.client()) as client:
+                assert not list(client.scan_iter("userip:1:spread:*"))
+    for node in redis_cluster:
+        with closing(node.client()) as client:
+            client.flushall()
+    check_whole_life(empty_redis_cluster)
 
 
 def test_a_cluster_that_is_away(tmp_path: Path) -> None:
