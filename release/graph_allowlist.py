@@ -10,12 +10,22 @@ from typing import Final
 
 from userip.release.errors import ReleaseError
 
-# What the graphs of `models.recommenders` hold, and Sum. No control flow, no operator that makes much out of little
-# (ConstantOfShape, Expand, Tile), none that reads files or the clock.
-OPERATORS: Final = frozenset({
+# No control flow (If, Loop, Scan), nothing that reads files, the clock or random numbers, and nothing whose size is a
+# number in the file or in its input (ConstantOfShape, Expand, Tile, Pad, Range, Resize, OneHot). What each can make:
+# elementwise        Add Sub Mul Div Pow Sum Relu Sigmoid Softmax: as much as its operands broadcast to
+# the same elements  Reshape Squeeze Unsqueeze Transpose Split Concat: what goes in; a shape that differs is an error
+# looked up          Gather GatherND: one slice for each index, and the indices lie in the file or in the request;
+#                    ONNX Runtime stops at one that is out of range
+# products           MatMul Gemm: rows of the one by columns of the other
+# less               ReduceSum
+# So memory is bounded by candidates and file size, unless operands are crossed on purpose (N by N). Before a release is
+# served it runs at its full size once: what does not fit fails when it is loaded, not in a request.
+FOLDED: Final = frozenset({  # what the graphs of `models.recommenders` hold, and Sum
     "Add", "Concat", "Gather", "Gemm", "MatMul", "Mul", "ReduceSum", "Relu", "Sigmoid", "Softmax", "Split", "Squeeze",
     "Sum", "Unsqueeze",
 })  # fmt: skip
+PLAIN: Final = frozenset({"Div", "GatherND", "Pow", "Reshape", "Sub", "Transpose"})  # what torch's exporter adds
+OPERATORS: Final = FOLDED | PLAIN
 # Far above what an export has: a hundred or so of each.
 _MOST: Final = {"node": 2_000, "tensor": 2_000}
 _STANDARD_DOMAINS: Final = ("", "ai.onnx")

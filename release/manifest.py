@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from userip.release.errors import ReleaseError
 
@@ -13,6 +13,7 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 ITEMS = "items.npz"
+ITEM_FIELDS = "item_fields.npy"  # beside a plain graph (`release.field_rows`)
 PROFILES = "profiles.parquet"  # user_id str, row uint32, uint16 per slot in the order of slots; 65535 = unknown
 VECTORS = "vectors.npy"
 # Not read by service or `publish`: what people and later steps may want to see.
@@ -79,6 +80,8 @@ class Facet(_Frozen):
 class Manifest(_Frozen):
     """The content of `manifest.json`.
 
+    graph   folded: takes the parts of requests, over one short row per id. plain: takes `rows`, a row of every field
+            for each candidate. A manifest without it is of a folded graph
     vector  how many floats a record carries beside its codes; 0 for profiles of codes
     tables  input of the graph -> the .npy file, float32 [rows, width], that is given to it with every run
     files   the sha256 of every other file of the release
@@ -93,10 +96,19 @@ class Manifest(_Frozen):
     facets: tuple[Facet, ...]
     users: int
     items: int
+    graph: Literal["folded", "plain"] = "folded"
     vector: Annotated[int, Field(ge=0, le=65535)] = 0
     tables: dict[str, FileName] = {}
     metrics: dict[str, Any]
     files: dict[FileName, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `graph` out where it is folded: such a manifest is the same, byte by byte, as before there were two."""
+        content: dict[str, Any] = write(self)
+        if self.graph == "folded":
+            content.pop("graph", None)
+        return content
 
     @property
     def slots(self) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from userip.release.golden import GOLDEN, Golden
 from userip.release.manifest import (
     FORMAT_VERSION,
+    ITEM_FIELDS,
     ITEMS,
     MANIFEST,
     SCORER,
@@ -31,6 +32,7 @@ class ReleaseWriter:
         self.directory = directory
         self._tables: dict[str, str] = {}
         self._items = 0
+        self._kind: dict[str, str] = {}
 
     def graph(self, model: bytes, tables: Mapping[str, NDArray[np.float32]]) -> None:
         """Write scorer.onnx and a NAME.npy for each of its tables."""
@@ -46,6 +48,11 @@ class ReleaseWriter:
         with (self.directory / ITEMS).open("wb") as stream:
             np.savez(stream, blob=np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets=offsets)
         self._items = len(ids)
+
+    def item_fields(self, rows: NDArray[np.int64]) -> None:
+        """Write item_fields.npy, beside a graph that is plain: int64 [n + 1, 1 + item fields], line 0 all 0."""
+        np.save(self.directory / ITEM_FIELDS, rows, allow_pickle=False)
+        self._kind = {"graph": "plain"}
 
     def vectors(self, vectors: NDArray[np.float32]) -> None:
         """Write vectors.npy: float32 [users, V], in the order of profiles.parquet."""
@@ -76,6 +83,7 @@ class ReleaseWriter:
             "items": self._items,
             "tables": self._tables,
             "files": {path.name: sha256_of(path) for path in sorted(self.directory.iterdir())},
+            **self._kind,
             **said,
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

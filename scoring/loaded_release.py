@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from userip.release.errors import ReleaseError
+from userip.release.field_rows import FieldRows
 from userip.release.graph_allowlist import refuse_unsafe
 from userip.release.items import read_item_rows
 from userip.release.manifest import ITEMS, MANIFEST, SCORER, FieldSpec, Manifest, read_manifest
 from userip.release.tables import map_tables, read_file
-from userip.scoring.scorer import Scorer, Shape
+from userip.scoring.scorer import PlainScorer, Scorer, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,16 @@ def load_release(directory: Path) -> Release:
             (field.name, {value: row for row, value in enumerate(field.values or (), start=1)})
             for field in manifest.contexts
         ),
-        scorer=Scorer(model, shape, map_tables(directory, manifest), str(directory / SCORER)),
+        scorer=_scorer(directory, manifest, model, shape),
         loaded_at=time.time(),
     )
+
+
+def _scorer(directory: Path, manifest: Manifest, model: bytes, shape: Shape) -> Scorer:
+    tables, file = map_tables(directory, manifest), str(directory / SCORER)
+    if manifest.graph == "plain":
+        return PlainScorer(model, shape, tables, FieldRows.read(directory, manifest), file)
+    return Scorer(model, shape, tables, file)
 
 
 def _shape_of(manifest: Manifest, where: Path) -> Shape:

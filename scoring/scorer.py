@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.release.errors import ReleaseError
+from userip.release.field_rows import FieldRows
 from userip.scoring.errors import ScoringError
 from userip.scoring.onnx_runtime import ort
 
@@ -81,7 +82,7 @@ class Scorer:
         self.shape = shape
         self.long_run = sys.maxsize
         self._tables = dict(tables or {})
-        _check_signature(self._session, shape, self._tables, name)
+        _check_signature(self._session, self._expected(), shape.vector, self._tables, name)
         # Without the runtime's checks of names and owners in each run, 3 us: the signature has just been checked.
         self._run = self._session._sess.run
         self._has_user = shape.user is not None
@@ -98,13 +99,7 @@ class Scorer:
             items, request = tasks[0].items, _first_request(total)
         else:
             items, request = np.concatenate([task.items for task in tasks]), np.repeat(np.arange(len(tasks)), counts)
-        feed: dict[str, Any] = {"items": items, "request": request, **self._tables}
-        if self._has_user:
-            feed["user"] = np.array([task.user for task in tasks], np.int64)
-        if self._has_slots:
-            feed["slots"] = np.array([task.slots for task in tasks], np.int64)
-        if self._has_context:
-            feed["context"] = np.array([task.context for task in tasks], np.int64)
+        feed = self._rows(tasks, items, request) | self._tables
         if floats := self.shape.vector:
             nothing = bytes(4 * floats)
             vectors = b"".join([task.vector or nothing for task in tasks])
@@ -148,6 +143,49 @@ class Scorer:
                 fastest = min(fastest, time.perf_counter() - started)
         self.long_run = int(_LONG_S / fastest * candidates)
 
+    def _expected(self) -> dict[str, tuple[int | None, ...]]:
+        """The inputs of rows, int64, with their shapes; None is for a length that differs from run to run."""
+        shape, expected = self.shape, dict[str, tuple[int | None, ...]](items=(None,), request=(None,))
+        if shape.user is not None:
+            expected["user"] = (None,)
+        if shape.slots:
+            expected["slots"] = (None, len(shape.slots))
+        if shape.context:
+            expected["context"] = (None, len(shape.context))
+        return expected
+
+    def _rows(self, tasks: Sequence[Task], items: NDArray[np.int64], request: NDArray[np.int64]) -> dict[str, Any]:
+        """What `_expected` asks for, of these tasks."""
+        feed: dict[str, Any] = {"items": items, "request": request}
+        if self._has_user:
+            feed["user"] = np.array([task.user for task in tasks], np.int64)
+        if self._has_slots:
+            feed["slots"] = np.array([task.slots for task in tasks], np.int64)
+        if self._has_context:
+            feed["context"] = np.array([task.context for task in tasks], np.int64)
+        return feed
+
+
+class PlainScorer(Scorer):
+    """A plain graph: its one input of rows is `rows` int64 [N, F], put together of the same parts."""
+
+    def __init__(
+        self,
+        model: bytes,
+        shape: Shape,
+        tables: Mapping[str, NDArray[np.float32]],
+        field_rows: FieldRows,
+        name: str = "scorer.onnx",
+    ) -> None:
+        self._field_rows = field_rows
+        super().__init__(model, shape, tables, name)
+
+    def _expected(self) -> dict[str, tuple[int | None, ...]]:
+        return {"rows": (None, self._field_rows.width)}
+
+    def _rows(self, tasks: Sequence[Task], items: NDArray[np.int64], request: NDArray[np.int64]) -> dict[str, Any]:
+        return {"rows": self._field_rows(super()._rows(tasks, items, request))}
+
 
 _LONG_S = 0.002  # for so long a run may hold up the event loop; a thread hop costs some 30 us, more on a busy machine
 _ZEROS = np.zeros(10_000, np.int64)
@@ -160,18 +198,15 @@ def _first_request(candidates: int) -> NDArray[np.int64]:
 
 
 def _check_signature(
-    session: ort.InferenceSession, shape: Shape, tables: Mapping[str, NDArray[np.float32]], name: str
+    session: ort.InferenceSession,
+    expected: dict[str, tuple[int | None, ...]],
+    vector: int,
+    tables: Mapping[str, NDArray[np.float32]],
+    name: str,
 ) -> None:
-    expected: dict[str, tuple[int | None, ...]] = {"items": (None,), "request": (None,)}
-    if shape.user is not None:
-        expected["user"] = (None,)
-    if shape.slots:
-        expected["slots"] = (None, len(shape.slots))
-    if shape.context:
-        expected["context"] = (None, len(shape.context))
     rows = set(expected)
-    if shape.vector:
-        expected["vector"] = (None, shape.vector)
+    if vector:
+        expected["vector"] = (None, vector)
     for label, table in tables.items():
         expected[label] = table.shape
     found = {node.name: node for node in session.get_inputs()}

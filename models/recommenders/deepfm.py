@@ -22,7 +22,7 @@ class DeepFM(FieldNetwork):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
         flat = self.embed(rows)
-        e = flat.view(len(flat), -1, self.shape.embedding)  # [B, F, d]
+        e = flat.view(-1, rows.shape[1], self.shape.embedding)  # [B, F, d]
         # All pairs at once: ((sum e)^2 - sum e^2) / 2, per column
         products = (e.sum(dim=1).square() - e.square().sum(dim=1)).sum(dim=1) / 2
         logits: Tensor = self.linear(rows) + products

@@ -23,7 +23,7 @@ class PNN(FieldNetwork):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
         flat = self.embed(rows)
-        e = flat.view(len(flat), -1, self.shape.embedding)  # [B, F, d]
+        e = flat.view(-1, rows.shape[1], self.shape.embedding)  # [B, F, d]
         i, j = pairs(e.shape[1])
         products = (e[:, i] * e[:, j]).sum(dim=2)  # [B, F(F-1)/2]
         logits: Tensor = self.head(self.mlp(torch.cat([flat, products], dim=1))).squeeze(1)

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from userip.files import directory_beside
+from userip.models.graphs.plain import plain_onnx
 from userip.models.recommenders import RECOMMENDERS
+from userip.release.graph_allowlist import refuse_unsafe
 from userip.release.manifest import CODEBOOKS, CONFIG, METRICS, PROFILES, Facet, Manifest
 from userip.release.writer import ReleaseWriter
 from userip.training.export.config import ExportConfig
 from userip.training.export.describe import collect_votes, describe
 from userip.training.export.golden import golden_requests
 from userip.training.export.tables import catalogue_of, field_specs, profiles_of, roles_of
-from userip.training.export.verify import ExportError, verify_release
+from userip.training.export.verify import verify_release
 from userip.training.recommender.fit import FittedRecommender
 
 
@@ -60,8 +62,11 @@ def _write(
     catalogue, roles = catalogue_of(fitted), roles_of(fitted.encoder)
     fold = RECOMMENDERS[fitted.config.recommender].fold
     if fold is None:
-        raise ExportError(f"fit.recommender: a {fitted.config.recommender} cannot be exported; choose 'dcn'")
-    graph = fold(fitted.model, roles, catalogue.rows)
+        graph = plain_onnx(fitted.model, len(fitted.encoder.fields))
+        writer.item_fields(catalogue.rows)
+    else:
+        graph = fold(fitted.model, roles, catalogue.rows)
+    refuse_unsafe(graph.model, f"fit.recommender {fitted.config.recommender!r}")
     writer.graph(graph.model, graph.tables)
     writer.items(catalogue.ids)
     profiles = profiles_of(fitted)

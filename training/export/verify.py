@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
+from userip.release.field_rows import FieldRows
 from userip.release.golden import read_golden
 from userip.release.items import read_item_rows
 from userip.release.manifest import ITEMS, PROFILES, SCORER, Manifest, read_manifest
@@ -107,6 +108,8 @@ def _item_rows(directory: Path, manifest: Manifest) -> dict[str, int]:
 
 
 def _run(directory: Path, manifest: Manifest, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    if manifest.graph == "plain":
+        feed = {"rows": FieldRows.read(directory, manifest)(feed)}
     feed = feed | map_tables(directory, manifest)
     session = ort.InferenceSession((directory / SCORER).read_bytes(), providers=["CPUExecutionProvider"])
     scores: NDArray[np.float32] = session.run(["probability"], feed)[0]

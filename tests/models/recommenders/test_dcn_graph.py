@@ -192,7 +192,8 @@ def test_torch_plain_and_folded_agree(shape: NetworkShape, roles: FieldRoles, ex
     _to_logit(model, batch.rows, logit)
     expected = _by_torch(model, batch.rows)
     assert expected.std() > 1e-3, "a constant answer would agree with anything"
-    plain = _session(plain_onnx(model)).run(["probability"], {"rows": batch.rows})[0]
+    graph = plain_onnx(model, len(shape.field_sizes))
+    plain = _session(graph.model).run(["probability"], {"rows": batch.rows, **graph.tables})[0]
     folded = _by_folded(model, roles, catalogue, batch.feed)
     assert np.abs(plain - expected).max() <= TOLERANCE
     assert np.abs(folded - expected).max() <= TOLERANCE
