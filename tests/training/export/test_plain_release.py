@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
-from userip.bank.urls import open_bank
+from userip.bank.opening import open_bank
 from userip.ops.publish import publish_release
 from userip.release.errors import ReleaseError
 from userip.release.manifest import ITEM_FIELDS, read_manifest, sha256_of
