@@ -11,7 +11,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-pytest_plugins = ["tests.fixtures.banks", "tests.fixtures.redis_cluster", "tests.fixtures.serving"]
+pytest_plugins = [
+    "tests.fixtures.banks",
+    "tests.fixtures.redis_cluster",
+    "tests.fixtures.runs",
+    "tests.fixtures.serving",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.fixtures.process import ServeProcess
-from tests.training.tiny_run import HASTE, easy_set, one_thread, tiny_config, train
+from tests.fixtures.runs import Once, Run, copy_steps
+from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, one_thread, tiny_config, train
 from userip.bank.opening import open_bank
 from userip.ops.publish import publish_release
-from userip.training.data.dataset import Dataset, Split
+from userip.training.data.dataset import Dataset
 from userip.training.fold_in import fold_in_file
-from userip.training.run import STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -24,15 +24,17 @@ BATCH = 64  # requests of one /score/batch
 Trained = tuple[Dataset, Path]
 
 
-@pytest.fixture(scope="module", params=["random", "users"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+@pytest.fixture(scope="module", params=["easy", "held_out"])
+def trained(request: pytest.FixtureRequest, once: Once) -> Trained:
     """A run on the random split with a user field, and one on held-out users without: the two ways to serve."""
-    split: Split = request.param
-    directory = tmp_path_factory.mktemp(split)
-    dataset = easy_set(directory / "data", users=120, split=split)
-    user_field = "true" if split == "random" else "false"
-    config = tiny_config(directory, *HASTE, f"fit.user_field={user_field}")
-    return dataset, train(dataset, directory / "run", config, list(STEPS))
+    profiles: Run = request.getfixturevalue(request.param)
+    settings = () if request.param == "easy" else (*HASTE, *ROUNDS, "fit.user_field=false")
+
+    def make(place: Path) -> None:
+        copy_steps(profiles.path, place / "run", *PROFILE_STEPS)
+        train(profiles.dataset, place / "run", tiny_config(place, *settings), ["fit", "release"])
+
+    return profiles.dataset, once(f"end-to-end-{request.param}", make) / "run"
 
 
 @pytest.fixture(params=["lmdb", "redis"])

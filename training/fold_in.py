@@ -112,7 +112,7 @@ def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad
     raw = read_any_table(file, report, TableColumns.model_validate(judged | timed))
     report.refuse_if_many(allowed=allow_bad_rows)
     if raw.interactions.is_empty():
-        raise DataError(f"{file}: no interactions in it")
+        raise DataError(f"{file}: no interactions found")
     if report.total_bad:
         log.warning("left out %d unreadable rows: %s", report.total_bad, "; ".join(report.examples))
     return label(deduplicate(raw.interactions), threshold).sort("user_id", "timestamp", "item_id")

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 import torch
 
-from tests.training.tiny_run import HASTE, ROUNDS, contents, easy_set, one_thread, tiny_config, train
+from tests.fixtures.runs import Once, Run, copy_steps
+from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, contents, one_thread, tiny_config, train
 from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import Record
@@ -24,7 +25,6 @@ from userip.training.data.dataset import Dataset
 from userip.training.errors import BadRowsError, ConfigError, DataError
 from userip.training.fold_in import fold_in, fold_in_file
 from userip.training.methods.userip.inference import Inference
-from userip.training.run import STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +48,14 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+def trained(held_out: Run, once: Once) -> tuple[Dataset, Path]:
     """A run with held-out users, whose codes rest on their histories."""
-    directory = tmp_path_factory.mktemp("fold-in")
-    dataset = easy_set(directory / "data", users=80, split="users")
-    return dataset, train(dataset, directory / "run", tiny_config(directory, *HASTE, *ROUNDS), list(STEPS))
+
+    def make(place: Path) -> None:
+        copy_steps(held_out.path, place / "run", *PROFILE_STEPS)
+        train(held_out.dataset, place / "run", tiny_config(place, *HASTE, *ROUNDS), ["fit", "release"])
+
+    return held_out.dataset, once("fold-in", make) / "run"
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 import json
 import logging
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -15,6 +14,7 @@ import pytest
 from scipy.stats import chi2
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
+from tests.fixtures.runs import Run, copy_steps
 from tests.training.tiny_run import (
     HASTE,
     ROUNDS,
@@ -39,21 +39,6 @@ from userip.training.run import STEPS
 pytestmark = pytest.mark.slow
 
 KINDS: Final[tuple[CodesKind, CodesKind]] = ("profile", "constant")
-
-
-class Run(NamedTuple):
-    """A finished run and what it was made from."""
-
-    dataset: Dataset
-    path: Path
-
-
-@pytest.fixture(scope="session")
-def easy(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The easy simulation and its profiles, inferred in this process without interruption."""
-    directory = tmp_path_factory.mktemp("easy")
-    dataset = easy_set(directory / "data")
-    return Run(dataset, train(dataset, directory / "run", tiny_config(directory)))
 
 
 def _scrambled(dataset: Dataset, out: Path, *, parts: tuple[str, ...]) -> Dataset:
@@ -93,14 +78,10 @@ def _profiles(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("split", ["random", "users"])
-def test_no_valid_or_test_row_reaches_profiles(split: str, easy: Run, tmp_path: Path) -> None:
+def test_no_valid_or_test_row_reaches_profiles(split: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """LEAK: with every valid and test row randomised, language model, z, codebooks and codes are byte-identical."""
-    if split == "random":
-        before, config = easy, tiny_config(tmp_path)
-    else:
-        config = tiny_config(tmp_path, *HASTE)
-        dataset = easy_set(tmp_path / "data", users=80, split="users")
-        before = Run(dataset, train(dataset, tmp_path / "run", config))
+    before: Run = request.getfixturevalue("easy" if split == "random" else "held_out")
+    config = tiny_config(tmp_path, *(() if split == "random" else (*HASTE, *ROUNDS)))
     scrambled = _scrambled(before.dataset, tmp_path / "scrambled", parts=("valid", "test"))
     after = train(scrambled, tmp_path / "again", config)
     assert _profiles(after) == _profiles(before.path)
@@ -219,7 +200,7 @@ def test_without_any_effect_a_code_tells_only_of_rows_it_has_seen(null_runs: lis
 def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A start known to collapse (docs/method.md#collapse) is a warning in the log, and marked in both JSON files."""
     run = tmp_path / "run"
-    _copy_steps(easy.path, run, "language", "infer")
+    copy_steps(easy.path, run, "language", "infer")
     config = tiny_config(
         tmp_path, "quantize.start=uniform", "quantize.metric=plain", "quantize.rounds=0", "quantize.surrogate=false"
     )
@@ -251,7 +232,7 @@ def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
 def test_a_killed_infer_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
     """RESUME: `userip infer`, killed with SIGKILL early and late among its batches, ends as an unbroken run does."""
     run = tmp_path / "run"
-    _copy_steps(easy.path, run, "language")
+    copy_steps(easy.path, run, "language")
     command: tuple[str | Path, ...] = ("infer", "--dataset", easy.dataset.path, "--out", run, *flags(tmp_path))
     marks = run / "infer.partial" / "z.done"
     batches = len((easy.path / "infer" / "z.done").read_bytes())
@@ -270,7 +251,7 @@ def test_a_killed_quantize_continues_to_the_same_bytes(easy: Run, tmp_path: Path
     """RESUME: `userip quantize`, killed within the E step of its second round, ends as one that ran through."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     for place in (whole, run):
-        _copy_steps(easy.path, place, "language", "infer")
+        copy_steps(easy.path, place, "language", "infer")
 
     def command(place: Path) -> tuple[str | Path, ...]:
         return ("quantize", "--dataset", easy.dataset.path, "--out", place, *flags(tmp_path, *ROUNDS))
@@ -301,11 +282,6 @@ def test_the_same_command_twice_gives_the_same_bytes(easy: Run, tmp_path: Path) 
     assert manifests[0]["files"] == manifests[1]["files"]
     train(easy.dataset, tmp_path / "c", tiny_config(tmp_path, *HASTE))
     assert _profiles(tmp_path / "c") == _profiles(here[0])
-
-
-def _copy_steps(source: Path, run: Path, *steps: str) -> None:
-    for step in steps:
-        shutil.copytree(source / step, run / step)
 
 
 def _kill_after(process: subprocess.Popen[str], marks: Path, batches: int) -> int:
