@@ -8,7 +8,7 @@ BankError
 ├── BankFullError         the store has no room for what was to be written
 ├── UnknownReleaseError   the bank holds no release of that name, or none is active
 ├── RecordError           a value that is not a record of this format
-└── PublishError          publishing did not finish; the active release is as it was
+└── PublishError          publishing did not finish; the active release is unchanged
 
 
 Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.

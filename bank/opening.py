@@ -32,7 +32,7 @@ def backend_of(url: str) -> str:
     scheme, mark, _ = url.partition("://")
     if not mark or scheme.lower() not in BACKENDS:
         known = ", ".join(f"{name}://" for name in BACKENDS)
-        raise BankUrlError(f"bank {redact(url)!r}: unknown kind of bank; write one of {known}")
+        raise BankUrlError(f"bank {redact(url)!r}: unknown scheme; use one of {known}")
     return BACKENDS[scheme.lower()]
 
 

@@ -20,7 +20,7 @@ from userip.bank.errors import BankKeyError
 
 VARIABLE: Final = "USERIP_BANK_HMAC_KEY"
 _SHORTEST: Final = 16  # characters; what is shorter can be found by trying
-_MEND: Final = "`openssl rand -hex 32` makes one"
+_MEND: Final = "create one with `openssl rand -hex 32`"
 
 
 def user_key() -> bytes:
@@ -48,7 +48,7 @@ def key_check(key: bytes) -> str:
 @lru_cache(maxsize=8)
 def _derive(value: str, file: str) -> bytes:
     if value and file:
-        raise BankKeyError(f"{VARIABLE} and {VARIABLE}_FILE are both set; leave one out")
+        raise BankKeyError(f"{VARIABLE} and {VARIABLE}_FILE are both set; remove one")
     if file:
         try:
             value = Path(file).read_text(encoding="utf-8")

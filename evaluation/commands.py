@@ -11,7 +11,7 @@ from userip.training.run import set_up_logging
 
 def evaluate(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option("--out", help="The report directory. What was made there before is kept.")],
+    out: Annotated[Path, typer.Option("--out", help="The report directory. Finished parts in it are kept.")],
     preset: Annotated[
         Literal["quick", "full"],
         typer.Option(help="full: default settings of training, all recommenders, ablations and sweeps."),

@@ -80,7 +80,7 @@ def evaluate_dataset(
         write_reports(results, out)
     if wrong := [failure for failure in results.failures if not failure.skipped]:
         raise EvaluationError(
-            f"{len(wrong)} parts went wrong, the first: {wrong[0].what}: {wrong[0].reason} "
+            f"{len(wrong)} parts failed, the first: {wrong[0].what}: {wrong[0].reason} "
             f"(all are in {out / 'report.md'}; the same command tries them again)"
         )
     return results

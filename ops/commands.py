@@ -38,7 +38,7 @@ def _bank(url: str) -> Iterator[Bank]:
 def publish(
     release: Annotated[Path, typer.Option(help="A release directory: RUN/release.")],
     bank: BankOption,
-    activate: Annotated[bool, typer.Option(help="Move the active pointer to it afterwards.")] = True,
+    activate: Annotated[bool, typer.Option(help="Activate the release afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer; of the active release, records that were lost."""
     opened = open_bank(bank)
@@ -63,9 +63,9 @@ def _complete(release: Path, bank: Bank, name: str) -> str:
     # been folded in since.
     lost = bank.count_missing(name)
     if not lost:
-        return f"{name}: active already, nothing to do"
+        return f"{name}: already active, nothing to do"
     done = repair_release(release, bank)
-    said = f"{name}: active already; {lost:,} records were lost, {done.written:,} written again"
+    said = f"{name}: already active; {lost:,} records were lost, {done.written:,} written again"
     if done.gone:
         said += f"; {done.gone:,} were of users folded in since: run `userip infer-new` for them again"
     return said
@@ -78,7 +78,7 @@ def activate(
 ) -> None:
     """Make a published release the active one."""
     if (name is None) == (release is None):
-        raise typer.BadParameter("name one release; `userip inspect --bank URL` lists them")
+        raise typer.BadParameter("give one release; `userip inspect --bank URL` lists them")
     with _bank(bank) as opened:
         before = opened.active()
         wanted = name or release or ""
@@ -97,7 +97,7 @@ def rollback(bank: BankOption) -> None:
 def prune(
     bank: BankOption,
     keep: Annotated[int, typer.Option(min=0, help="Releases behind the active one to keep for rollback.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted (dry run).")] = False,
 ) -> None:
     """Delete releases that nothing points to, and what unfinished publications left."""
     with _bank(bank) as opened:
@@ -113,7 +113,7 @@ def inspect(
     release: Annotated[Path | None, typer.Option(help="A release directory to compare with (RUN/release).")] = None,
     service: Annotated[str | None, typer.Option(help="A running service to compare with: http://host:port.")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="USERIP_SERVICE_KEY", help="An API key, if the service wants one.")
+        str | None, typer.Option(envvar="USERIP_SERVICE_KEY", help="An API key, if the service needs one.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:

@@ -200,7 +200,7 @@ def _get(url: str, key: str | None) -> tuple[int, dict[str, Any]]:
     import urllib.request
 
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no http:// or https:// URL")
+        raise ValueError(f"{url} is not an http:// or https:// URL")
     request = urllib.request.Request(url, headers={} if key is None else {"X-API-Key": key})  # noqa: S310  # checked
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:  # noqa: S310  # checked
@@ -210,5 +210,5 @@ def _get(url: str, key: str | None) -> tuple[int, dict[str, Any]]:
             status, body = error.code, error.read()
     document = json.loads(body)
     if not isinstance(document, dict):
-        raise ValueError(f"{url} answers with something else than an object; is it this service?")
+        raise ValueError(f"{url} does not answer with a JSON object; is it a UserIP service?")
     return status, document

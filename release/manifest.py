@@ -144,9 +144,7 @@ def read_manifest(directory: Path, *, verify: bool = True) -> Manifest:
     try:
         return _read_manifest(directory, verify=verify)
     except NotADirectoryError:
-        raise ReleaseError(
-            f"{directory}: not a directory; name the one that {MANIFEST} lies in (RUN/release)"
-        ) from None
+        raise ReleaseError(f"{directory}: not a directory; give the one that holds {MANIFEST} (RUN/release)") from None
     except OSError as error:
         named = error.filename or directory
         raise ReleaseError(f"{named}: {error.strerror}; fix that, or copy the release again") from None
@@ -158,7 +156,7 @@ def _read_manifest(directory: Path, *, verify: bool) -> Manifest:
         if path.is_symlink():
             raise ReleaseError(_linked(path))
         if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ReleaseError(f"{path}: larger than {MAX_MANIFEST_BYTES >> 20} MB, which no export is")
+            raise ReleaseError(f"{path}: larger than {MAX_MANIFEST_BYTES >> 20} MB; export the release again")
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ReleaseError(f"{path}: not found; is {directory} a release directory (RUN/release)?") from None

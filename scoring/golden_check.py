@@ -26,7 +26,7 @@ def check_golden(release: Release, directory: Path) -> int:
             if not abs(score - expected) <= TOLERANCE:
                 raise ReleaseError(
                     f"{path}: request {number}: item {item!r} scores {score:.7f}, recorded was {expected:.7f}; "
-                    "this machine computes something else than the export: export again, or compare the versions"
+                    "scores differ from the export's: export again, or compare library versions"
                 )
     return len(golden.requests)
 

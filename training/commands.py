@@ -15,8 +15,8 @@ DatasetPath = Annotated[Path, typer.Option("--dataset", help="A data set directo
 RunPath = Annotated[Path, typer.Option("--out", help="The run directory. Finished steps in it are kept.")]
 Preset = Annotated[str, typer.Option(help="quick, default (also: practical), paper or released.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="One setting, as infer.steps=6. Repeatable.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed and as many threads on such a CPU: same bytes.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, as infer.steps=6; repeatable.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, number of threads and kind of CPU: same bytes.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one per core.")]
 
 
@@ -81,7 +81,7 @@ def infer_new(
         float | None, typer.Option(help="A rating above this is positive. Default: as in training.")
     ] = None,
     allow_bad_rows: Annotated[
-        bool, typer.Option("--allow-bad-rows", help="Go on when over 1 % of the file's rows cannot be read.")
+        bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of the file's rows cannot be read.")
     ] = False,
 ) -> None:
     """E steps alone, codebooks frozen, for the users of the file; their records go into the active release."""

@@ -40,7 +40,7 @@ def fold_in_file(
     manifest = read_manifest(run / "release")
     kind = manifest.method.get("codes", "profile")
     if kind != "profile":
-        raise ConfigError(f"{run / 'release'}: was fitted with fit.codes = {kind!r}, so no profile of a user enters it")
+        raise ConfigError(f"{run / 'release'}: was fitted with fit.codes = {kind!r}, so it does not use profiles")
     if positive_above is not None and not math.isfinite(positive_above):
         raise ConfigError(f"--positive-above {positive_above}: give a finite number")
     rows = _read(interactions, run / "language", positive_above, allow_bad_rows=allow_bad_rows)
@@ -99,7 +99,7 @@ def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad
         raise DataError(f"{file}: no column 'label' or 'rating'; it has: {', '.join(columns)}")
     stated = "label" in columns
     if stated and positive_above is not None:
-        raise ConfigError(f"--positive-above: {file} has labels; to make them anew of ratings, leave that column out")
+        raise ConfigError(f"--positive-above: {file} has labels; to compute labels from ratings, remove that column")
     threshold = None
     if not stated:
         threshold = positive_above_of(language) if positive_above is None else positive_above

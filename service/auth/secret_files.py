@@ -25,7 +25,7 @@ def secrets_from_files(environment: Mapping[str, str], prefix: str) -> dict[str,
         if not file:
             continue
         if environment.get(prefix + name.upper()):
-            raise StartError(f"{variable} and {prefix}{name.upper()} are both set; leave one out")
+            raise StartError(f"{variable} and {prefix}{name.upper()} are both set; remove one")
         try:
             found[name] = Path(file).read_text(encoding="utf-8")
         except OSError as error:

@@ -89,6 +89,6 @@ def _roll_back(bank_url: str) -> str:
     except BankUnavailableError:
         raise BankAwayError from None
     except BankError:
-        raise ConflictError("The bank did not roll back; the active release is as it was.") from None
+        raise ConflictError("The bank did not roll back; the active release is unchanged.") from None
     finally:
         bank.close()

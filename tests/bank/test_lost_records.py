@@ -130,7 +130,7 @@ def test_a_release_that_is_replaced_meanwhile_is_left_alone(redis_url: str, monk
         return _fill(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("userip.bank.backends.redis.repair._fill", slowly)
-    with pytest.raises(PublishError, match="'a' was replaced meanwhile; run it again"):
+    with pytest.raises(PublishError, match="'a' was replaced in the meantime; run the command again"):
         repaired(opened, "a")
     assert opened.get_many("a", USERS.ids) == PUBLISHED
     attempts = {key.split(b":")[3] for key in client.scan_iter("userip:1:a:*")}

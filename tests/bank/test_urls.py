@@ -74,8 +74,8 @@ def test_user_and_password(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nonsense", "unknown kind of bank"),
-        (f"postgres://ann:{SECRET}@h/x", "unknown kind of bank"),
+        ("nonsense", "unknown scheme"),
+        (f"postgres://ann:{SECRET}@h/x", "unknown scheme"),
         (f"redis://:{SECRET}@h:99999", "cannot be read"),
         (f"redis://:{SECRET}@h:port", "cannot be read"),
         (f"redis://:{SECRET}@h/x", "db"),

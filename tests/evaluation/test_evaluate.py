@@ -179,7 +179,7 @@ def test_a_method_that_fails_loses_no_other(again: Path, fits: Fits, whole: tupl
     """The report is written with all other methods, names the failure in one line, and the command ends in error."""
     shutil.rmtree(again / "report" / "cells")
     fits.fail_method = "kmeans"
-    with pytest.raises(EvaluationError, match=r"parts went wrong, the first: controls, kmeans.*planted failure"):
+    with pytest.raises(EvaluationError, match=r"parts failed, the first: controls, kmeans.*planted failure"):
         evaluate_quickly(again, again / "data", again / "report")
     rows = json.loads((again / "report" / "quality.json").read_bytes())
     others = [

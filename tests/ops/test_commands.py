@@ -64,8 +64,8 @@ def test_the_life_of_a_bank(bank_url: str) -> None:
     ("arguments", "code", "words"),
     [
         (("activate", "nope"), 2, "no complete release 'nope'; it holds a"),
-        (("activate",), 2, "name one release"),
-        (("activate", "a", "--release", "a"), 2, "name one release"),
+        (("activate",), 2, "give one release"),
+        (("activate", "a", "--release", "a"), 2, "give one release"),
         (("rollback",), 2, "no release is active"),
         (("prune", "--keep", "-1"), 2, "--keep"),
     ],
@@ -111,7 +111,7 @@ def test_a_file_where_a_release_directory_belongs(tmp_path: Path, capsys: pytest
             main([command, "--release", str(file), "--bank", f"lmdb://{tmp_path / 'bank'}"])
         said = capsys.readouterr()
         assert (stop.value.code, said.out) == (2, "")
-        assert said.err == (f"userip: {file}: not a directory; name the one that manifest.json lies in (RUN/release)\n")
+        assert said.err == (f"userip: {file}: not a directory; give the one that holds manifest.json (RUN/release)\n")
 
 
 @pytest.mark.parametrize("below", ["", "/bank"])
@@ -126,7 +126,7 @@ def test_a_file_where_a_bank_belongs(below: str, tmp_path: Path, capsys: pytest.
         said = capsys.readouterr()
         assert (stop.value.code, said.out) == (2, "")
         assert said.err == (
-            f"userip: bank {url!r}: {tmp_path / 'file'} is no directory; name one, or one yet to be made\n"
+            f"userip: bank {url!r}: {tmp_path / 'file'} is not a directory; give an existing or a new one\n"
         )
 
 
@@ -141,5 +141,5 @@ def test_a_bank_that_is_not_there(tmp_path: Path) -> None:
     """A mistyped path is an error and stays without a directory."""
     done = userip("inspect", "--bank", f"lmdb://{tmp_path / 'typo'}")
     assert done.returncode == 1
-    assert "no bank there" in done.stderr
+    assert "no bank found" in done.stderr
     assert not (tmp_path / "typo").exists()

@@ -94,7 +94,7 @@ def test_service_that_does_not_answer_is_a_difference(
     (away,) = differences(capsys, *at, f"http://127.0.0.1:{free_port()}")
     assert away.startswith("service: does not answer: ")
     (wrong,) = differences(capsys, *at, "file:///etc")
-    assert wrong.endswith("is no http:// or https:// URL")
+    assert wrong.endswith("is not an http:// or https:// URL")
 
 
 @pytest.mark.parametrize(

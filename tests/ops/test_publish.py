@@ -44,7 +44,7 @@ def test_every_profile_is_found_again(release: Path, tmp_path: Path) -> None:
 
 
 def test_without_activation_the_pointer_stays(release: Path, tmp_path: Path) -> None:
-    """`--no-activate`: the records are there, the active release is as it was."""
+    """`--no-activate`: the records are there, the active release is unchanged."""
     bank = open_bank(f"lmdb://{tmp_path / 'bank'}")
     manifest = publish_release(release, bank, activate=False)
     assert bank.active() is None

@@ -61,7 +61,7 @@ def test_links_are_refused(tmp_path: Path, name: str) -> None:
 def test_what_the_system_refuses_is_told_in_one_line(tmp_path: Path) -> None:
     """A file or a loop where the directory belongs, and a directory where a file belongs: named, with the fix."""
     directory = write(tmp_path / "r")
-    with pytest.raises(ReleaseError, match=r"r/manifest\.json: not a directory; name the one that manifest\.json lies"):
+    with pytest.raises(ReleaseError, match=r"r/manifest\.json: not a directory; give the one that holds manifest"):
         read_manifest(directory / "manifest.json")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for there in (tmp_path / "loop", tmp_path / ("x" * 300)):

@@ -41,7 +41,7 @@ def test_publish_says_what_is_active_and_shows_no_password(
     )
     assert "s3cr3t" not in said
     publish(release=release, bank=url)
-    assert capsys.readouterr().out == f"{name}: active already, nothing to do\n"
+    assert capsys.readouterr().out == f"{name}: already active, nothing to do\n"
 
 
 def test_publish_writes_what_the_bank_has_lost(
@@ -58,7 +58,7 @@ def test_publish_writes_what_the_bank_has_lost(
         capsys.readouterr()
         publish(release=release, bank=redis_url)
         assert capsys.readouterr().out == (
-            f"{name}: active already; 33 records were lost, 30 written again; "
+            f"{name}: already active; 33 records were lost, 30 written again; "
             "3 were of users folded in since: run `userip infer-new` for them again\n"
         )
         assert bank.count_missing(name) == 0

@@ -59,7 +59,7 @@ class FrozenLM:
         for setting in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             if getattr(model.config, setting, None) not in (None, 1, 1.0):
                 raise ConfigError(
-                    f"language.path: {type(model).__name__} bends its logits ({setting}), which is not supported"
+                    f"language.path: {type(model).__name__} transforms its logits ({setting}), which is not supported"
                 )
         model.requires_grad_(False)
         model.eval()  # type: ignore[no-untyped-call]
@@ -76,7 +76,7 @@ class FrozenLM:
         if not tokens or max(tokens) >= len(self.table):
             raise ConfigError(
                 f"language.path: the tokenizer of {path!r} "
-                + ("makes nothing of plain words" if not tokens else f"has ids beyond the model's {len(self.table):,}")
+                + ("has no tokens for words" if not tokens else f"has ids beyond the model's {len(self.table):,}")
                 + "; are the tokenizer's files those of the model?"
             )
         ids = torch.tensor([tokens])

@@ -66,7 +66,7 @@ class LmdbBank:
         if self._env.exists():
             return True
         if not self._create:
-            raise BankUnavailableError(f"{self._env.where}: no bank there; `userip publish` makes one")
+            raise BankUnavailableError(f"{self._env.where}: no bank found; create it with `userip publish`")
         return False
 
     def _require(self, release: str) -> None:

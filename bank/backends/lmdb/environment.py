@@ -113,7 +113,7 @@ class LmdbEnvironment:
         if self._env is not None and (self._writable or not write):
             return self._env
         if not write and not self.exists():
-            raise BankUnavailableError(f"{self.where}: no bank there; `userip publish` makes one")
+            raise BankUnavailableError(f"{self.where}: no bank found; create it with `userip publish`")
         self._close()
         try:
             if write:

@@ -112,7 +112,7 @@ class Attempts:
         sample = batch.sample(_SAMPLE)
         keys: list[bytes] = _keys(attempt, batch.places[sample]).tolist()
         if self._env.read(lambda txn: [get(txn, key) for key in keys]) != batch.records(sample).tolist():
-            raise PublishError(verification_failed(self._env.where, "a record reads back altered"))
+            raise PublishError(verification_failed(self._env.where, "a record reads back different"))
 
     def finish(self, txn: "Transaction", attempt: str) -> None:
         """Inside `txn`: the attempt becomes a release. Raises PublishError if another publisher took over."""

@@ -32,11 +32,11 @@ def parse_url(url: str) -> LmdbUrl:
             )
         path = unquote(parts.netloc + parts.path)
         if path in ("", "/"):
-            raise BankUrlError(f"bank {redact(url)!r}: no directory is named; write lmdb:///path/to/bank")
+            raise BankUrlError(f"bank {redact(url)!r}: no directory given; write lmdb:///path/to/bank")
         settings: dict[str, Any] = dict(query_settings(url, ("map_mb",)))
         # Here, where everybody comes by: readers would ask for a publication, which could not make the directory.
         nearest = next(place for place in (Path(path), *Path(path).parents) if os.path.lexists(place))
         if not nearest.is_dir():
-            problem = f"{nearest} is no directory; name one, or one that is yet to be made"
+            problem = f"{nearest} is not a directory; give an existing or a new one"
             raise BankUrlError(f"bank {redact(url)!r}: {problem}")
         return LmdbUrl(path=Path(path), **settings)

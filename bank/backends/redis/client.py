@@ -99,7 +99,7 @@ def named_errors(where: str) -> Iterator[None]:
         yield
     except OutOfMemoryError:
         raise BankFullError(
-            f"{where}: maxmemory is reached; the active release is as it was. `userip prune` makes room"
+            f"{where}: maxmemory is reached; the active release is unchanged. Free memory with `userip prune`"
         ) from None
     except (AuthenticationError, NoPermissionError) as error:
         raise BankRefusedError(f"{where}: access refused ({error}); check user, password and ACL") from None

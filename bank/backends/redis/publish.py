@@ -100,7 +100,7 @@ class RedisPublication:
         for place, field in zip(batch.places[sample].tolist(), fields, strict=True):
             pipe.hget(prefix + b"%x" % (place >> 40), field)
         if len(sample) and run(pipe) != batch.records(sample).tolist():
-            raise PublishError(verification_failed(self._where, "a record reads back altered"))
+            raise PublishError(verification_failed(self._where, "a record reads back different"))
 
     def complete(self, meta: ReleaseMeta) -> None:
         """Make the attempt a release. Raises PublishError if the lock was lost or the release is active."""
@@ -148,14 +148,14 @@ def users_per_bucket(client: SyncClient, record_bytes: int) -> int:
     limit = int(settings.get("entries", 128))  # 128: of redis.conf, for servers that do not tell
     if record_bytes > int(settings.get("value", 64)):
         _log.warning(
-            "hash-max-listpack-value is %s and a record has %d bytes: a user takes 50 bytes more than need be. "
+            "hash-max-listpack-value is %s and a record has %d bytes: each user takes 50 bytes more than needed. "
             "Raise it in redis.conf and publish again.",
             settings.get("value", 64),
             record_bytes,
         )
     if limit < 32:
         _log.warning(
-            "hash-max-listpack-entries is %d: a user takes 30 to 60 bytes more than need be. Set it to 128 or more.",
+            "hash-max-listpack-entries is %d: each user takes 30 to 60 bytes more than needed. Set it to 128 or more.",
             limit,
         )
     return max(16, min(80, limit * 5 // 8))

@@ -65,7 +65,7 @@ def parse_url(url: str) -> RedisUrl:
         if scheme == "unix":
             return RedisUrl(socket=_socket(url, parts.path), **settings)
         if not parts.hostname:
-            raise BankUrlError(f"bank {redact(url)!r}: no host is named; write {scheme}://host:6379")
+            raise BankUrlError(f"bank {redact(url)!r}: no host given; write {scheme}://host:6379")
         if parts.port is not None:
             settings["port"] = parts.port
         if database := unquote(parts.path).strip("/"):
@@ -91,7 +91,7 @@ def _read_password(url: str, settings: dict[str, Any]) -> None:
 
 def _socket(url: str, path: str) -> str:
     if path in ("", "/"):
-        raise BankUrlError(f"bank {redact(url)!r}: no socket is named; write unix:///path/to/redis.sock")
+        raise BankUrlError(f"bank {redact(url)!r}: no socket given; write unix:///path/to/redis.sock")
     if "@" in path:  # one slash too many: the login would be shown as a part of the socket's path
         raise BankUrlError(
             f"bank {redact(url)!r}: an @ in the path; write unix://user:password@/path/to/redis.sock, or %40"

@@ -130,7 +130,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     """Without the tokenizer's files the library makes an empty one, to which every text is nothing."""
     frozen_lm("gpt2").model.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"the tokenizer of .* makes nothing of plain words"):
+    with pytest.raises(ConfigError, match=r"the tokenizer of .* has no tokens for words"):
         FrozenLM.load(tmp_path)
 
 

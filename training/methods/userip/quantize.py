@@ -117,7 +117,7 @@ def _train_profiles(table: ProfileTable, views: CrossFitViews, most: int = 100_0
 
 def _say(number: int, state: EMState, config: TrainConfig) -> None:
     if not state.codebooks:
-        log.info("round %d: clicks explained to %.4f nats", number, state.figures["surrogate_loss"][-1])
+        log.info("round %d: loss of clicks %.4f nats", number, state.figures["surrogate_loss"][-1])
         return
     for facet, book in zip(config.facets, state.figures["codebooks"], strict=True):
         log.info("round %d: %s uses %.1f of %d codes", number, facet.name, book["perplexity"], facet.size)
@@ -148,7 +148,7 @@ def _write_codes(
                 facet.name, in_use, facet.size, share.min(),
             )  # fmt: skip
         if share.min() == 0 and not collapsed:
-            log.warning("codebook %s: %d of %d codes are nobody's", facet.name, (share == 0).sum(), facet.size)
+            log.warning("codebook %s: %d of %d codes are unused", facet.name, (share == 0).sum(), facet.size)
         facets.append(
             {
                 "name": facet.name,

@@ -112,7 +112,7 @@ def test_a_bank_that_is_not_there_yet(tmp_path: Path) -> None:
     async def follow() -> None:
         reader = open_reader(url)
         assert not reader.exists()
-        with pytest.raises(BankUnavailableError, match="no bank there; `userip publish` makes one"):
+        with pytest.raises(BankUnavailableError, match="no bank found; create it with `userip publish`"):
             await reader.active()
         assert not (tmp_path / "bank").exists()
         with closing(open_bank(url)) as bank:
@@ -129,7 +129,7 @@ def test_tools_do_not_make_a_bank_by_accident(tmp_path: Path) -> None:
     """A mistyped path is an error for `create=False`, not an empty bank."""
     with closing(open_bank(f"lmdb://{tmp_path / 'typo'}", create=False)) as bank:
         for attempt in (bank.active, bank.releases, bank.prune, bank.rollback):
-            with pytest.raises(BankUnavailableError, match="no bank there"):
+            with pytest.raises(BankUnavailableError, match="no bank found"):
                 attempt()
     assert not (tmp_path / "typo").exists()
 
