@@ -21,10 +21,10 @@ REPORT ?= report
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 TESTS ?=
 
-.PHONY: help setup demo test test-all lint check audit sbom serve bench chaos soak lock
+.PHONY: help setup demo test test-all test-lowest lint check audit sbom serve bench chaos soak lock
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Build .venv from the pinned requirement files, if needed
 	@:
@@ -43,6 +43,9 @@ test: setup ## Run the tests but the slow ones: minutes (installs redis-server i
 test-all: setup ## Run every test, the slow ones too
 	@tools/redis.sh
 	@$(PYTEST) $(TESTS)
+
+test-lowest: setup ## Serve and score with the lowest versions that pyproject.toml allows (test-all does so too)
+	@$(BIN)/pytest tests/project/test_lowest.py
 
 lint: setup ## Lint and formatting
 	$(BIN)/ruff check .

@@ -1,22 +1,16 @@
 """The service image's own install and start commands, in a scratch environment: it serves without torch."""
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx2
-import numpy as np
 import pytest
 
-from tests.fixtures.tiny_release import write_release
 from tests.project.dockerfile import copy_context, read_dockerfile
-from userip.bank import open_bank
-from userip.bank.release_records import ReleaseRecords
+from tests.project.serving import environment, serve_and_score
 from userip.loadtests.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -26,23 +20,16 @@ LIBRARIES_OF_TRAINING = ("torch", "transformers", "polars", "pandas", "ray", "sk
 pytestmark = pytest.mark.slow
 
 
-def _environment(**settings: str) -> dict[str, str]:
-    """As in an image: no settings of this shell."""
-    dropped = ("USERIP_", "PYTHON", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)} | settings
-
-
 def _run(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run to the end, away from the repository."""
-    environment = _environment(**settings)
-    return subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(arguments, cwd=cwd, env=environment(**settings), capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment built by the COPY and RUN instructions of the Dockerfile's `build` stage."""
     source = tmp_path_factory.mktemp("src")
-    environment, wheel = tmp_path_factory.mktemp("environment") / "userip", tmp_path_factory.mktemp("wheel")
+    place, wheel = tmp_path_factory.mktemp("environment") / "userip", tmp_path_factory.mktemp("wheel")
     stage = read_dockerfile(ROOT / "Dockerfile")["build"]
     for instruction in stage.instructions:
         words = shlex.split(instruction.text)
@@ -54,15 +41,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for name in words[:-1]:
                     shutil.copy(ROOT / name, source / words[-1])
         if instruction.name == "RUN":
-            program, *rest = [
-                word.replace("/opt/userip", str(environment)).replace("/wheel", str(wheel)) for word in words
-            ]
-            python = sys.executable if program == "python" else str(environment / "bin/python")
+            program, *rest = [word.replace("/opt/userip", str(place)).replace("/wheel", str(wheel)) for word in words]
+            python = sys.executable if program == "python" else str(place / "bin/python")
             done = _run(python, *(["-m", program] if program == "pip" else []), *rest, cwd=source)
             if done.returncode and OFFLINE.search(done.stdout + done.stderr):
                 pytest.skip("offline: the package index cannot be reached")
             assert done.returncode == 0, done.stderr
-    return environment / "bin"
+    return place / "bin"
 
 
 def test_offline_libraries_are_not_installed(installed: Path, tmp_path: Path) -> None:
@@ -108,37 +93,15 @@ def test_image_commands_serve_and_report_health(installed: Path, tmp_path: Path)
     entry, check = stage.last("ENTRYPOINT").exec_form, stage.last("HEALTHCHECK").exec_form
     assert entry is not None
     assert check is not None
-    release = write_release(tmp_path / "release")
-    bank = open_bank(f"lmdb://{tmp_path}/bank")
-    bank.publish(release.name, ReleaseRecords(["ann"], np.array([2], np.uint32), np.array([[1, 0, 1]], np.uint16)))
-    bank.activate(release.name)
-    bank.close()
-    settings = stage.environment() | {
-        "PATH": f"{installed}:/usr/bin:/bin",
-        "USERIP_HOST": "127.0.0.1",
-        "USERIP_PORT": str(free_port()),
-        "USERIP_RELEASE_DIR": str(release.path),
-        "USERIP_BANK_URL": f"lmdb://{tmp_path}/bank",
-    }
+    settings = stage.environment() | {"PATH": f"{installed}:/usr/bin:/bin", "USERIP_HOST": "127.0.0.1"}
+    settings["USERIP_PORT"] = str(free_port())
     healthcheck = [str(installed / check[0]), *check[1:]]
-    assert _run(*healthcheck, cwd=tmp_path, **settings).returncode != 0
-    log = tmp_path / "log"
-    with log.open("wb") as stream:
-        command = [str(installed / entry[0]), *entry[1:]]
-        service = subprocess.Popen(command, cwd=tmp_path, env=_environment(**settings), stderr=stream)
-    try:
-        deadline = time.monotonic() + 30
-        while _run(*healthcheck, cwd=tmp_path, **settings).returncode:
-            assert service.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-        url = f"http://127.0.0.1:{settings['USERIP_PORT']}"
-        answer = httpx2.post(f"{url}/score", json={"user_id": "ann", "item_ids": ["plain", "i5"]}).json()
-        assert answer["profile"] == "known"
-        assert answer["scores"] == pytest.approx(release.expected(["plain", "i5"], 2, (1, 0, 1)), abs=1e-6)
-        assert httpx2.get(f"{url}/readyz").status_code == 200
-    finally:
-        service.terminate()
-        assert service.wait(timeout=20) == 0
+
+    def healthy() -> bool:
+        return _run(*healthcheck, cwd=tmp_path, **settings).returncode == 0
+
+    assert not healthy()
+    serve_and_score([str(installed / entry[0]), *entry[1:]], environment(**settings), tmp_path, healthy)
 
 
 def test_every_serving_module_imports(installed: Path, tmp_path: Path) -> None:
