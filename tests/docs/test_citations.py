@@ -43,3 +43,16 @@ def test_a_citation_that_leads_nowhere_would_be_found() -> None:
     """The anchors are those of the headings, and of nothing else."""
     assert {"cross-fitting", "kar-baseline", "differences-from-the-paper"} <= sections(ROOT / "docs/method.md")
     assert "crossfitting" not in sections(ROOT / "docs/method.md")
+
+
+def test_files_that_pages_name_exist() -> None:
+    """A path in a page's inline code that begins with a room's folder is there: the reader finds the file to change."""
+    rooms = "|".join(sorted({path.name for path in ROOMS} | {"src", "deploy", "requirements", "tools"}))
+    named = {
+        (page.name, path)
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for path in re.findall(rf"`((?:{rooms})/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 40
+    assert sorted((page, path) for page, path in named if not (ROOT / path).exists()) == []
