@@ -1,6 +1,6 @@
 """Row 13: torch, the plain graph, the folded graph and the service give one score.
 
-The first three are held together in tests/models/graphs/test_folded.py; here the last is held to the first.
+The first three are held together in tests/models/recommenders/test_dcn_graph.py; here the last is held to the first.
 """
 
 from pathlib import Path

@@ -40,7 +40,7 @@ ROWS = {
     ],
     12: ["loadtests/faults/soak.py::main"],
     13: [
-        "tests/models/graphs/test_folded.py::test_torch_plain_and_folded_agree",
+        "tests/models/recommenders/test_dcn_graph.py::test_torch_plain_and_folded_agree",
         "tests/faults/test_one_score.py::test_row_13_the_served_score_is_that_of_the_network",
     ],
     14: [

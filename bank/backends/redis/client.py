@@ -83,8 +83,11 @@ def no_retry_async() -> AsyncRetry:
 
 
 def meta_of(raw: Mapping[Any, Any]) -> ReleaseMeta:
-    """The metadata of a release from its hash."""
-    return ReleaseMeta.model_validate({text(name): text(value) for name, value in raw.items()})
+    """The metadata of a release from its hash. Raises BankUnavailableError for what was damaged on the way."""
+    try:
+        return ReleaseMeta.model_validate({text(name): text(value) for name, value in raw.items()})
+    except ValueError:  # not UTF-8, or not what pydantic expects
+        raise BankUnavailableError("redis: the metadata of a release cannot be read; publish it again") from None
 
 
 def text(value: bytes | str) -> str:

@@ -11,6 +11,7 @@ from tests.bank.readers import USERS, assert_right, place_of, publish, unavailab
 from userip.bank import Record, open_bank
 from userip.bank.backends.redis.reader import RedisReader
 from userip.bank.errors import BankUnavailableError, RecordError, UnknownReleaseError
+from userip.bank.layout import release_key
 from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 
@@ -93,6 +94,20 @@ def test_a_release_published_again_is_noticed_within_a_second(redis_url: str) ->
         bank.close()
         await asyncio.sleep(1.05)
         assert await reader.get_many("a", ["user-1", "user-2"]) == [Record(77, (9,)), None]
+
+    with_reader(read, redis_url)
+
+
+@pytest.mark.parametrize("damaged", [b"\xe5", b"many"], ids=["no text", "no number"])
+def test_damaged_metadata_are_an_answer_that_failed(damaged: bytes, redis_url: str, redis_server: RedisServer) -> None:
+    """A release whose metadata cannot be read is as a bank that is away: its error, not one of a decoder."""
+    publish(redis_url)
+    with redis_server.client() as client:
+        client.hset(release_key("a"), "salt", damaged)
+
+    async def read(reader: RedisReader) -> None:
+        with pytest.raises(BankUnavailableError, match="metadata of a release cannot be read"):
+            await reader.get_many("a", ["user-1"])
 
     with_reader(read, redis_url)
 
