@@ -4,7 +4,7 @@
 """
 
 from userip.bank.opening import open_bank, open_reader
-from userip.bank.protocol import AsyncReader, Bank, Leftover, Lookup, ReleaseInfo
+from userip.bank.protocol import AsyncReader, Bank, Lookup, ReleaseInfo, StaleStaging
 from userip.bank.record import UNKNOWN_CODE, Record
 from userip.bank.redaction import redact
 from userip.bank.release_records import ReleaseRecords
@@ -13,11 +13,11 @@ __all__ = [
     "UNKNOWN_CODE",
     "AsyncReader",
     "Bank",
-    "Leftover",
     "Lookup",
     "Record",
     "ReleaseInfo",
     "ReleaseRecords",
+    "StaleStaging",
     "open_bank",
     "open_reader",
     "redact",

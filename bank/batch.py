@@ -46,7 +46,7 @@ class Batch:
     @classmethod
     def in_layout(cls, layout: Layout, source: ReleaseRecords) -> "Batch":
         """The same, in the places that a release has given them already."""
-        places, tags = layout.places(source.user_ids)
+        places, tags = layout.locate_many(source.user_ids)
         order = np.argsort(places)
         return cls(layout, places[order], order, tags, source)
 
@@ -87,7 +87,7 @@ def _lay_out(
     key = user_key()
     for salt in range(_SALTS):
         layout = Layout(salt, buckets, key)
-        places, tags = layout.places(user_ids)
+        places, tags = layout.locate_many(user_ids)
         order = np.argsort(places)
         places.sort()  # rather than places[order]: in place
         shared = np.flatnonzero(places[1:] == places[:-1])

@@ -8,7 +8,7 @@ parts that do not depend on each other:
     bytes 9..12   tag     stored in the record; a value with another tag belongs to another user
 
 Redis holds one hash per bucket: small hashes stay in a compact encoding, a quarter of the memory of one key
-per user. LMDB holds one key per user: attempt, bucket, field. Salt and number of buckets are in the release's
+per user. LMDB holds one key per user: staging, bucket, field. Salt and number of buckets are in the release's
 metadata, so every release can have its own. Two users of one release at the same place are found when it is
 published, and the next salt is tried.
 
@@ -36,7 +36,7 @@ _CHUNK: Final = 1 << 16  # users whose digests are held at once
 _PREFIX = f"userip:{LAYOUT_VERSION}"
 HISTORY_KEY: Final = f"{_PREFIX}:{{bank}}:history"  # list of release names; the first is the active one
 RELEASES_KEY: Final = f"{_PREFIX}:{{bank}}:releases"  # set of names of complete releases
-ATTEMPTS_KEY: Final = f"{_PREFIX}:{{bank}}:attempts"  # hash: attempt -> "release buckets started"
+STAGINGS_KEY: Final = f"{_PREFIX}:{{bank}}:attempts"  # hash: staging -> "release buckets started"
 # "surrogatepass": JSON can carry half a surrogate pair; such an id is as good as any other.
 _ENCODING: Final = ("utf-8", "surrogatepass")
 _PARTS = struct.Struct("<5sII")
@@ -49,13 +49,13 @@ def release_key(release: str) -> str:
 
 
 def lock_key(release: str) -> str:
-    """The Redis key that names the attempt which is writing `release`."""
+    """The Redis key that names the staging which is writing `release`."""
     return f"{_PREFIX}:{{bank}}:lock:{release}"
 
 
-def bucket_prefix(release: str, attempt: str) -> bytes:
-    """What the Redis keys of an attempt's buckets begin with; the bucket's number in hexadecimal follows."""
-    return f"{_PREFIX}:{release}:{attempt}:".encode()
+def bucket_prefix(release: str, staging: str) -> bytes:
+    """What the Redis keys of a staging's buckets begin with; the bucket's number in hexadecimal follows."""
+    return f"{_PREFIX}:{release}:{staging}:".encode()
 
 
 def check_release_name(release: str) -> None:
@@ -74,22 +74,22 @@ class Layout:
     buckets: int
     key: bytes = field(default=b"", repr=False)
 
-    def place(self, user_id: str) -> tuple[int, bytes, int]:
+    def locate(self, user_id: str) -> tuple[int, bytes, int]:
         """(bucket, field, tag) of one user."""
         hashed = _salted(self.salt, self.key).copy()
         hashed.update(user_id.encode(*_ENCODING))
         place, scaled, tag = _PARTS.unpack_from(hashed.digest())
         return scaled * self.buckets >> 32, place, tag
 
-    def places(self, user_ids: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    def locate_many(self, user_ids: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """The same for n users: bucket * 2^40 + field (big-endian) as uint64 [n], and tags uint32 [n]."""
         places, tags = np.empty(len(user_ids), np.uint64), np.empty(len(user_ids), np.uint32)
         for start in range(0, len(user_ids), _CHUNK):
             some = slice(start, start + _CHUNK)
-            places[some], tags[some] = self._places(user_ids[some])
+            places[some], tags[some] = self._locate_some(user_ids[some])
         return places, tags
 
-    def _places(self, user_ids: Iterable[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    def _locate_some(self, user_ids: Iterable[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         salted, joined = _salted(self.salt, self.key), bytearray()
         for user_id in user_ids:  # written out: a call per user, or a list of digests, costs half as much again
             hashed = salted.copy()

@@ -36,11 +36,11 @@ class ReleaseInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class StaleStaging:
     """Records of a publication that did not finish, or of a release on its way out."""
 
     release: str
-    attempt: str
+    staging: str
     started: str
     alive: bool  # a publisher is at work on it
 
@@ -71,13 +71,13 @@ class Bank(Protocol):
     def releases(self) -> list[ReleaseInfo]:
         """All complete releases, oldest first."""
 
-    def leftovers(self) -> list[Leftover]:
+    def stale_stagings(self) -> list[StaleStaging]:
         """Records that belong to no complete release; `prune` deletes those without a living publisher."""
 
     def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active.
 
-        A complete release of that name is replaced, unless it is active; a killed attempt's leftovers go.
+        A complete release of that name is replaced, unless it is active; what a killed publisher left goes.
         Raises PublishError or BankFullError; the active release is then as it was.
         """
 
@@ -107,7 +107,7 @@ class Bank(Protocol):
         """
 
     def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
-        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+        """Delete stale stagings and all releases but the active one and the `keep` before it; return the names."""
 
     def upsert(self, release: str, records: Mapping[str, Record]) -> None:
         """Add or change users of a complete release.

@@ -2,9 +2,9 @@
 
 import datetime
 import os
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from userip.bank.batch import Batch
 from userip.bank.errors import PublishError, RecordError
@@ -19,13 +19,13 @@ HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
 class ReleaseMeta(BaseModel):
     """Metadata of a complete release.
 
-    attempt    names its records; vector counts the floats of each
+    staging    names its records; vector counts the floats of each
     key_check  tells which secret hides the user ids (`bank.user_id_secret`); empty for none
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attempt: str
+    staging: str = Field(alias="attempt")
     slots: int
     users: int
     buckets: int
@@ -36,11 +36,11 @@ class ReleaseMeta(BaseModel):
     key_check: str = ""
 
     @classmethod
-    def of_batch(cls, attempt: str, batch: Batch) -> "ReleaseMeta":
+    def of_batch(cls, staging: str, batch: Batch) -> "ReleaseMeta":
         """The metadata of a release that has just been written."""
         time, layout = now(), batch.layout
         return cls(
-            attempt=attempt,
+            attempt=staging,
             slots=batch.source.slots,
             vector=batch.source.vector,
             users=len(batch),
@@ -50,6 +50,10 @@ class ReleaseMeta(BaseModel):
             updated=time,
             key_check=key_check(layout.key),
         )
+
+    def stored(self) -> dict[str, Any]:
+        """What a bank keeps of it: the names are older than those here, and what is as by default is left out."""
+        return self.model_dump(by_alias=True, exclude_defaults=True)
 
     @property
     def layout(self) -> Layout:
@@ -67,8 +71,8 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def new_attempt() -> str:
-    """A name for one attempt at publishing: 8 hexadecimal digits."""
+def new_staging() -> str:
+    """A name for one staging: 8 hexadecimal digits."""
     return os.urandom(4).hex()
 
 

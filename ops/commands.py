@@ -176,9 +176,9 @@ def _releases(bank: BankView) -> list[str]:
     elif bank.releases:
         lines.append("no release is active; `userip activate RELEASE` makes one so")
     lines += [f"warning   {line}" for line in bank.warnings]
-    for left in bank.leftovers:
+    for left in bank.stale:
         state = "being written" if left.alive else "left behind; `userip prune` deletes it"
-        lines.append(f"incomplete  {left.release} (attempt {left.attempt}, {left.started[:19]}): {state}")
+        lines.append(f"incomplete  {left.release} (attempt {left.staging}, {left.started[:19]}): {state}")
     return lines
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from userip.bank.errors import UnknownReleaseError
-from userip.bank.protocol import Bank, Leftover, ReleaseInfo
+from userip.bank.protocol import Bank, ReleaseInfo, StaleStaging
 from userip.release.errors import ReleaseError
 from userip.release.manifest import Manifest, read_manifest
 
@@ -21,25 +21,25 @@ class BankView:
     """What the bank at `url` (without its password) holds.
 
     pointer  the name of the active release, which may be lost itself
-    lost     release -> how many of its records are not there any more
+    missing  release -> how many of its records are not there any more
     warnings settings of the store that may cost records
     """
 
     url: str
     pointer: str | None
     releases: list[ReleaseInfo]
-    leftovers: list[Leftover]
-    lost: dict[str, int]
+    stale: list[StaleStaging]
+    missing: dict[str, int]
     warnings: list[str]
 
     @classmethod
     def of(cls, url: str, bank: Bank) -> "BankView":
         """Ask the bank, and count every record of its releases. Raises BankUnavailableError."""
-        pointer, releases, lost = bank.active(), bank.releases(), {}
+        pointer, releases, missing = bank.active(), bank.releases(), {}
         for info in releases:
             with contextlib.suppress(UnknownReleaseError):  # pruned since the releases were listed
-                lost[info.name] = bank.count_missing(info.name)
-        return cls(url, pointer, releases, bank.leftovers(), lost, bank.warnings())
+                missing[info.name] = bank.count_missing(info.name)
+        return cls(url, pointer, releases, bank.stale_stagings(), missing, bank.warnings())
 
     @property
     def active(self) -> ReleaseInfo | None:
@@ -123,11 +123,14 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
         "active": None if bank.active is None else bank.active.name,
         "previous": None if bank.previous is None else bank.previous.name,
         "releases": [
-            dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user, "lost": bank.lost.get(info.name, 0)}
+            dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user, "lost": bank.missing.get(info.name, 0)}
             for info in bank.releases
         ],
         "warnings": bank.warnings,
-        "leftovers": [dataclasses.asdict(left) for left in bank.leftovers],
+        "leftovers": [
+            {"release": left.release, "attempt": left.staging, "started": left.started, "alive": left.alive}
+            for left in bank.stale
+        ],
         "differences": differences(bank, directory, service),
     }
     if directory is not None:
@@ -167,7 +170,7 @@ def _of_bank(bank: BankView) -> list[str]:
     if bank.pointer is not None and bank.pointer not in [info.name for info in bank.releases]:
         found.append(f"{bank.pointer} is active, and the bank has lost it (evicted, or deleted by hand); publish it")
     for info in bank.releases:
-        if lost := bank.lost.get(info.name, 0):
+        if lost := bank.missing.get(info.name, 0):
             fix = "publish it again" if info.active else "publish it again with --no-activate"
             found.append(
                 f"{info.name} has lost {lost:,} of its {info.users:,} records (evicted, or deleted by hand); {fix}"

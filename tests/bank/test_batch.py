@@ -17,7 +17,7 @@ def test_every_user_is_at_the_place_of_the_layout() -> None:
     stored = dict(zip(batch.places.tolist(), batch.records(slice(None)).tolist(), strict=True))
     assert batch.layout.buckets == 13
     for number, user_id in enumerate(users.ids):
-        bucket, field, tag = batch.layout.place(user_id)
+        bucket, field, tag = batch.layout.locate(user_id)
         value = stored[bucket << 40 | int.from_bytes(field, "big")]
         assert decode(value, tag, 3) == Record(number + 1, (number % 7, number % 1000, 0xFFFF))
 

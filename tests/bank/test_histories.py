@@ -96,7 +96,7 @@ class BankHistory(RuleBasedStateMachine):
         }
         assert [name for name, info in infos.items() if info.active] == self.history[:1]
         assert [name for name, info in infos.items() if info.previous] == self.history[1:2]
-        assert self.bank.leftovers() == []
+        assert self.bank.stale_stagings() == []
         for name, records in self.records.items():
             assert self.bank.get_many(name, USER_IDS) == [records.get(user_id) for user_id in USER_IDS]
         assert asyncio.run(self.lookups()) == [

@@ -72,11 +72,11 @@ def test_a_killed_publisher_leaves_the_active_release(bank_url: str, users: int)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert_old_is_served(bank)
-    (left,) = bank.leftovers()
+    (left,) = bank.stale_stagings()
     assert left.release == "new"
     USERS.publish(bank, "new")  # waits until the dead publisher's lease is over, then removes what it left
     bank.activate("new")
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     assert bank.get_many("new", USERS.ids) == bank.get_many("old", USERS.ids)
     bank.close()
 
@@ -106,25 +106,25 @@ def test_what_a_killed_publisher_leaves_and_for_how_long(
         assert time.monotonic() > killed + 0.5
         assert state() == "left behind; `userip prune` deletes it"
         USERS.publish(bank, "new")
-        assert bank.leftovers() == []
+        assert bank.stale_stagings() == []
         assert [info.name for info in bank.releases()] == ["old", "new"]
 
 
 def test_prune_removes_what_a_killed_publisher_left(bank_url: str) -> None:
-    """Leftovers stay while their publisher may live, and go with `prune` afterwards; the release stays."""
+    """Stale stagings stay while their publisher may live, and go with `prune` afterwards; the release stays."""
     bank = open_bank(bank_url, lease_s=0.5)
     serve_old(bank)
     with publisher(bank_url) as process:
         wait_for(process, 160)
-    (left,) = bank.leftovers()
+    (left,) = bank.stale_stagings()
     deadline = time.monotonic() + 30
     # The publisher was another process, with the default lease: in Redis its lock lives that long.
-    while (found := bank.leftovers()) and found[0].alive and time.monotonic() < deadline:
+    while (found := bank.stale_stagings()) and found[0].alive and time.monotonic() < deadline:
         time.sleep(0.1)
-    expected = [f"new (incomplete {left.attempt})"]
+    expected = [f"new (incomplete {left.staging})"]
     assert bank.prune(dry_run=True) == expected
     assert bank.prune() == expected
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     assert_old_is_served(bank)
     bank.close()
 
@@ -140,7 +140,7 @@ def test_redis_out_of_memory(start_redis: Callable[..., RedisServer]) -> None:
         with pytest.raises(BankFullError, match="maxmemory is reached; the active release is unchanged"):
             MANY.publish(bank, "new")
         assert_old_is_served(bank)
-        assert bank.leftovers() == []
+        assert bank.stale_stagings() == []
         buckets = [key for key in client.scan_iter() if b":new:" in key]
         assert buckets == []
         # Even with nothing left at all the pointer moves, and pruning makes room.
@@ -151,7 +151,7 @@ def test_redis_out_of_memory(start_redis: Callable[..., RedisServer]) -> None:
         assert bank.rollback() == "old"
         bank.activate("newer")
         assert bank.prune(keep=0) == ["old"]
-        assert bank.leftovers() == []
+        assert bank.stale_stagings() == []
         with pytest.raises(BankFullError):
             bank.upsert("newer", {"x": Record(0, (1, 2, 3))})
         assert bank.get_many("newer", ["x"]) == [None]
@@ -168,7 +168,7 @@ def test_redis_connection_lost(start_redis: Callable[..., RedisServer]) -> None:
         with pytest.raises(BankUnavailableError, match=f"redis at 127.0.0.1:{proxy.port}"):
             MANY.publish(bank, "new")
         assert_old_is_served(bank)
-        assert bank.leftovers() == []  # the attempt was removed over a new connection
+        assert bank.stale_stagings() == []  # what was staged was removed over a new connection
         MANY.publish(bank, "new")
         assert bank.releases()[1].users == 60_000
 
@@ -213,7 +213,7 @@ def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[...,
     with pytest.raises(PublishError, match="verification failed: a record reads back different"):
         bank.publish("new", USERS.records, alter)
     assert_old_is_served(bank)
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     bank.close()
 
 
@@ -257,4 +257,4 @@ def test_a_publisher_that_is_interrupted_cleans_up(bank: Bank) -> None:
     with pytest.raises(KeyboardInterrupt):
         bank.publish("new", ReleaseRecords(USERS.ids, USERS.rows, np.zeros((300, 1), np.uint16)), interrupt)
     assert_old_is_served(bank)
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []

@@ -18,7 +18,7 @@ def test_golden_place() -> None:
     assert digest.hex() == "caa540baf10804725a1f4b86524442a9"
     bucket = int.from_bytes(digest[5:9], "little") * 12_500 // 2**32
     expected = (bucket, digest[:5], int.from_bytes(digest[9:13], "little"))
-    assert Layout(salt=3, buckets=12_500).place("Zoë") == expected
+    assert Layout(salt=3, buckets=12_500).locate("Zoë") == expected
 
 
 def test_golden_keys() -> None:
@@ -36,8 +36,8 @@ def test_golden_keys() -> None:
 def test_places_agree_with_place(user_ids: list[str], salt: int, buckets: int) -> None:
     """Publishing (all at once) and reading (one by one) find the same place."""
     layout = Layout(salt, buckets)
-    places, tags = layout.places(user_ids)
-    expected = [layout.place(user_id) for user_id in user_ids]
+    places, tags = layout.locate_many(user_ids)
+    expected = [layout.locate(user_id) for user_id in user_ids]
     assert places.tolist() == [b << 40 | int.from_bytes(field, "big") for b, field, _ in expected]
     assert tags.tolist() == [tag for _, _, tag in expected]
     assert all(0 <= bucket < buckets for bucket, _, _ in expected)
@@ -47,20 +47,20 @@ def test_places_do_not_depend_on_how_many_are_hashed_at_once(monkeypatch: pytest
     """Users beyond the first piece, the last one of a piece among them, are placed as alone."""
     monkeypatch.setattr(userip.bank.layout, "_CHUNK", 7)
     user_ids = [f"user-{number}" for number in range(29)]
-    places, tags = Layout(1, 1000).places(user_ids)
-    expected = [Layout(1, 1000).place(user_id) for user_id in user_ids]
+    places, tags = Layout(1, 1000).locate_many(user_ids)
+    expected = [Layout(1, 1000).locate(user_id) for user_id in user_ids]
     assert places.tolist() == [b << 40 | int.from_bytes(field, "big") for b, field, _ in expected]
     assert tags.tolist() == [tag for _, _, tag in expected]
 
 
 def test_half_a_surrogate_pair_is_an_id_like_any_other() -> None:
     """JSON can carry a lone surrogate; it must not become a server error."""
-    assert Layout(0, 7).place("\ud800") != Layout(0, 7).place("\udfff")
+    assert Layout(0, 7).locate("\ud800") != Layout(0, 7).locate("\udfff")
 
 
 def test_buckets_fill_evenly() -> None:
     """Buckets scatter no more than chance: chi-square over 100 buckets below its 0.9999 quantile."""
-    places, _ = Layout(0, 100).places([str(i) for i in range(20_000)])
+    places, _ = Layout(0, 100).locate_many([str(i) for i in range(20_000)])
     counts = np.bincount((places >> np.uint64(40)).astype(int), minlength=100)
     assert ((counts - 200.0) ** 2 / 200).sum() < 161.3  # chi2.ppf(0.9999, 99) = 161.32
 

@@ -133,7 +133,7 @@ def test_a_release_that_is_replaced_meanwhile_is_left_alone(redis_url: str, monk
     with pytest.raises(PublishError, match="'a' was replaced in the meantime; run the command again"):
         repaired(opened, "a")
     assert opened.get_many("a", USERS.ids) == PUBLISHED
-    attempts = {key.split(b":")[3] for key in client.scan_iter("userip:1:a:*")}
-    assert len(attempts) == 1
+    stagings = {key.split(b":")[3] for key in client.scan_iter("userip:1:a:*")}
+    assert len(stagings) == 1
     client.close()
     opened.close()

@@ -39,7 +39,7 @@ def test_an_empty_bank_holds_nothing(bank: Bank) -> None:
     """Before the first release there is nothing to list, activate, roll back or prune."""
     assert bank.active() is None
     assert bank.releases() == []
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     assert bank.prune() == []
 
 
@@ -65,7 +65,7 @@ def test_publish_completes_a_release_without_activating_it(bank: Bank) -> None:
     assert info.bytes is not None
     assert 15 <= info.bytes / 300 <= 120  # a record alone has 15 bytes
     assert bank.active() is None
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     assert seen[-1] == (300, 300)
 
 
@@ -159,7 +159,7 @@ def test_the_active_release_is_not_written_again(bank: Bank) -> None:
     with pytest.raises(PublishError, match="Activate another release first"):
         OTHERS.publish(bank, "a")
     assert bank.get_many("a", ["user-0", "other-0"]) == [Record(1, (0, 0, 0xFFFF)), None]
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
 
 
 def test_a_release_that_is_not_active_is_replaced_whole(bank: Bank, bank_url: str) -> None:
@@ -168,7 +168,7 @@ def test_a_release_that_is_not_active_is_replaced_whole(bank: Bank, bank_url: st
     OTHERS.publish(bank, "a")
     assert read(bank_url, "a", ["user-0", "other-0"]) == [None, Record(1, (0, 0, 0xFFFF))]
     assert [(info.name, info.users) for info in bank.releases()] == [("a", 200)]
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
 
 
 def test_bad_input_leaves_the_bank_as_it_was(bank: Bank) -> None:
@@ -181,7 +181,7 @@ def test_bad_input_leaves_the_bank_as_it_was(bank: Bank) -> None:
         bank.publish("b", ReleaseRecords(USERS.ids, USERS.rows, USERS.codes[:, 0]))
     with pytest.raises(PublishError, match="name"):
         USERS.publish(bank, "b/c")
-    assert (names(bank), bank.active(), bank.leftovers()) == (["a"], "a", [])
+    assert (names(bank), bank.active(), bank.stale_stagings()) == (["a"], "a", [])
 
 
 def test_prune_keeps_what_is_pointed_to(bank: Bank) -> None:
@@ -194,7 +194,7 @@ def test_prune_keeps_what_is_pointed_to(bank: Bank) -> None:
     assert names(bank) == ["a", "b", "c", "never"]
     assert sorted(bank.prune()) == ["a", "never"]
     assert names(bank) == ["b", "c"]
-    assert bank.leftovers() == []
+    assert bank.stale_stagings() == []
     assert bank.rollback() == "b"
     assert bank.prune(keep=0) == ["c"]
     assert bank.get_many("b", ["user-0"]) == [Record(1, (0, 0, 0xFFFF))]

@@ -38,7 +38,7 @@ def test_publishers_of_one_release_do_not_mix(bank_url: str) -> None:
     worker = threading.Thread(target=first.publish, args=("a", USERS.records), kwargs={"progress": slowly})
     worker.start()
     assert started.wait(10)
-    (left,) = second.leftovers()
+    (left,) = second.stale_stagings()
     assert (left.release, left.alive) == ("a", True)
     assert second.prune() == []
     with pytest.raises(PublishError, match="another publisher is writing release 'a'"):
@@ -76,7 +76,7 @@ def test_a_publisher_that_slept_past_its_lease_cannot_finish(bank_url: str) -> N
     assert "the lease of this publisher expired" in str(errors[0])
     assert [(info.name, info.users) for info in other.releases()] == [("a", 200)]
     assert None not in other.get_many("a", OTHERS.ids)
-    assert other.leftovers() == []
+    assert other.stale_stagings() == []
     sleeper.close()
     other.close()
 

@@ -109,10 +109,10 @@ def test_place_cannot_be_computed_without_the_secret(use: Use) -> None:
     digest = hashlib.blake2b(b"ann", digest_size=16, salt=(3).to_bytes(16, "little"), key=key).digest()
     expected = int.from_bytes(digest[5:9], "little") * 1000 >> 32, digest[:5], int.from_bytes(digest[9:13], "little")
     layout = Layout(3, 1000, user_key())
-    assert layout.place("ann") == expected
-    places, tags = layout.places(["ann", "bob"])
+    assert layout.locate("ann") == expected
+    places, tags = layout.locate_many(["ann", "bob"])
     assert (int(places[0]), int(tags[0])) == (expected[0] << 40 | int.from_bytes(expected[1], "big"), expected[2])
-    assert Layout(3, 1000).place("ann") != expected
+    assert Layout(3, 1000).locate("ann") != expected
     assert key.hex() not in repr(layout)
     assert repr(key) not in repr(layout)
 

@@ -12,7 +12,7 @@ import redis
 from userip import commands
 from userip.bank import Record, open_bank, open_reader
 from userip.bank.errors import BankUnavailableError
-from userip.bank.layout import ATTEMPTS_KEY, lock_key
+from userip.bank.layout import STAGINGS_KEY, lock_key
 from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.ops.inspection import BankView
@@ -49,7 +49,7 @@ def _called(server: RedisServer) -> set[str]:
 
 
 def _publish_everything(url: str) -> None:
-    """All that a publisher ever does: also over a dead attempt, a failed one, and a release of that name."""
+    """All that a publisher ever does: also over a dead staging, a failed one, and a release of that name."""
     bank = open_bank(url)
     records = ReleaseRecords(["a", "b"], np.array([1, 2], np.uint32), np.array([[3], [4]], np.uint16))
     for release in ("first", "second", "third", "second"):
@@ -63,7 +63,7 @@ def _publish_everything(url: str) -> None:
     bank.get_many("third", ["a", "c", "x"])
     bank.repair("third", records)
     bank.releases()
-    bank.leftovers()
+    bank.stale_stagings()
     bank.rollback()
     bank.prune(keep=0)
     bank.close()
@@ -98,7 +98,7 @@ def test_each_user_has_the_commands_that_it_needs_and_no_other() -> None:
         # CONFIG GET only serves warnings, and would show a server's secrets; MEMORY USAGE only a figure.
         assert _called(server) - {"config|get"} | logging_in == _granted("publisher") | logging_in
         with server.client() as client:
-            client.hset(ATTEMPTS_KEY, "0badbeef", "fourth 1 2025-01-01T00:00:00.000+00:00")  # of a publisher that died
+            client.hset(STAGINGS_KEY, "0badbeef", "fourth 1 2025-01-01T00:00:00.000+00:00")  # of a publisher that died
         _called(server)
         asyncio.run(_read_everything(server.url))
         assert _called(server) | logging_in == _granted("service") | logging_in
@@ -178,11 +178,11 @@ def test_service_user_can_inspect(guarded: RedisServer, capsys: pytest.CaptureFi
     publisher.activate("inspected")
     publisher.close()
     with redis.Redis(port=guarded.port, username="publisher", password="change-me-publisher") as client:
-        client.hset(ATTEMPTS_KEY, "0badbeef", "dead 1 2025-01-01T00:00:00.000+00:00")
-        client.hset(ATTEMPTS_KEY, "600dbeef", "alive 1 2025-01-01T00:00:00.000+00:00")
+        client.hset(STAGINGS_KEY, "0badbeef", "dead 1 2025-01-01T00:00:00.000+00:00")
+        client.hset(STAGINGS_KEY, "600dbeef", "alive 1 2025-01-01T00:00:00.000+00:00")
         client.set(lock_key("alive"), "600dbeef", px=60_000)
         commands.main(["inspect", "--json", "--bank", _url(guarded, "service")])
-        client.hdel(ATTEMPTS_KEY, "0badbeef", "600dbeef")
+        client.hdel(STAGINGS_KEY, "0badbeef", "600dbeef")
         client.delete(lock_key("alive"))
     found = json.loads(capsys.readouterr().out)
     assert (found["active"], found["differences"]) == ("inspected", [])

@@ -1,7 +1,7 @@
 """The embedded bank: one LMDB directory, no server. Keys and values are described in `bank.backends.lmdb.reader`.
 
 Every step that readers can see is one write transaction. Records of a release are written in transactions of
-about 100,000 users, under an attempt of their own that readers do not know until the release is complete.
+about 100,000 users, under a staging of their own that readers do not know until the release is complete.
 """
 
 import contextlib
@@ -16,18 +16,19 @@ from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
 from userip.bank.backends.lmdb.reader import (
     HISTORY_KEY,
     RELEASE_PREFIX,
+    json_of,
     read_history,
     read_many,
     read_meta,
     read_names,
     record_prefix,
 )
-from userip.bank.backends.lmdb.staging import Attempts, count_records, items_of
+from userip.bank.backends.lmdb.staging import Stagings, count_records, items_of
 from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.batch import Batch
 from userip.bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
 from userip.bank.layout import check_release_name
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Repaired, StoreUsage
+from userip.bank.protocol import Lookup, Progress, ReleaseInfo, Repaired, StaleStaging, StoreUsage
 from userip.bank.record import Record, encode
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
@@ -54,7 +55,7 @@ class LmdbBank:
 
     def __init__(self, url: LmdbUrl, *, create: bool = True, lease_s: float = 15.0) -> None:
         self._env = LmdbEnvironment.acquire(url.path, url.map_mb)
-        self._attempts = Attempts(self._env, lease_s)
+        self._stagings = Stagings(self._env, lease_s)
         self._create = create
         self._closed = False
 
@@ -104,9 +105,9 @@ class LmdbBank:
         ]
         return sorted(found, key=lambda info: (info.created, info.name))
 
-    def leftovers(self) -> list[Leftover]:
+    def stale_stagings(self) -> list[StaleStaging]:
         """Records that belong to no complete release."""
-        return self._attempts.leftovers() if self._exists() else []
+        return self._stagings.stale_stagings() if self._exists() else []
 
     def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
         """Write a release beside the others and verify it; it is complete afterwards, but not active."""
@@ -114,29 +115,29 @@ class LmdbBank:
         batch = Batch.of(records, _USERS_PER_BUCKET)
         if self.active() == release:
             raise PublishError(active_already(self._env.where, release))
-        attempt = self._attempts.begin(release)
+        staging = self._stagings.begin(release)
         try:
-            self._attempts.write(attempt, batch, progress)
-            self._attempts.verify(attempt, batch)
-            meta = ReleaseMeta.of_batch(attempt, batch)
+            self._stagings.write(staging, batch, progress)
+            self._stagings.verify(staging, batch)
+            meta = ReleaseMeta.of_batch(staging, batch)
             self._env.write(lambda txn: self._complete(txn, release, meta))
         except BaseException:
             # What cannot be removed now (the disk is full, say) `prune` removes later.
             with contextlib.suppress(BankError):
-                self._attempts.delete(attempt)
+                self._stagings.delete(staging)
             raise
-        self._attempts.delete_dead(release)
+        self._stagings.delete_dead(release)
 
     def _complete(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
-        self._attempts.finish(txn, meta.attempt)
+        self._stagings.finish(txn, meta.staging)
         if read_history(txn)[:1] == [release]:
             raise PublishError(active_already(self._env.where, release))
         if (old := get(txn, RELEASE_PREFIX + release.encode())) is not None:
-            self._attempts.retire(txn, release, ReleaseMeta.model_validate_json(old).attempt)
+            self._stagings.retire(txn, release, ReleaseMeta.model_validate_json(old).staging)
         self._put_meta(txn, release, meta)
 
     def _put_meta(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
-        txn.put(RELEASE_PREFIX + release.encode(), meta.model_dump_json(exclude_defaults=True).encode())
+        txn.put(RELEASE_PREFIX + release.encode(), json_of(meta))
 
     def warnings(self) -> list[str]:
         """None: a directory drops nothing by itself."""
@@ -147,7 +148,7 @@ class LmdbBank:
 
         def look(txn: "Transaction") -> int:
             meta = read_meta(txn, release, self._env.where)
-            return max(0, meta.users - count_records(txn, meta.attempt))
+            return max(0, meta.users - count_records(txn, meta.staging))
 
         self._require(release)
         return self._env.read(look)
@@ -161,7 +162,7 @@ class LmdbBank:
 
         def held(txn: "Transaction") -> ReleaseMeta:
             meta = read_meta(txn, release, self._env.where)
-            if meta.attempt != first.attempt:
+            if meta.staging != first.staging:
                 raise PublishError(replaced_meanwhile(self._env.where, release))
             return meta
 
@@ -172,12 +173,12 @@ class LmdbBank:
 
         def settle(txn: "Transaction") -> int:
             meta = held(txn)
-            found = count_records(txn, meta.attempt)
+            found = count_records(txn, meta.staging)
             if found < meta.users:
                 self._put_meta(txn, release, meta.model_copy(update={"users": found, "updated": now()}))
             return max(0, meta.users - found)
 
-        written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.attempt, batch))
+        written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.staging, batch))
         return Repaired(written, self._env.write(settle))
 
     def activate(self, release: str) -> None:
@@ -208,7 +209,7 @@ class LmdbBank:
         return self._env.write(step)
 
     def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
-        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+        """Delete stale stagings and all releases but the active one and the `keep` before it; return the names."""
         if not self._exists():
             return []
 
@@ -219,17 +220,17 @@ class LmdbBank:
         def retire(txn: "Transaction") -> list[str]:
             names = doomed(txn)
             for name in names:
-                self._attempts.retire(txn, name, read_meta(txn, name, self._env.where).attempt)
+                self._stagings.retire(txn, name, read_meta(txn, name, self._env.where).staging)
                 txn.delete(RELEASE_PREFIX + name.encode())
             history = [name for name in read_history(txn) if name not in names]
             txn.put(HISTORY_KEY, json.dumps(history).encode())
             return names
 
-        dead = [f"{left.release} (incomplete {left.attempt})" for left in self.leftovers() if not left.alive]
+        dead = [f"{left.release} (incomplete {left.staging})" for left in self.stale_stagings() if not left.alive]
         if dry_run:
             return self._env.read(doomed) + dead
         names = self._env.write(retire)
-        self._attempts.delete_dead()
+        self._stagings.delete_dead()
         return names + dead
 
     def upsert(self, release: str, records: Mapping[str, Record]) -> None:
@@ -237,10 +238,10 @@ class LmdbBank:
 
         def step(txn: "Transaction") -> None:
             meta = read_meta(txn, release, self._env.where)
-            prefix, fresh = record_prefix(meta.attempt), 0
+            prefix, fresh = record_prefix(meta.staging), 0
             for user_id, record in records.items():
                 check_record(user_id, record, meta)
-                bucket, field, tag = meta.layout.place(user_id)
+                bucket, field, tag = meta.layout.locate(user_id)
                 key, value = prefix + bucket.to_bytes(3, "big") + field, encode(record, tag)
                 old = get(txn, key)
                 if old is not None and old[1:5] != value[1:5]:

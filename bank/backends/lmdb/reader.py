@@ -3,9 +3,9 @@
 m:layout            key layout version
 m:history           JSON list of release names; the first is the active one
 m:release:NAME      JSON of ReleaseMeta
-m:attempt:ATTEMPT   JSON of an attempt that is being written, or of records to be deleted
-m:next              the next attempt, 8 hexadecimal digits
-r ATTEMPT PLACE     record; attempt 4 bytes, place = bucket and field, 8 bytes, both big-endian
+m:attempt:STAGING   JSON of a staging that is being written, or of records to be deleted
+m:next              the next staging, 8 hexadecimal digits
+r STAGING PLACE     record; staging 4 bytes, place = bucket and field, 8 bytes, both big-endian
 """
 
 import functools
@@ -27,9 +27,9 @@ HISTORY_KEY: Final = b"m:history"
 RELEASE_PREFIX: Final = b"m:release:"
 
 
-def record_prefix(attempt: str) -> bytes:
-    """What the keys of an attempt's records begin with."""
-    return b"r" + bytes.fromhex(attempt)
+def record_prefix(staging: str) -> bytes:
+    """What the keys of a staging's records begin with."""
+    return b"r" + bytes.fromhex(staging)
 
 
 def read_history(txn: "Transaction") -> list[str]:
@@ -57,6 +57,11 @@ def read_meta(txn: "Transaction", release: str, where: str) -> ReleaseMeta:
     return _parse_meta(raw)
 
 
+def json_of(meta: ReleaseMeta) -> bytes:
+    """What `read_meta` reads."""
+    return json.dumps(meta.stored(), separators=(",", ":")).encode()
+
+
 @functools.lru_cache(maxsize=64)
 def _parse_meta(raw: bytes) -> ReleaseMeta:
     # The bytes are read in every transaction, so a change shows at once; only their parsing is remembered.
@@ -65,17 +70,17 @@ def _parse_meta(raw: bytes) -> ReleaseMeta:
 
 def read_many(txn: "Transaction", meta: ReleaseMeta, user_ids: Sequence[str]) -> list[Lookup]:
     """The records of `user_ids`, in order."""
-    prefix, layout = record_prefix(meta.attempt), meta.layout
+    prefix, layout = record_prefix(meta.staging), meta.layout
     found: list[Lookup] = []
     for user_id in user_ids:
-        bucket, field, tag = layout.place(user_id)
+        bucket, field, tag = layout.locate(user_id)
         value = get(txn, prefix + bucket.to_bytes(3, "big") + field)
         found.append(look_up(value, tag, meta.slots, meta.vector))
     return found
 
 
 def _read_bucket(txn: "Transaction", meta: ReleaseMeta, bucket: int) -> list[StoredRecord]:
-    prefix = record_prefix(meta.attempt) + bucket.to_bytes(3, "big")
+    prefix = record_prefix(meta.staging) + bucket.to_bytes(3, "big")
     cursor, found = txn.cursor(), []
     there = cursor.set_range(prefix)
     while there and (key := key_of(cursor)).startswith(prefix):

@@ -1,7 +1,7 @@
 """A copy of one release in a local LMDB directory, to be read when the bank is away.
 
 It is an ordinary LMDB bank, whose active release is the copied one. Records are copied from place to place under the
-source's own layout (salt, buckets), so that no user id is needed. A release that is new here is written as an attempt,
+source's own layout (salt, buckets), so that no user id is needed. A release that is new here is written as a staging,
 which readers do not know until it is whole; of one that is here, only records that changed are written. Records
 change one by one in the source as well (fold-in), so readers may see them change one by one here.
 """
@@ -16,11 +16,12 @@ from userip.bank.backends.lmdb.reader import (
     HISTORY_KEY,
     RELEASE_PREFIX,
     LmdbReader,
+    json_of,
     read_meta,
     read_names,
     record_prefix,
 )
-from userip.bank.backends.lmdb.staging import Attempts
+from userip.bank.backends.lmdb.staging import Stagings
 from userip.bank.backends.lmdb.url import LmdbUrl
 from userip.bank.errors import PublishError, UnknownReleaseError
 from userip.bank.protocol import StoredRecord
@@ -36,8 +37,8 @@ class Replica:
     def __init__(self, directory: Path) -> None:
         self._env = LmdbEnvironment.acquire(directory)
         self.reader = LmdbReader(LmdbUrl(path=directory))
-        # There is one writer at a time, so the attempt of another is dead and need not be waited for long.
-        self._attempts = Attempts(self._env, lease_s=1)
+        # There is one writer at a time, so the staging of another is dead and need not be waited for long.
+        self._stagings = Stagings(self._env, lease_s=1)
 
     def held(self, release: str) -> ReleaseMeta | None:
         """The metadata of the copy of `release`; None if there is none."""
@@ -52,8 +53,8 @@ class Replica:
         """Start to copy the release that the source describes by `meta`, or to bring its copy up to date."""
         held = self.held(release)
         if held is not None and _same_publication(held, meta):
-            return ReplicaCopy(self._env, None, held.attempt, release, meta)
-        return ReplicaCopy(self._env, self._attempts, self._attempts.begin(release), release, meta)
+            return ReplicaCopy(self._env, None, held.staging, release, meta)
+        return ReplicaCopy(self._env, self._stagings, self._stagings.begin(release), release, meta)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -61,23 +62,23 @@ class Replica:
 
 
 class ReplicaCopy:
-    """One copy on its way; `attempts` is None when only changes are written."""
+    """One copy on its way; `stagings` is None when only changes are written."""
 
     def __init__(
-        self, env: LmdbEnvironment, attempts: Attempts | None, attempt: str, release: str, meta: ReleaseMeta
+        self, env: LmdbEnvironment, stagings: Stagings | None, staging: str, release: str, meta: ReleaseMeta
     ) -> None:
-        self._env, self._attempts, self._attempt = env, attempts, attempt
+        self._env, self._stagings, self._staging = env, stagings, staging
         self._release, self._meta = release, meta
         self._users = 0
 
     def write(self, records: Sequence[StoredRecord]) -> int:
         """Take records, places rising from call to call; how many of them were not here yet."""
-        prefix = record_prefix(self._attempt)
+        prefix = record_prefix(self._staging)
         items = [(prefix + bucket.to_bytes(3, "big") + field, value) for bucket, field, value in records]
         self._users += len(items)
-        if self._attempts is not None:
+        if self._stagings is not None:
             if items:
-                self._attempts.put(self._attempt, items)
+                self._stagings.put(self._staging, items)
             return len(items)
         changed = self._env.read(lambda txn: [item for item in items if get(txn, item[0]) != item[1]])
         if changed:
@@ -89,7 +90,7 @@ class ReplicaCopy:
 
         Raises PublishError when the source was replaced meanwhile, or gave fewer records than it says to hold.
         """
-        if meta is None or meta.attempt != self._meta.attempt:
+        if meta is None or meta.staging != self._meta.staging:
             raise PublishError(f"{self._env.where}: release {self._release!r} was replaced while it was copied")
         if self._users < self._meta.users:
             raise PublishError(
@@ -98,17 +99,17 @@ class ReplicaCopy:
             )
         # Not what the source says by now: who changed meanwhile may have been copied before.
         self._env.write(self._complete)
-        if self._attempts is not None:
-            self._attempts.delete_dead()
+        if self._stagings is not None:
+            self._stagings.delete_dead()
 
     def _complete(self, txn: "Transaction") -> None:
-        if self._attempts is not None:
-            self._attempts.finish(txn, self._attempt)
+        if self._stagings is not None:
+            self._stagings.finish(txn, self._staging)
             for name in read_names(txn, RELEASE_PREFIX):
-                self._attempts.retire(txn, name, read_meta(txn, name, self._env.where).attempt)
+                self._stagings.retire(txn, name, read_meta(txn, name, self._env.where).staging)
                 txn.delete(RELEASE_PREFIX + name.encode())
-        here = self._meta.model_copy(update={"attempt": self._attempt})
-        txn.put(RELEASE_PREFIX + self._release.encode(), here.model_dump_json(exclude_defaults=True).encode())
+        here = self._meta.model_copy(update={"staging": self._staging})
+        txn.put(RELEASE_PREFIX + self._release.encode(), json_of(here))
         txn.put(HISTORY_KEY, json.dumps([self._release]).encode())
 
 
@@ -118,5 +119,5 @@ def is_copy(held: ReleaseMeta | None, source: ReleaseMeta) -> bool:
 
 
 def _same_publication(held: ReleaseMeta, source: ReleaseMeta) -> bool:
-    own = {name: getattr(held, name) for name in ("attempt", "users", "updated")}
+    own = {name: getattr(held, name) for name in ("staging", "users", "updated")}
     return source.model_copy(update=own) == held

@@ -1,6 +1,6 @@
-"""Attempts at publishing into an LMDB bank: records that readers do not know, on their way in or out.
+"""Stagings in an LMDB bank: records that readers do not know, on their way in or out.
 
-An attempt is alive while its publisher commits within the lease. A dead one is what a killed publisher left,
+A staging is alive while its publisher commits within the lease. A dead one is what a killed publisher left,
 or the records of a release that was replaced or pruned; it is deleted piece by piece.
 """
 
@@ -18,7 +18,7 @@ from userip.bank.backends.lmdb.reader import read_names, record_prefix
 from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import LAYOUT_VERSION
-from userip.bank.protocol import Leftover, Progress
+from userip.bank.protocol import Progress, StaleStaging
 from userip.bank.release_meta import now, published_elsewhere, taken_over, verification_failed
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CHUNK_BYTES: Final = 16 << 20  # of records, where they are long
 _SAMPLE: Final = 4096
 
 
-class _Attempt(BaseModel):
+class _Staging(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     release: str
@@ -39,15 +39,15 @@ class _Attempt(BaseModel):
     beat: float  # unix seconds of the publisher's last sign of life; 0 = retired
 
 
-class Attempts:
-    """The attempts in one environment; `lease_s` is how long a silent publisher counts as alive."""
+class Stagings:
+    """The stagings in one environment; `lease_s` is how long a silent publisher counts as alive."""
 
     def __init__(self, env: LmdbEnvironment, lease_s: float) -> None:
         self._env = env
         self._lease_s = lease_s
 
     def begin(self, release: str) -> str:
-        """Start an attempt at `release`, after deleting what killed ones left; return its name.
+        """Start a staging of `release`, after deleting what killed ones left; return its name.
 
         Raises PublishError if another publisher is at work on the release.
         """
@@ -58,44 +58,44 @@ class Attempts:
                 if found.release == release and self._is_alive(found):
                     return found.beat
             # Numbered upwards: new records come behind all others, where LMDB fills its pages to the brim.
-            attempt = (get(txn, _NEXT_KEY) or b"00000001").decode()
-            txn.put(_NEXT_KEY, b"%08x" % (int(attempt, 16) + 1))
+            staging = (get(txn, _NEXT_KEY) or b"00000001").decode()
+            txn.put(_NEXT_KEY, b"%08x" % (int(staging, 16) + 1))
             txn.put(LAYOUT_KEY, b"%d" % LAYOUT_VERSION)
-            _put(txn, attempt, _Attempt(release=release, started=now(), beat=time.time()))
-            return attempt
+            _put(txn, staging, _Staging(release=release, started=now(), beat=time.time()))
+            return staging
 
-        while not isinstance(attempt := self._env.write(step), str):
+        while not isinstance(staging := self._env.write(step), str):
             # Killed or at work? A publisher at work gives another sign of life before the lease ends.
-            if seen is not None and attempt != seen:
+            if seen is not None and staging != seen:
                 raise PublishError(published_elsewhere(self._env.where, release))
-            seen = attempt
+            seen = staging
             time.sleep(min(0.2, self._lease_s / 10))
         self.delete_dead(release)
-        return attempt
+        return staging
 
-    def write(self, attempt: str, batch: Batch, progress: Progress | None) -> None:
+    def write(self, staging: str, batch: Batch, progress: Progress | None) -> None:
         """Write all records of `batch`. Raises PublishError if another publisher took over."""
         written = 0
-        for items in items_of(attempt, batch):
-            self.put(attempt, items)
+        for items in items_of(staging, batch):
+            self.put(staging, items)
             written += len(items)
             if progress is not None:
                 progress(written, len(batch))
 
-    def put(self, attempt: str, items: list[tuple[bytes, bytes]]) -> None:
+    def put(self, staging: str, items: list[tuple[bytes, bytes]]) -> None:
         """Write some records, keys rising, in one step. Raises PublishError if another publisher took over."""
 
         def step(txn: "Transaction") -> None:
-            self._beat(txn, attempt)
+            self._beat(txn, staging)
             cursor = txn.cursor()
             append = not cursor.last() or key_of(cursor) < items[0][0]
             cursor.putmulti(items, append=append)
 
         self._env.write(step)
 
-    def verify(self, attempt: str, batch: Batch) -> None:
+    def verify(self, staging: str, batch: Batch) -> None:
         """Count the records and read some back. Raises PublishError if the store holds anything else."""
-        found, prefix = 0, record_prefix(attempt)
+        found, prefix = 0, record_prefix(staging)
         last = prefix
         while True:
 
@@ -106,32 +106,32 @@ class Attempts:
             found += counted
             if counted < _CHUNK:
                 break
-            self._env.write(lambda txn: self._beat(txn, attempt))
+            self._env.write(lambda txn: self._beat(txn, staging))
         if found != len(batch):
             raise PublishError(verification_failed(self._env.where, f"{len(batch)} written, {found} found"))
         sample = batch.sample(_SAMPLE)
-        keys: list[bytes] = _keys(attempt, batch.places[sample]).tolist()
+        keys: list[bytes] = _keys(staging, batch.places[sample]).tolist()
         if self._env.read(lambda txn: [get(txn, key) for key in keys]) != batch.records(sample).tolist():
             raise PublishError(verification_failed(self._env.where, "a record reads back different"))
 
-    def finish(self, txn: "Transaction", attempt: str) -> None:
-        """Inside `txn`: the attempt becomes a release. Raises PublishError if another publisher took over."""
-        self._beat(txn, attempt)
-        txn.delete(_PREFIX + attempt.encode())
+    def finish(self, txn: "Transaction", staging: str) -> None:
+        """Inside `txn`: the staging becomes a release. Raises PublishError if another publisher took over."""
+        self._beat(txn, staging)
+        txn.delete(_PREFIX + staging.encode())
 
-    def retire(self, txn: "Transaction", release: str, attempt: str) -> None:
+    def retire(self, txn: "Transaction", release: str, staging: str) -> None:
         """Inside `txn`: the records of a release that is replaced or pruned are to be deleted."""
-        _put(txn, attempt, _Attempt(release=release, started=now(), beat=0))
+        _put(txn, staging, _Staging(release=release, started=now(), beat=0))
 
-    def leftovers(self) -> list[Leftover]:
-        """Every attempt, with the sign whether its publisher is at work."""
+    def stale_stagings(self) -> list[StaleStaging]:
+        """Every staging, with the sign whether its publisher is at work."""
         return [
-            Leftover(found.release, name, found.started, self._is_alive(found))
+            StaleStaging(found.release, name, found.started, self._is_alive(found))
             for name, found in self._env.read(_all).items()
         ]
 
     def delete_dead(self, release: str | None = None) -> None:
-        """Delete the records of all attempts (at `release`) without a living publisher."""
+        """Delete the records of all stagings (of `release`) without a living publisher."""
 
         def condemn(txn: "Transaction") -> list[str]:
             # Retired first, in one transaction: a publisher that wakes up now finds its lease expired.
@@ -144,19 +144,19 @@ class Attempts:
                 self.retire(txn, found.release, name)
             return list(dead)
 
-        for attempt in self._env.write(condemn):
-            self.delete(attempt)
+        for staging in self._env.write(condemn):
+            self.delete(staging)
 
-    def delete(self, attempt: str) -> None:
-        """Delete a retired attempt, or one's own, and its records."""
-        prefix = record_prefix(attempt)
+    def delete(self, staging: str) -> None:
+        """Delete a retired staging, or one's own, and its records."""
+        prefix = record_prefix(staging)
 
         def step(txn: "Transaction") -> bool:
             cursor = txn.cursor()
             found = cursor.set_range(prefix)
             for _ in range(_CHUNK):
                 if not found or not key_of(cursor).startswith(prefix):
-                    txn.delete(_PREFIX + attempt.encode())
+                    txn.delete(_PREFIX + staging.encode())
                     return False
                 found = cursor.delete()
             return True
@@ -164,42 +164,42 @@ class Attempts:
         while self._env.write(step):
             pass
 
-    def _is_alive(self, attempt: _Attempt) -> bool:
-        return attempt.beat > time.time() - self._lease_s
+    def _is_alive(self, staging: _Staging) -> bool:
+        return staging.beat > time.time() - self._lease_s
 
-    def _beat(self, txn: "Transaction", attempt: str) -> None:
-        raw = get(txn, _PREFIX + attempt.encode())
-        found = None if raw is None else _Attempt.model_validate_json(raw)
+    def _beat(self, txn: "Transaction", staging: str) -> None:
+        raw = get(txn, _PREFIX + staging.encode())
+        found = None if raw is None else _Staging.model_validate_json(raw)
         if found is None or not found.beat:
             raise PublishError(taken_over(self._env.where))
-        _put(txn, attempt, found.model_copy(update={"beat": time.time()}))
+        _put(txn, staging, found.model_copy(update={"beat": time.time()}))
 
 
-def items_of(attempt: str, batch: Batch) -> Iterator[list[tuple[bytes, bytes]]]:
+def items_of(staging: str, batch: Batch) -> Iterator[list[tuple[bytes, bytes]]]:
     """Keys and records of `batch`, rising, as many at a time as one transaction takes."""
     for piece in batch.slices(_CHUNK, _CHUNK_BYTES):
-        keys = _keys(attempt, batch.places[piece])
+        keys = _keys(staging, batch.places[piece])
         yield list(zip(keys.tolist(), batch.records(piece).tolist(), strict=True))
 
 
-def count_records(txn: "Transaction", attempt: str) -> int:
-    """How many records an attempt, or the release that it became, has."""
-    prefix = record_prefix(attempt)
+def count_records(txn: "Transaction", staging: str) -> int:
+    """How many records a staging, or the release that it became, has."""
+    prefix = record_prefix(staging)
     return _count(txn, prefix, prefix, most=sys.maxsize)[1]
 
 
-def _put(txn: "Transaction", name: str, attempt: _Attempt) -> None:
-    txn.put(_PREFIX + name.encode(), attempt.model_dump_json().encode())
+def _put(txn: "Transaction", name: str, staging: _Staging) -> None:
+    txn.put(_PREFIX + name.encode(), staging.model_dump_json().encode())
 
 
-def _all(txn: "Transaction") -> dict[str, _Attempt]:
+def _all(txn: "Transaction") -> dict[str, _Staging]:
     names = read_names(txn, _PREFIX)
-    return {name: _Attempt.model_validate_json(get(txn, _PREFIX + name.encode()) or b"") for name in names}
+    return {name: _Staging.model_validate_json(get(txn, _PREFIX + name.encode()) or b"") for name in names}
 
 
-def _keys(attempt: str, places: NDArray[np.uint64]) -> NDArray[Any]:
+def _keys(staging: str, places: NDArray[np.uint64]) -> NDArray[Any]:
     """The keys of records: prefix and place, 13 bytes [n]."""
-    prefix = np.frombuffer(record_prefix(attempt), dtype=np.uint8)
+    prefix = np.frombuffer(record_prefix(staging), dtype=np.uint8)
     keys = np.empty((len(places), len(prefix) + 8), dtype=np.uint8)
     keys[:, : len(prefix)] = prefix
     keys[:, len(prefix) :] = places.astype(">u8").view(np.uint8).reshape(-1, 8)

@@ -3,9 +3,9 @@
 userip:1:{bank}:history          list of release names; the first is the active one
 userip:1:{bank}:releases         set of the names of complete releases
 userip:1:{bank}:release:NAME     hash of ReleaseMeta
-userip:1:{bank}:attempts         hash: attempt -> "release buckets started"; records of no release
-userip:1:{bank}:lock:NAME        the attempt that is being written, expires
-userip:1:NAME:ATTEMPT:BUCKET     hash: field of 5 bytes -> record
+userip:1:{bank}:attempts         hash: staging -> "release buckets started"; records of no release
+userip:1:{bank}:lock:NAME        the staging that is being written, expires
+userip:1:NAME:STAGING:BUCKET     hash: field of 5 bytes -> record
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import redis
 
 from userip.bank.backends.redis.client import SyncClient, meta_of, named_errors, sync_client, text
 from userip.bank.backends.redis.eviction import eviction_warnings
-from userip.bank.backends.redis.publish import RedisPublication, delete_attempt, pieces, record_counts, users_per_bucket
+from userip.bank.backends.redis.publish import RedisPublication, delete_staging, pieces, record_counts, users_per_bucket
 from userip.bank.backends.redis.repair import repair
 from userip.bank.backends.redis.scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
 from userip.bank.backends.redis.url import RedisUrl
@@ -27,15 +27,15 @@ from userip.bank.backends.redis.write import run
 from userip.bank.batch import Batch
 from userip.bank.errors import BankError, PublishError, UnknownReleaseError
 from userip.bank.layout import (
-    ATTEMPTS_KEY,
     HISTORY_KEY,
     RELEASES_KEY,
+    STAGINGS_KEY,
     bucket_prefix,
     check_release_name,
     lock_key,
     release_key,
 )
-from userip.bank.protocol import Leftover, Lookup, Progress, ReleaseInfo, Repaired, StoreUsage
+from userip.bank.protocol import Lookup, Progress, ReleaseInfo, Repaired, StaleStaging, StoreUsage
 from userip.bank.record import Record, encode, look_up
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
@@ -114,7 +114,7 @@ class RedisBank:
     def _bytes(self, release: str, meta: ReleaseMeta) -> int | None:
         """Memory of the release by the server's own figure for some of its buckets."""
         numbers = np.linspace(0, meta.buckets - 1, min(meta.buckets, _SAMPLED_BUCKETS)).astype(int).tolist()
-        prefix = bucket_prefix(release, meta.attempt)
+        prefix = bucket_prefix(release, meta.staging)
 
         def ask(client: SyncClient) -> list[Any]:
             pipe = client.pipeline(transaction=False)
@@ -128,33 +128,33 @@ class RedisBank:
             return None
         return round(sum(size or 0 for size in sizes) * meta.buckets / len(sizes))
 
-    def leftovers(self) -> list[Leftover]:
+    def stale_stagings(self) -> list[StaleStaging]:
         """Records that belong to no complete release."""
         found = []
-        for attempt, release, _, started in self._attempts():
-            holder, still = self._run(partial(_look_at_attempt, release=release, attempt=attempt))
+        for staging, release, _, started in self._stagings():
+            holder, still = self._run(partial(_look_at_staging, release=release, staging=staging))
             if still is not None:
-                found.append(Leftover(release, attempt, started, alive=holder == attempt.encode()))
+                found.append(StaleStaging(release, staging, started, alive=holder == staging.encode()))
         return found
 
-    def _attempts(self) -> list[tuple[str, str, int, str]]:
-        """(attempt, release, buckets, started) of every attempt that is no release."""
+    def _stagings(self) -> list[tuple[str, str, int, str]]:
+        """(staging, release, buckets, started) of every staging that is no release."""
         found = []
-        for attempt, value in sorted(self._run(lambda client: client.hgetall(ATTEMPTS_KEY)).items()):
+        for staging, value in sorted(self._run(lambda client: client.hgetall(STAGINGS_KEY)).items()):
             release, buckets, started = text(value).split(" ", 2)
-            found.append((text(attempt), release, int(buckets), started))
+            found.append((text(staging), release, int(buckets), started))
         return found
 
-    def _is_dead(self, release: str, attempt: str) -> bool:
-        return bool(self._run(lambda client: client.eval(DEAD, 2, ATTEMPTS_KEY, lock_key(release), attempt)))
+    def _is_dead(self, release: str, staging: str) -> bool:
+        return bool(self._run(lambda client: client.eval(DEAD, 2, STAGINGS_KEY, lock_key(release), staging)))
 
     def _delete_dead(self, of_release: str | None = None) -> list[str]:
-        """Delete the records of attempts (at one release) whose publisher is gone for good."""
+        """Delete the records of stagings (of one release) whose publisher is gone for good."""
         deleted = []
-        for attempt, release, buckets, _ in self._attempts():
-            if of_release in (None, release) and self._is_dead(release, attempt):
-                self._run(partial(delete_attempt, release=release, attempt=attempt, buckets=buckets))
-                deleted.append(f"{release} (incomplete {attempt})")
+        for staging, release, buckets, _ in self._stagings():
+            if of_release in (None, release) and self._is_dead(release, staging):
+                self._run(partial(delete_staging, release=release, staging=staging, buckets=buckets))
+                deleted.append(f"{release} (incomplete {staging})")
         return deleted
 
     def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
@@ -174,7 +174,7 @@ class RedisBank:
             self._delete_dead(release)
             publication.write(batch, progress)
             publication.verify(batch)
-            publication.complete(ReleaseMeta.of_batch(publication.attempt, batch))
+            publication.complete(ReleaseMeta.of_batch(publication.staging, batch))
         except BaseException:
             # What cannot be removed now (the server is away, say) `prune` removes later.
             with contextlib.suppress(BankError), named_errors(self._url.where):
@@ -193,11 +193,11 @@ class RedisBank:
         """How many records of a complete release are not there any more."""
         while True:
             meta = self._meta(release)  # before the counting: users are only ever added
-            prefix, buckets = bucket_prefix(release, meta.attempt), range(meta.buckets)
+            prefix, buckets = bucket_prefix(release, meta.staging), range(meta.buckets)
             found = self._run(lambda client: sum(record_counts(client, prefix, buckets)))  # noqa: B023  (called at once)
             if found >= meta.users:
                 return 0
-            if self._meta(release).attempt == meta.attempt:  # else it was published again, and its old records went
+            if self._meta(release).staging == meta.staging:  # else it was published again, and its old records went
                 return meta.users - found
 
     def repair(self, release: str, records: ReleaseRecords) -> Repaired:
@@ -223,13 +223,13 @@ class RedisBank:
         return str(name.decode())
 
     def prune(self, keep: int = 1, *, dry_run: bool = False) -> list[str]:
-        """Delete leftovers and all releases but the active one and the `keep` before it; return the names."""
+        """Delete stale stagings and all releases but the active one and the `keep` before it; return the names."""
         kept = self._history(max(keep, 0))
         doomed = [name for name in self._names() if kept and name not in kept]
         if dry_run:
-            return doomed + [f"{x.release} (incomplete {x.attempt})" for x in self.leftovers() if not x.alive]
+            return doomed + [f"{x.release} (incomplete {x.staging})" for x in self.stale_stagings() if not x.alive]
         dead = self._delete_dead()
-        keys = (RELEASES_KEY, ATTEMPTS_KEY, HISTORY_KEY)
+        keys = (RELEASES_KEY, STAGINGS_KEY, HISTORY_KEY)
 
         def retire(client: SyncClient, name: str) -> bool:
             return bool(client.eval(RETIRE, 4, release_key(name), *keys, name, max(keep, 0), now()))
@@ -241,11 +241,11 @@ class RedisBank:
     def upsert(self, release: str, records: Mapping[str, Record]) -> None:
         """Add or change users of a complete release. On a cluster a failure midway can leave some changed."""
         meta = self._meta(release)
-        prefix, layout = bucket_prefix(release, meta.attempt), meta.layout
+        prefix, layout = bucket_prefix(release, meta.staging), meta.layout
         places: dict[tuple[bytes, bytes], tuple[str, bytes]] = {}  # (bucket key, field): (user id, record)
         for user_id, record in records.items():
             check_record(user_id, record, meta)
-            bucket, field, tag = layout.place(user_id)
+            bucket, field, tag = layout.locate(user_id)
             place = (prefix + b"%x" % bucket, field)
             if place in places:
                 raise PublishError(place_taken(self._url.where, release, user_id))
@@ -278,7 +278,7 @@ class RedisBank:
         key, cluster = release_key(release), self._url.cluster
         keys = [bucket for bucket, _ in places] if cluster else [key, *(bucket for bucket, _ in places)]
         pairs = [part for (_, field), value in zip(places, values, strict=True) for part in (field, value)]
-        arguments: list[bytes | str] = ["" if cluster else meta.attempt, now(), *pairs]
+        arguments: list[bytes | str] = ["" if cluster else meta.staging, now(), *pairs]
         fresh, problem = self._run(lambda client: client.eval(UPSERT, len(keys), *keys, *arguments))
         if problem == -1:
             raise PublishError(replaced_meanwhile(self._url.where, release))
@@ -291,8 +291,8 @@ class RedisBank:
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""
         meta = self._meta(release)
-        prefix = bucket_prefix(release, meta.attempt)
-        places = [meta.layout.place(user_id) for user_id in user_ids]
+        prefix = bucket_prefix(release, meta.staging)
+        places = [meta.layout.locate(user_id) for user_id in user_ids]
         values = self._values([(prefix + b"%x" % bucket, field) for bucket, field, _ in places])
         return [look_up(value, place[2], meta.slots, meta.vector) for value, place in zip(values, places, strict=True)]
 
@@ -329,10 +329,10 @@ class RedisBank:
             self._opened = None
 
 
-def _look_at_attempt(client: SyncClient, release: str, attempt: str) -> tuple[bytes | str | None, bytes | str | None]:
-    """Who holds the release's lock, and then what is known of the attempt.
+def _look_at_staging(client: SyncClient, release: str, staging: str) -> tuple[bytes | str | None, bytes | str | None]:
+    """Who holds the release's lock, and then what is known of the staging.
 
     Reads alone, for users who may run no script. In this order: a lock that was lost is lost for good, and what is an
-    attempt still after losing it has not become a release in between.
+    staging still after losing it has not become a release in between.
     """
-    return client.get(lock_key(release)), client.hget(ATTEMPTS_KEY, attempt)
+    return client.get(lock_key(release)), client.hget(STAGINGS_KEY, staging)

@@ -1,6 +1,6 @@
 """Publishing into Redis: buckets that readers do not know, verified, then made a release in one step.
 
-Whoever publishes a release holds its lock, which expires `lease_s` after the last sign of life. An attempt
+Whoever publishes a release holds its lock, which expires `lease_s` after the last sign of life. A staging
 without the lock is dead: it can never become a release, and its records may be deleted by anyone.
 """
 
@@ -18,9 +18,9 @@ from userip.bank.backends.redis.write import run, write_buckets
 from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import (
-    ATTEMPTS_KEY,
     HISTORY_KEY,
     RELEASES_KEY,
+    STAGINGS_KEY,
     bucket_prefix,
     lock_key,
     release_key,
@@ -29,7 +29,7 @@ from userip.bank.protocol import Progress
 from userip.bank.release_meta import (
     ReleaseMeta,
     active_already,
-    new_attempt,
+    new_staging,
     now,
     published_elsewhere,
     taken_over,
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class RedisPublication:
-    """One attempt at publishing `release`."""
+    """One publication of `release`."""
 
     def __init__(self, client: SyncClient, where: str, release: str, lease_s: float) -> None:
         self._client = client
@@ -53,12 +53,12 @@ class RedisPublication:
         self._release = release
         self._lease_ms = max(1, round(lease_s * 1000))
         self._lock = lock_key(release)
-        self.attempt = new_attempt()
+        self.staging = new_staging()
 
     def lock(self) -> None:
         """Take the release's lock. Raises PublishError if another publisher is at work on it."""
         seen: int | None = None
-        while not self._client.set(self._lock, self.attempt, nx=True, px=self._lease_ms):
+        while not self._client.set(self._lock, self.staging, nx=True, px=self._lease_ms):
             left = int(self._client.pttl(self._lock))
             # Killed or at work? A publisher at work renews its lock before it expires.
             if seen is not None and left > seen:
@@ -68,15 +68,15 @@ class RedisPublication:
 
     def abandon(self, buckets: int) -> None:
         """Give the lock back and delete what was written, unless it became a release with its answer lost."""
-        self._client.eval(UNLOCK, 1, self._lock, self.attempt)
+        self._client.eval(UNLOCK, 1, self._lock, self.staging)
         # Without the lock it can become one no more, so this answer stays true.
-        if self._client.hget(release_key(self._release), "attempt") != self.attempt.encode():
-            delete_attempt(self._client, self._release, self.attempt, buckets)
+        if self._client.hget(release_key(self._release), "attempt") != self.staging.encode():
+            delete_staging(self._client, self._release, self.staging, buckets)
 
     def write(self, batch: Batch, progress: Progress | None) -> None:
         """Write all records, one HSET per bucket."""
-        self._client.hset(ATTEMPTS_KEY, self.attempt, f"{self._release} {batch.layout.buckets} {now()}")
-        prefix = bucket_prefix(self._release, self.attempt)
+        self._client.hset(STAGINGS_KEY, self.staging, f"{self._release} {batch.layout.buckets} {now()}")
+        prefix = bucket_prefix(self._release, self.staging)
         users = min(_USERS_PER_FLUSH, _BYTES_PER_FLUSH // batch.source.record_bytes)
         with closing(write_buckets(self._client, prefix, batch, users)) as flushes:
             for written in flushes:
@@ -86,7 +86,7 @@ class RedisPublication:
 
     def verify(self, batch: Batch) -> None:
         """Count the records and read some back. Raises PublishError if the store holds anything else."""
-        prefix = bucket_prefix(self._release, self.attempt)
+        prefix = bucket_prefix(self._release, self.staging)
         buckets, _ = batch.bucket_starts()
         found = 0
         for counted in record_counts(self._client, prefix, buckets.tolist()):
@@ -103,17 +103,17 @@ class RedisPublication:
             raise PublishError(verification_failed(self._where, "a record reads back different"))
 
     def complete(self, meta: ReleaseMeta) -> None:
-        """Make the attempt a release. Raises PublishError if the lock was lost or the release is active."""
-        keys = (self._lock, release_key(self._release), RELEASES_KEY, ATTEMPTS_KEY, HISTORY_KEY)
-        pairs = [part for name, value in meta.model_dump(exclude_defaults=True).items() for part in (name, str(value))]
-        answer = self._client.eval(COMPLETE, len(keys), *keys, self._release, self.attempt, now(), *pairs)
+        """Make the staging a release. Raises PublishError if the lock was lost or the release is active."""
+        keys = (self._lock, release_key(self._release), RELEASES_KEY, STAGINGS_KEY, HISTORY_KEY)
+        pairs = [part for name, value in meta.stored().items() for part in (name, str(value))]
+        answer = self._client.eval(COMPLETE, len(keys), *keys, self._release, self.staging, now(), *pairs)
         if answer == b"lost":
             raise PublishError(taken_over(self._where))
         if answer == b"active":
             raise PublishError(active_already(self._where, self._release))
 
     def _renew(self) -> None:
-        if not self._client.eval(RENEW, 1, self._lock, self.attempt, self._lease_ms):
+        if not self._client.eval(RENEW, 1, self._lock, self.staging, self._lease_ms):
             raise PublishError(taken_over(self._where))
 
 
@@ -126,15 +126,15 @@ def record_counts(client: SyncClient, prefix: bytes, buckets: Sequence[int]) -> 
         yield sum(run(pipe))
 
 
-def delete_attempt(client: SyncClient, release: str, attempt: str, buckets: int) -> None:
-    """Delete the buckets of a dead attempt, then its name. May be repeated."""
-    prefix = bucket_prefix(release, attempt)
+def delete_staging(client: SyncClient, release: str, staging: str, buckets: int) -> None:
+    """Delete the buckets of a dead staging, then its name. May be repeated."""
+    prefix = bucket_prefix(release, staging)
     for numbers in pieces(range(buckets)):
         pipe = client.pipeline(transaction=False)
         for number in numbers:
             pipe.unlink(prefix + b"%x" % number)
         run(pipe)
-    client.hdel(ATTEMPTS_KEY, attempt)
+    client.hdel(STAGINGS_KEY, staging)
 
 
 def users_per_bucket(client: SyncClient, record_bytes: int) -> int:

@@ -71,7 +71,7 @@ class RedisReader:
 
     async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
         """Everything that `buckets` hold, in their order and within each by field: for a replica of the release."""
-        numbers, prefix = list(buckets), bucket_prefix(release, meta.attempt)
+        numbers, prefix = list(buckets), bucket_prefix(release, meta.staging)
         with self._bounded():
             replies = await self._send([(b"HGETALL", prefix + b"%x" % number) for number in numbers])
         return [
@@ -117,8 +117,8 @@ class RedisReader:
         if known is None:
             raise UnknownReleaseError(f"{self._url.where}: no complete release {release!r}")
         meta, layout = known.meta, known.meta.layout
-        places = [layout.place(user_id) for user_id in user_ids]
-        prefix = bucket_prefix(release, meta.attempt)
+        places = [layout.locate(user_id) for user_id in user_ids]
+        prefix = bucket_prefix(release, meta.staging)
         commands: list[Command] = [(b"HGET", prefix + b"%x" % bucket, field) for bucket, field, _ in places]
         if stale := time - known.asked > _FRESH_S:
             known.asked = time  # of the requests at this moment one asks
@@ -126,7 +126,7 @@ class RedisReader:
         values = await self._send(commands)
         if stale:
             newer = self._remember(release, values.pop())
-            if newer is None or newer.meta.attempt != meta.attempt:
+            if newer is None or newer.meta.staging != meta.staging:
                 return await self._get_many(release, user_ids)
         return [look_up(value, place[2], meta.slots, meta.vector) for value, place in zip(values, places, strict=True)]
 

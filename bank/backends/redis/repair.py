@@ -7,7 +7,7 @@ was there, and never see one older than a fold-in. Cut short, what is still lost
 from typing import Final
 
 from userip.bank.backends.redis.client import SyncClient, meta_of
-from userip.bank.backends.redis.publish import delete_attempt, record_counts
+from userip.bank.backends.redis.publish import delete_staging, record_counts
 from userip.bank.backends.redis.scripts import SETTLE
 from userip.bank.backends.redis.write import run
 from userip.bank.batch import Batch
@@ -22,7 +22,7 @@ _BYTES_PER_STEP: Final = 1 << 20  # of records, where they are long
 
 def repair(client: SyncClient, where: str, release: str, meta: ReleaseMeta, batch: Batch) -> Repaired:
     """Write what is lost of `batch`, which lies in the layout of `meta`. Raises PublishError."""
-    prefix = bucket_prefix(release, meta.attempt)
+    prefix = bucket_prefix(release, meta.staging)
     written = _fill(client, prefix, batch)
     if written and _fill(client, prefix, batch):
         raise PublishError(
@@ -31,14 +31,14 @@ def repair(client: SyncClient, where: str, release: str, meta: ReleaseMeta, batc
         )
     while True:
         raw = client.hgetall(release_key(release))
-        if not raw or (held := meta_of(raw)).attempt != meta.attempt:
+        if not raw or (held := meta_of(raw)).staging != meta.staging:
             # Pruned or replaced: what was written after its records were deleted belongs to nobody.
-            delete_attempt(client, release, meta.attempt, meta.buckets)
+            delete_staging(client, release, meta.staging, meta.buckets)
             raise PublishError(replaced_meanwhile(where, release))
         found = sum(record_counts(client, prefix, range(meta.buckets)))
         if found >= held.users:
             return Repaired(written, 0)
-        if client.eval(SETTLE, 1, release_key(release), meta.attempt, held.users, found, now()) == 1:
+        if client.eval(SETTLE, 1, release_key(release), meta.staging, held.users, found, now()) == 1:
             return Repaired(written, held.users - found)
 
 

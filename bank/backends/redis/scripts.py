@@ -22,20 +22,20 @@ redis.call('LPOP', KEYS[1])
 return redis.call('LINDEX', KEYS[1], 0)
 """
 
-# KEYS lock; ARGV attempt, milliseconds. 1 = still ours, 0 = lost.
+# KEYS lock; ARGV staging, milliseconds. 1 = still ours, 0 = lost.
 RENEW: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
-# KEYS lock; ARGV attempt.
+# KEYS lock; ARGV staging.
 UNLOCK: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
-# KEYS lock, release, releases, attempts, history; ARGV name, attempt, time, then the metadata's pairs.
-# The records of a release of that name become a leftover. Answers 'done', 'lost' or 'active'.
+# KEYS lock, release, releases, stagings, history; ARGV name, staging, time, then the metadata's pairs.
+# The records of a release of that name become stale. Answers 'done', 'lost' or 'active'.
 COMPLETE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'lost' end
 if redis.call('LINDEX', KEYS[5], 0) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 1 then return 'active' end
@@ -49,8 +49,8 @@ redis.call('DEL', KEYS[1])
 return 'done'
 """
 
-# KEYS release, releases, attempts, history; ARGV name, releases to keep behind the active one, time.
-# The release is gone for readers, its records are a leftover. 1 = done, 0 = it is kept.
+# KEYS release, releases, stagings, history; ARGV name, releases to keep behind the active one, time.
+# The release is gone for readers, its records are stale. 1 = done, 0 = it is kept.
 RETIRE: Final = """
 local kept = redis.call('LRANGE', KEYS[4], 0, ARGV[2])
 if #kept == 0 then return 0 end
@@ -64,13 +64,13 @@ redis.call('DEL', KEYS[1])
 return 1
 """
 
-# KEYS attempts, lock; ARGV attempt. 1 = a leftover whose publisher can never finish it: it lost the lock.
+# KEYS stagings, lock; ARGV staging. 1 = a stale staging whose publisher can never finish it: it lost the lock.
 DEAD: Final = """
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 or redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
 return 1
 """
 
-# KEYS release; ARGV attempt, users as they were read, users that were found, time. What was counted becomes what the
+# KEYS release; ARGV staging, users as they were read, users that were found, time. What was counted becomes what the
 # release says. 1 = done, 0 = the number has changed since it was read, -1 = the release has been replaced.
 SETTLE: Final = """
 local held = redis.call('HMGET', KEYS[1], 'attempt', 'users')
@@ -80,8 +80,8 @@ redis.call('HSET', KEYS[1], 'users', ARGV[3], 'updated', ARGV[4])
 return 1
 """
 
-# KEYS [release,] one bucket per record; ARGV attempt or '', time, then a field and a value per record.
-# With an attempt the first key is the release, whose metadata changes in the same step; a cluster, where it
+# KEYS [release,] one bucket per record; ARGV staging or '', time, then a field and a value per record.
+# With a staging the first key is the release, whose metadata changes in the same step; a cluster, where it
 # lives elsewhere, passes ''. Answers {new users, 0}; or, with nothing written, {0, n}: the n-th record's
 # place belongs to another user, {0, -1}: the release has been replaced. A record's bytes 2 to 5 are its tag.
 UPSERT: Final = """

@@ -106,7 +106,7 @@ def test_a_copy_that_is_cut_short_is_never_read(tmp_path: Path, redis_url: str) 
         assert await other.get_many("a", ["user-1", "user-2"]) == [Record(77, (9,)), None]
         await other.close()
         copied = open_bank(f"lmdb://{tmp_path}")
-        assert copied.leftovers() == []
+        assert copied.stale_stagings() == []
         assert [(info.name, info.users, info.active) for info in copied.releases()] == [("a", 1, True)]
         copied.close()
         bank.close()
@@ -126,11 +126,11 @@ def test_a_source_that_changed_or_lost_records_is_no_replica(
         copying = replica.begin("a", meta)
         copying.write(await reader.read_buckets("a", meta, range(meta.buckets)))
         with pytest.raises(PublishError, match="was replaced while it was copied"):
-            copying.complete(meta.model_copy(update={"attempt": "other"}))
+            copying.complete(meta.model_copy(update={"staging": "other"}))
         with pytest.raises(PublishError, match="was replaced"):
             copying.complete(None)
         with redis_server.client() as client:
-            client.delete(next(iter(client.scan_iter(f"userip:1:a:{meta.attempt}:*"))))
+            client.delete(next(iter(client.scan_iter(f"userip:1:a:{meta.staging}:*"))))
         with pytest.raises(PublishError, match="the bank says that it holds 2000"):
             await copy(reader, replica)
         assert replica.held("a") is None
@@ -153,7 +153,7 @@ def test_a_replica_holds_one_release(tmp_path: Path, redis_url: str) -> None:
         assert replica.held("a") is None
         assert replica.held("b") is not None
         copied = open_bank(f"lmdb://{tmp_path}")
-        assert (copied.active(), copied.leftovers()) == ("b", [])
+        assert (copied.active(), copied.stale_stagings()) == ("b", [])
         copied.close()
 
     with_replica(tmp_path, redis_url, work)
