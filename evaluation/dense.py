@@ -89,20 +89,10 @@ def fit_dense(dataset: Dataset, run: Path, config: RecommenderConfig, seed: int)
         folds = fold_of_rows(train, codes.folds, codes.fold_seed) if codes.folds > 1 else None
         labels = torch.tensor(train["label"].to_numpy(), dtype=torch.float32)
         fit_network(
-            fitted.model, DenseFieldDropout(encoder, config), (fitted.rows(train, folds), labels),
+            fitted.model, FieldDropout(encoder, config, ("user",)), (fitted.rows(train, folds), labels),
             (fitted.rows(valid), valid["label"].to_numpy()), config=config, label=None,
         )  # fmt: skip
     return fitted
-
-
-class DenseFieldDropout(FieldDropout):
-    """Id-dropout with z in the last column: it is hidden from a stranger, and stays with who is folded in."""
-
-    def __init__(self, encoder: FieldEncoder, config: RecommenderConfig) -> None:
-        super().__init__(encoder, config)
-        self.stranger = torch.cat([self.stranger, torch.tensor([True])])
-        self.folded_in = torch.cat([self.folded_in, torch.tensor([False])])
-        self.apart = [torch.cat([flags, torch.tensor([False])]) for flags in self.apart]
 
 
 def _line_of(interactions: pl.DataFrame, lines: pl.DataFrame, folds: pl.Series | None) -> NDArray[np.int64]:

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from userip.evaluation.baselines.text_encoder import MINILM, TextEncoder
 from userip.evaluation.baselines.text_vectors import TextVectors, text_vectors
-from userip.models.graphs.graph import FieldRoles
 from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
@@ -85,29 +84,6 @@ class FittedKar:
         with one_thread():
             return predict_rows(self.model, torch.from_numpy(self.rows(interactions)))
 
-    def roles(self) -> FieldRoles:
-        """Which field plays which part in a graph of `models.recommenders.kar_graph`."""
-        user = self.encoder.positions("user_row")
-        return FieldRoles(
-            item=self.encoder.positions("item_row")[0],
-            categories=self.encoder.positions("item"),
-            user=user[0] if user else None,
-            slots=self.encoder.positions("user"),
-            context=self.encoder.positions("context"),
-        )
-
-    def catalogue(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`catalogue` int64 [1 + items, 1 + categories] and `texts` int64 [1 + items] for those graphs.
-
-        Line 0 is the unknown item; then the catalogue in its order, items without train rows among them.
-        """
-        items = self.dataset.items.select("item_id")
-        some = self.dataset.rows("train").drop("item_id").head(1)  # what else the encoder wants to see in a frame
-        rows = encode_rows(items.join(some, how="cross"), self.dataset, self.encoder, None)
-        roles = self.roles()
-        lines, texts = rows[:, [roles.item, *roles.categories]], self.vectors.item_rows(items["item_id"])
-        return np.concatenate([np.zeros_like(lines[:1]), lines]), np.concatenate([[0], texts])
-
 
 def fit_kar_style(
     dataset: Dataset,
@@ -142,7 +118,7 @@ def fit_kar_style(
         own = {id(parameter) for parameter in adaptor}
         log = fit_network(
             model,
-            TextFieldDropout(encoder, config),
+            FieldDropout(encoder, config, ("user", "item")),
             (rows_of(train, cross_fitted=True), torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (rows_of(valid, cross_fitted=False), valid["label"].to_numpy()),
             config=config,
@@ -161,24 +137,6 @@ def kar_vectors(dataset: Dataset, directory: Path, kar: KarConfig) -> TextVector
         raise ConfigError("folds: 1 leaves no other fold to write a text from; set 2 or more")
     encoder = TextEncoder.load(kar.encoder, max_tokens=kar.max_tokens, dtype=kar.dtype)
     return text_vectors(dataset, encoder, directory, folds=kar.folds, fold_seed=kar.fold_seed, budget=kar.budget)
-
-
-class TextFieldDropout(FieldDropout):
-    """Id-dropout with texts: a stranger's text is hidden with the user row, an unknown item's with the item row.
-
-    The text of a user who is folded in later stays: it is what such a user is served by.
-    """
-
-    def __init__(self, encoder: FieldEncoder, config: RecommenderConfig) -> None:
-        super().__init__(encoder, config)
-
-        def wider(flags: torch.Tensor, *, user: bool = False, item: bool = False) -> torch.Tensor:
-            return torch.cat([flags, torch.tensor([user, item])])
-
-        self.stranger = wider(self.stranger, user=True)
-        self.folded_in = wider(self.folded_in)
-        item, *context = self.apart
-        self.apart = [wider(item, item=True), *map(wider, context)]
 
 
 def _shape(encoder: FieldEncoder, config: RecommenderConfig, kar: KarConfig, vectors: TextVectors) -> KarShape:

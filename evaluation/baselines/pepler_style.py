@@ -12,8 +12,7 @@ serving the language model is not needed: it has shaped the vectors. A user or i
 the mean of those that it has.
 """
 
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +34,8 @@ from userip.training.data.dataset import Dataset
 from userip.training.language.item_texts import ItemTexts
 from userip.training.language.sequences import build_batch, put_in_slots
 from userip.training.progress import track
-from userip.training.recommender.fit import Epoch, labelled_rows, one_thread, predict_rows
+from userip.training.recommender.encoder import rows_of_values
+from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread, predict_rows
 from userip.training.recommender.metrics import auc
 
 Count = Annotated[int, Field(ge=1)]
@@ -88,14 +88,10 @@ class PeplerStyle:
             return predict_rows(self.network, id_rows(interactions, self.users, self.items))
 
 
-def id_rows(interactions: pl.DataFrame, users: Iterable[str], items: Iterable[str]) -> Tensor:
+def id_rows(interactions: pl.DataFrame, users: Sequence[str], items: Sequence[str]) -> Tensor:
     """Rows int64 [n, 2] of interactions: place among `users` and `items` from 1 on, 0 for who is not there."""
-    columns = []
-    for name, known in (("user_id", users), ("item_id", items)):
-        row = pl.DataFrame({name: list(known)}, schema={name: pl.String}).with_row_index("row", offset=1)
-        found = interactions.select(name).join(row, on=name, how="left", maintain_order="left")["row"]
-        columns.append(torch.from_numpy(found.fill_null(0).to_numpy().astype(np.int64)))
-    return torch.stack(columns, dim=1)
+    columns = (rows_of_values(interactions["user_id"], users), rows_of_values(interactions["item_id"], items))
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def fit_pepler_style(
@@ -170,10 +166,7 @@ class _Fitting:
         self.network, self.teller, self.settings = network, teller, settings
         self.train, self.valid = train, valid
         self.draw = np.random.default_rng([seed, 7])
-        self.turn, self.begin = 0, time.perf_counter()
-        self.log: list[Epoch] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_auc = -np.inf
+        self.turn, self.best = 0, BestWeights(network)
 
     def stages(self, label: str | None) -> tuple[Epoch, ...]:
         """Run both, and leave the network with its best weights."""
@@ -182,27 +175,21 @@ class _Fitting:
         optimiser = torch.optim.Adam([prompts], settings.lr, fused=True)
         self._stage(optimiser, settings.prompt_epochs, label and f"{label}, prompts")
         if settings.tuned_epochs:
-            self.network.load_state_dict(self.best)
+            self.best.again()
             lm.requires_grad_(True)
             prompts = {"params": self.network.parameters(), "weight_decay": settings.weight_decay}
             optimiser = torch.optim.Adam([prompts, {"params": lm.parameters()}], settings.tuned_lr, fused=True)
             self._stage(optimiser, settings.tuned_epochs, label and f"{label}, all weights")
-        self.network.load_state_dict(self.best)
+        self.best.again()
         self.network.eval()
-        return tuple(self.log)
+        return tuple(self.best.log)
 
     def _stage(self, optimiser: torch.optim.Optimizer, epochs: int, label: str | None) -> None:
-        since = 0
         for _ in track(range(epochs), epochs, label) if label else range(epochs):
             loss = self._epoch(optimiser)
             self.network.settle_unknown()
             score = auc(self.valid[1], predict_rows(self.network, self.valid[0]))
-            self.log.append(Epoch(loss, score, time.perf_counter() - self.begin))
-            since += 1
-            if score > self.best_auc:
-                since, self.best_auc = 0, score
-                self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
-            elif since >= self.settings.patience:
+            if self.best.over(loss, score, self.settings.patience):
                 break
 
     def _epoch(self, optimiser: torch.optim.Optimizer) -> float:

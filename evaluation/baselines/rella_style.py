@@ -12,9 +12,8 @@ retrieve from other folds of their user's train rows only, so that no row finds 
 """
 
 import math
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,7 +34,7 @@ from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.language.sequences import batches
 from userip.training.progress import track
-from userip.training.recommender.fit import Epoch, labelled_rows, one_thread
+from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread
 from userip.training.recommender.metrics import auc
 
 Count = Annotated[int, Field(ge=1)]
@@ -143,13 +142,12 @@ def fit_rella_style(
     model = TunedLM.open(dataset, run, config)
     with seeded(seed):
         fitted = _prepare(dataset, model, settings, seed)
-        targets = fitted.read(train, labelled=True)
         folds = fold_of_rows(train, settings.folds, seed).cast(pl.Int64).to_numpy()
-        targets = Interactions(targets.user, targets.item, targets.liked, folds)
+        targets = replace(fitted.read(train, labelled=True), fold=folds)
         draw = np.random.default_rng([seed, 8])
         few = np.sort(draw.permutation(valid.height)[: settings.valid_rows])
         log = _tune(fitted, targets, fitted.read(valid, labelled=True).take(few), draw, label)
-    return RellaStyle(model, fitted.prompts, fitted.vectors, fitted.past, fitted.users, settings, seed, log)
+    return replace(fitted, log=log)
 
 
 def _prepare(dataset: Dataset, model: TunedLM, settings: RellaConfig, seed: int) -> RellaStyle:
@@ -180,9 +178,7 @@ def _tune(
     optimiser = torch.optim.AdamW(module.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
     steps = settings.epochs * -(-min(settings.train_rows, len(train)) // settings.batch)
     checks = {round(steps * (k + 1) / settings.checks) for k in range(settings.checks)}
-    begin, log, losses = time.perf_counter(), list[Epoch](), list[float]()
-    best: dict[str, Tensor] = {}
-    best_check = 0
+    best, losses = BestWeights(module), list[float]()
     todo = _minibatches(fitted, train, draw)
     for step, (rows, found) in enumerate(track(todo, steps, label) if label else todo, start=1):
         for group in optimiser.param_groups:
@@ -199,16 +195,12 @@ def _tune(
         losses.append(float(loss.detach()))
         if step not in checks:
             continue
-        score = auc(valid.liked, fitted.probabilities(valid))
-        log.append(Epoch(float(np.mean(losses)), score, time.perf_counter() - begin))
-        losses.clear()
-        if not best or score > log[best_check].auc:
-            best_check, best = len(log) - 1, {name: value.clone() for name, value in module.state_dict().items()}
-        elif len(log) - 1 - best_check >= settings.patience:
+        if best.over(float(np.mean(losses)), auc(valid.liked, fitted.probabilities(valid)), settings.patience):
             break
-    module.load_state_dict(best)
+        losses.clear()
+    best.again()
     module.requires_grad_(False)
-    return tuple(log)
+    return tuple(best.log)
 
 
 def _minibatches(fitted: RellaStyle, train: Interactions, draw: np.random.Generator) -> Iterator[tuple[Ints, Ints]]:

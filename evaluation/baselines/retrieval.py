@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from userip.evaluation.baselines.tuned_lm import TunedLM
 from userip.training.crossfit.histories import Ints, catalogue_rows
+from userip.training.recommender.encoder import rows_of_values
 
 Floats = NDArray[np.float64]
 CHUNK = 256  # items that the language model reads at once
@@ -65,10 +66,8 @@ class Interactions:
     @classmethod
     def of(cls, rows: pl.DataFrame, users: pl.Series, items: pl.DataFrame, *, labelled: bool) -> "Interactions":
         """Read a frame. `users`: the known ids, sorted; `items`: the catalogue. Without `labelled` no label is read."""
-        place = users.to_frame("user_id").with_row_index("place")
-        user = rows.select("user_id").join(place, on="user_id", how="left", maintain_order="left")["place"]
         return cls(
-            user.cast(pl.Int64).fill_null(-1).to_numpy(),
+            rows_of_values(rows["user_id"], users.to_list()) - 1,
             catalogue_rows(items, rows["item_id"]).cast(pl.Int64).fill_null(len(items)).to_numpy(),
             rows["label"].to_numpy().astype(np.bool_) if labelled else np.zeros(rows.height, dtype=np.bool_),
             np.full(rows.height, -1, dtype=np.int64),

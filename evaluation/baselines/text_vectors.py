@@ -6,7 +6,6 @@ Valid and test rows get the text of the whole history, which holds train rows, o
 no valid or test row.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from userip.training.crossfit.folds import fold_of_rows
 from userip.training.crossfit.histories import histories_of
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.codes import FULL
+from userip.training.recommender.encoder import rows_of_values
 
 Ints = NDArray[np.int64]
 SMALLEST: Final = 1e-6  # of a column's deviation
@@ -33,7 +33,6 @@ class TextVectors:
     user_rows   user_id, fold i8 (-1: whole history), row i64 of `users`
     users       float32 [U, vector]                 items  float32 [1 + catalogue, vector], in catalogue order
     item_ids    the catalogue's ids                 folds, fold_seed  of `fold_of_rows`; below 2: not cross-fitted
-    encoded     texts that there were to encode     seconds  that it took, 0 where all was on disk
     """
 
     user_rows: pl.DataFrame
@@ -42,8 +41,6 @@ class TextVectors:
     item_ids: pl.Series
     folds: int
     fold_seed: int
-    encoded: int
-    seconds: float
 
     def rows_of(self, interactions: pl.DataFrame, *, cross_fitted: bool = False) -> Ints:
         """Rows int64 [n, 2] of the user's and the item's vector, 0 without; `cross_fitted` for train rows."""
@@ -56,10 +53,7 @@ class TextVectors:
 
     def item_rows(self, item_ids: pl.Series) -> Ints:
         """Rows int64 [n] of the items' vectors, 0 for an item that the catalogue does not know."""
-        known = pl.DataFrame({"item_id": self.item_ids}).with_row_index("row", offset=1)
-        joined = item_ids.to_frame("item_id").join(known, on="item_id", how="left", maintain_order="left")
-        rows: Ints = joined["row"].cast(pl.Int64).fill_null(0).to_numpy()
-        return rows
+        return rows_of_values(item_ids, self.item_ids.to_list())
 
 
 def text_vectors(
@@ -69,13 +63,10 @@ def text_vectors(
 
     No valid or test row is read. The columns are scaled by what train rows will see: held-out users count not.
     """
-    begin = time.perf_counter()
     items = item_texts(dataset.items, dataset.info.attributes)
     keys, texts = _user_texts(dataset, folds, fold_seed, budget)
-    before = set(directory.glob("*.npy"))
     item_table = encode_kept(encoder, items, directory, "item texts")
     user_table = encode_kept(encoder, texts, directory, "user texts")
-    fresh = set(directory.glob("*.npy")) - before
     trained = dataset.rows("train")["user_id"].unique()
     seen = keys.select(
         pl.col("user_id").is_in(trained.implode()) & ((pl.col("fold") == FULL) if folds < 2 else pl.col("fold") >= 0)
@@ -87,8 +78,6 @@ def text_vectors(
         item_ids=dataset.items["item_id"],
         folds=folds,
         fold_seed=fold_seed,
-        encoded=len(set(items)) + len(set(texts)),
-        seconds=time.perf_counter() - begin if fresh else 0.0,
     )
 
 

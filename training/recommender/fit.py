@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,30 @@ class Epoch:
     loss: float
     auc: float
     seconds: float
+
+
+class BestWeights:
+    """The log of a fit, and the weights of its best validation AUC; of equals the first."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._begin = model, time.perf_counter()
+        self._weights: dict[str, Tensor] = {}
+        self._best, self._since = -np.inf, 0
+        self.log: list[Epoch] = []
+
+    def over(self, loss: float, score: float, patience: int) -> bool:
+        """Note an epoch. True when so many have passed without a better AUC."""
+        self.log.append(Epoch(loss, score, time.perf_counter() - self._begin))
+        self._since += 1
+        if not self._weights or score > self._best:
+            self._best, self._since = score, 0
+            self._weights = {name: value.clone() for name, value in self._model.state_dict().items()}
+        return self._since >= patience
+
+    def again(self) -> None:
+        """Go back to the best weights, and be patient anew."""
+        self._model.load_state_dict(self._weights)
+        self._since = 0
 
 
 @dataclass(frozen=True)
@@ -149,16 +173,27 @@ class FieldDropout:
     One draw per example decides how well its user is known: a stranger (user row, codes and user fields
     hidden), a user folded in later (user row hidden), or a known one. Apart from that the item hides with its
     fields, and so does each context field.
+
+    `beside` says of whom every further column behind the fields tells: it hides with a stranger, or with the item. What
+    tells of a user who is folded in later stays: it is what such a user is served by.
     """
 
-    def __init__(self, encoder: FieldEncoder, config: RecommenderConfig) -> None:
+    def __init__(
+        self, encoder: FieldEncoder, config: RecommenderConfig, beside: Sequence[Literal["user", "item"]] = ()
+    ) -> None:
         self.config = config
-        user, bank = encoder.positions("user_row"), encoder.positions("user_row", "code", "user")
-        item = encoder.positions("item_row", "item")
-        self.stranger = _flags(bank, len(encoder.fields))
-        self.folded_in = _flags(user, len(encoder.fields))
-        self.apart = [_flags(item, len(encoder.fields))]
-        self.apart += [_flags((place,), len(encoder.fields)) for place in encoder.positions("context")]
+        fields = len(encoder.fields)
+        of = {whom: tuple(fields + k for k, told in enumerate(beside) if told == whom) for whom in ("user", "item")}
+
+        def flags(*places: int) -> Tensor:
+            flags = torch.zeros(fields + len(beside), dtype=torch.bool)
+            flags[list(places)] = True
+            return flags
+
+        self.stranger = flags(*encoder.positions("user_row", "code", "user"), *of["user"])
+        self.folded_in = flags(*encoder.positions("user_row"))
+        self.apart = [flags(*encoder.positions("item_row", "item"), *of["item"])]
+        self.apart += [flags(place) for place in encoder.positions("context")]
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Rows int64 [n, F] with fresh draws from the global generator."""
@@ -169,12 +204,6 @@ class FieldDropout:
         for flags in self.apart:
             hidden |= (torch.rand(n, 1) < config.item_dropout) & flags
         return rows.masked_fill(hidden, 0)
-
-
-def _flags(places: tuple[int, ...], fields: int) -> Tensor:
-    flags = torch.zeros(fields, dtype=torch.bool)
-    flags[list(places)] = True
-    return flags
 
 
 def fit_network(
@@ -193,9 +222,8 @@ def fit_network(
     """
     optimiser = torch.optim.Adam(groups or model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
     loss_of = nn.BCEWithLogitsLoss()
-    begin, log, best = time.perf_counter(), list[Epoch](), dict[str, Tensor]()
-    best_epoch = 0
-    for epoch in track(range(config.epochs), config.epochs, label) if label else range(config.epochs):
+    best = BestWeights(model)
+    for _ in track(range(config.epochs), config.epochs, label) if label else range(config.epochs):
         model.train()
         order = torch.randperm(len(train[0]))
         rows, labels = hide(train[0])[order], train[1][order]
@@ -209,14 +237,11 @@ def fit_network(
             optimiser.step()
             losses.append(loss.detach())
         score = auc(valid[1], predict_rows(model, valid[0]))
-        log.append(Epoch(float(torch.stack(losses).mean()), score, time.perf_counter() - begin))
-        if not best or score > log[best_epoch].auc:
-            best_epoch, best = epoch, {name: value.clone() for name, value in model.state_dict().items()}
-        elif epoch - best_epoch >= config.patience:
+        if best.over(float(torch.stack(losses).mean()), score, config.patience):
             break
-    model.load_state_dict(best)
+    best.again()
     model.eval()
-    return tuple(log)
+    return tuple(best.log)
 
 
 def predict_rows(model: nn.Module, rows: Tensor) -> NDArray[np.float32]:

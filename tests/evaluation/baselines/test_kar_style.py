@@ -10,12 +10,14 @@ import torch
 
 from tests.evaluation.baselines.tiny_encoder import save_encoder
 from tests.training.toy import FIELDS, toy_dataset
-from userip.evaluation.baselines.kar_style import FittedKar, KarConfig, TextFieldDropout, fit_kar_style, kar_vectors
+from userip.evaluation.baselines.kar_style import FittedKar, KarConfig, fit_kar_style, kar_vectors
 from userip.evaluation.baselines.text_vectors import TextVectors
 from userip.models.recommenders.kar_graph import kar_online_onnx, kar_prestored_onnx, prestored_users
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
+from userip.training.export.tables import roles_of
 from userip.training.recommender.config import RecommenderConfig
+from userip.training.recommender.fit import FieldDropout
 from userip.training.recommender.metrics import auc
 
 QUICK = RecommenderConfig(codes="none", batch=128, lr=5e-3, epochs=12, dropout=0.2)
@@ -121,7 +123,7 @@ def test_texts_hide_with_what_they_speak_of(fitted: FittedKar) -> None:
     none = {"id_dropout": 0.0, "profile_dropout": 0.0, "item_dropout": 0.0}
 
     def hidden(**shares: float) -> torch.Tensor:
-        return TextFieldDropout(fitted.encoder, QUICK.model_copy(update={**none, **shares}))(rows) == 0
+        return FieldDropout(fitted.encoder, QUICK.model_copy(update={**none, **shares}), ("user", "item"))(rows) == 0
 
     assert not hidden().any()
     later = hidden(id_dropout=0.3)
@@ -141,8 +143,10 @@ def test_texts_hide_with_what_they_speak_of(fitted: FittedKar) -> None:
 def test_the_graphs_say_what_the_network_says(mode: str, cold: Dataset, fitted: FittedKar) -> None:
     """One request per test row, through the graph of the fitted model, item rows by the order of the catalogue."""
     test = cold.test_pairs().head(200)
-    rows, roles = fitted.rows(test), fitted.roles()
-    catalogue, texts = fitted.catalogue()
+    rows, roles = fitted.rows(test), roles_of(fitted.encoder)
+    everything = fitted.rows(cold.items.select("item_id").join(test.drop("item_id").head(1), how="cross"))
+    everything = np.concatenate([np.zeros_like(everything[:1]), everything])  # line 0 is the unknown item
+    catalogue, texts = everything[:, [roles.item, *roles.categories]], everything[:, -1]
     places = {item: row + 1 for row, item in enumerate(cold.items["item_id"])}
     assert roles.user is not None
     feed = {
