@@ -113,7 +113,7 @@ def create_app(
         limits=Limits.of(settings),
         metrics=metrics,
         log=log,
-        access_log=AccessLog(log, settings.access_log),
+        access_log=AccessLog(log, settings.access_log_sample_rate),
         drain=drain,
         auth=auth,
         trace=None if tracing is None else tracing.trace,
@@ -132,7 +132,7 @@ def _shadow(settings: Settings, metrics: Metrics, log: FilteringBoundLogger) -> 
         return None
     return make_shadow(
         settings.shadow_release_dir,
-        settings.shadow_share,
+        settings.shadow_sample_rate,
         settings.lookup,
         settings.max_candidates,
         metrics=metrics,

@@ -1,4 +1,4 @@
-"""`userip serve` and `userip new-key`."""
+"""`userip serve` and `userip create-key`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,14 +42,14 @@ def serve(
     run(settings)
 
 
-def new_key(
+def create_key(
     name: Annotated[str, typer.Argument(metavar="ID", help="Whose key it is; shows in logs and metrics.")],
     scopes: Annotated[str, typer.Option(help="What it opens, with commas between: score, profile, admin.")] = "score",
 ) -> None:
     """Make an API key: shown this once; the line for the key file holds its hash only."""
-    from userip.service.auth.api_keys import new_key as make
+    from userip.service.auth.api_keys import new_key
 
-    key, line = make(name, scopes.split(","))
+    key, line = new_key(name, scopes.split(","))
     print(f"key, for {name} alone; it is not shown again:\n{key}\n\nline for the key file:\n{line}")
 
 

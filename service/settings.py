@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,16 @@ FLAGS = {
     "workers": "--workers",
     "log_level": "--log-level",
 }
+# Former names, which still work for one release.
+RENAMED = {
+    "max_queue_ms": "queue_delay_target_ms",
+    "shadow_share": "shadow_sample_rate",
+    "tracing_share": "tracing_sample_rate",
+    "access_log": "access_log_sample_rate",
+    "cache_seconds": "cache_ttl_seconds",
+    "follow": "follow_bank",
+    "allow_open": "allow_unauthenticated",
+}
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -37,14 +48,16 @@ class Settings(BaseSettings):
     releases_dir: Path | None = Field(
         None, description="release directories, one per release: where the bank's active one is found by its name"
     )
-    follow: Literal["off", "poll"] | None = Field(
+    follow_bank: Literal["off", "poll"] | None = Field(
         None, description="poll: serve whatever is active in the bank; default: poll if releases_dir is set, else off"
     )
     follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often that is looked at")
     shadow_release_dir: Path | None = Field(
         None, description="a second release that scores some requests too, to see the differences; never in an answer"
     )
-    shadow_share: float = Field(0.01, ge=0, le=1, description="share of the requests that the shadow scores")
+    shadow_sample_rate: float = Field(
+        0.01, ge=0, le=1, description="sampling rate of the shadow: which part of the requests it scores too"
+    )
     host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; 0.0.0.0 is every one")
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
     workers: int = Field(1, ge=1, le=256, description="processes that share the port")
@@ -53,7 +66,9 @@ class Settings(BaseSettings):
     max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
     max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
-    max_queue_ms: float = Field(1.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503")
+    queue_delay_target_ms: float = Field(
+        1.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503"
+    )
     deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not read and answered by then gets 503")
     bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="a bank read takes no longer than this")
     bank_connections: Positive = Field(64, description="connections to the bank per worker")
@@ -66,27 +81,27 @@ class Settings(BaseSettings):
     )
     replica_seconds: float = Field(60.0, gt=0, description="how often the copy is brought up to date")
     cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
-    cache_seconds: float = Field(
-        30.0, gt=0, description="how long a kept profile is believed; a changed one shows by then, a new one at once"
+    cache_ttl_seconds: float = Field(
+        30.0, gt=0, description="TTL of cached profiles; a changed one shows by then, a new one at once"
     )
     keys_file: Path | None = Field(
-        None, description="API keys, as `userip new-key` writes them; with it every route but the probes wants one"
+        None, description="API keys, as `userip create-key` writes them; with it every route but the probes wants one"
     )
     keys: SecretStr | None = Field(None, description="lines of a key file, for an environment without files")
-    allow_open: bool = Field(False, description="serve without API keys on an address that others reach")
+    allow_unauthenticated: bool = Field(False, description="serve without API keys on an address that others reach")
     key_rate: float = Field(0.0, ge=0, description="requests a second of one key in one worker; 0: no limit")
     key_burst: Positive = Field(100, description="requests that a key may send at once within its rate")
     admin_key: SecretStr | None = Field(None, description="one more key, for all routes; turns the admin routes on")
-    access_log: float = Field(
-        0.01, ge=0, le=1, description="share of requests that get a line; faults do if it is over 0"
+    access_log_sample_rate: float = Field(
+        0.01, ge=0, le=1, description="sampling rate of the access log; faults are logged in any case unless it is 0"
     )
     tracing_endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^\s/@]+(/\S*)?$",
         description="OpenTelemetry collector for spans (OTLP over HTTP), as http://collector:4318",
     )
-    tracing_share: float = Field(
-        0.01, ge=0, le=1, description="share of requests traced; a caller's traceparent goes before it"
+    tracing_sample_rate: float = Field(
+        0.01, ge=0, le=1, description="sampling rate of traces; a caller's traceparent goes before it"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="from which weight on to log")
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
@@ -118,7 +133,7 @@ class Settings(BaseSettings):
     @property
     def follows(self) -> bool:
         """Whether the bank says which release is served."""
-        return self.follow == "poll" or (self.follow is None and self.releases_dir is not None)
+        return self.follow_bank == "poll" or (self.follow_bank is None and self.releases_dir is not None)
 
     @property
     def initial_release(self) -> ReleaseSettings:
@@ -139,7 +154,7 @@ class Settings(BaseSettings):
             deadline_s=self.bank_deadline_ms / 1000,
             connections=self.bank_connections,
             cache_records=self.cache_records,
-            cache_ttl_s=self.cache_seconds,
+            cache_ttl_s=self.cache_ttl_seconds,
             breaker_failures=self.breaker_failures,
             breaker_retry_s=self.breaker_retry_ms / 1000,
         )
@@ -147,9 +162,10 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Give the same settings as environment variables, for worker processes.
 
-        A variable that names a secret's file becomes empty: the secret itself is among the values.
+        A variable that names a secret's file, or has a former name, becomes empty: its value is among the others.
         """
         values = {file_variable(name, PREFIX): "" for name in SECRETS}
+        values |= {PREFIX + old.upper(): "" for old in RENAMED}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
@@ -164,10 +180,11 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
 
     Raises StartError, naming the setting and the ways to give it.
     """
-    file_values = _read_toml(config) if config is not None else {}
-    _refuse_unknown(file_values, f"{config}")
-    _refuse_unknown(flags, "--set")
+    file_values = _checked(_read_toml(config) if config is not None else {}, f"{config}")
+    flags = _checked({name: value for name, value in flags.items() if value is not None}, "--set")
     secrets = secrets_from_files(os.environ, PREFIX)
+    former = {old: os.environ[PREFIX + old.upper()] for old in RENAMED if os.environ.get(PREFIX + old.upper())}
+    variables = _checked(former, "environment", PREFIX)
 
     class Configured(Settings):
         @classmethod
@@ -179,11 +196,11 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = [InitSettingsSource(settings_cls, values) for values in (secrets, file_values)]
+            sources = [InitSettingsSource(settings_cls, values) for values in (variables, secrets, file_values)]
             return init_settings, env_settings, *sources
 
     try:
-        return Configured(**{name: value for name, value in flags.items() if value is not None})
+        return Configured(**flags)
     except ValidationError as error:
         raise StartError("; ".join(_explain(item) for item in error.errors())) from None
 
@@ -195,6 +212,7 @@ def misspelt_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     known += [file_variable(name, PREFIX) for name in SECRETS]
+    known += [PREFIX + old.upper() for old in RENAMED]
     others = [name for name in environment if name.startswith(PREFIX) and name not in known]
     close = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in sorted(others)]
     return [(name, meant[0]) for name, meant in close if meant]
@@ -209,10 +227,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise StartError(f"{path}: not TOML: {error}") from None
 
 
-def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
-    for name in values:
+def _checked(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+    """The values under the names of today. Warns of a former name; raises StartError for one that never was."""
+    found = dict(values)
+    for old in RENAMED.keys() & values.keys():
+        now = RENAMED[old]
+        shown = [prefix + name.upper() if prefix else name for name in (old, now)]
+        if now in values or (prefix and os.environ.get(shown[1])):
+            raise StartError(f"{where}: {shown[0]} is the former name of {shown[1]}; give one of them")
+        print(f"userip: warning: {where}: {shown[0]} is now {shown[1]}; the former name goes soon", file=sys.stderr)
+        found[now] = found.pop(old)
+    for name in found:
         if name not in Settings.model_fields:
             raise StartError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}")
+    return found
 
 
 def _explain(error: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def _capacity(rig: FaultRig, seconds: float) -> float:
 
 def overload(rig: FaultRig, seconds: float) -> list[Gate]:
     """Measure the capacity, then ask for TIMES as much, then for a tenth, and judge the answers."""
-    server = rig.serve("access_log=0")
+    server = rig.serve("access_log_sample_rate=0")
     capacity = _capacity(rig, seconds)
     traffic = rig.traffic(CANDIDATES, connections=256)
     pin(0, rig.cores.load)

@@ -86,7 +86,7 @@ def seconds_of(duration: str) -> float:
 
 
 def _soak(rig: FaultRig, seconds: float, every: float, looks: list[Look]) -> None:
-    service = rig.serve("cache_records=1000", "cache_seconds=2")  # small: records come and go all the time
+    service = rig.serve("cache_records=1000", "cache_ttl_seconds=2")  # small: records come and go all the time
     traffic = rig.traffic()
     bank = open_bank(rig.redis.url)
     release = bank.active()

@@ -154,7 +154,7 @@ def _scores(variant: Variant, workload: Workload) -> list[Any]:
 
 
 # On a machine that does other work as well an answer is to be late, not refused or given by default.
-_PATIENCE: Final = ("deadline_ms=10000", "max_queue_ms=10000", "bank_deadline_ms=5000")
+_PATIENCE: Final = ("deadline_ms=10000", "queue_delay_target_ms=10000", "bank_deadline_ms=5000")
 
 
 def _serve(directory: Path, releases: Path, release: Path, bank: str) -> Server:

@@ -202,9 +202,9 @@ def _settings(key: Key) -> list[str]:
     return [
         f"workers={key.workers}",
         f"cache_records={KEPT_RECORDS[key.cache]}",
-        "cache_seconds=3600",
-        "max_queue_ms=10000",
+        "cache_ttl_seconds=3600",
+        "queue_delay_target_ms=10000",
         "deadline_ms=10000",
         "bank_deadline_ms=5000",
-        "access_log=0",  # the echo server writes none either
+        "access_log_sample_rate=0",  # the echo server writes none either
     ]

@@ -45,7 +45,7 @@ class ApiKeyAuth:
         self._keyring = load_keys(settings)
         self._limit = RateLimit(settings.key_rate, settings.key_burst)
         if settings.admin_key is not None and len(settings.admin_key.get_secret_value()) < _LONG_ENOUGH:
-            log.warning("admin_key is short enough to be guessed; `userip new-key` makes one that is not")
+            log.warning("admin_key is short enough to be guessed; `userip create-key` makes one that is not")
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]], record: RequestRecord) -> None:
         """Note whose request it is. Raises RateLimitedError for one too many; two keys are no key."""
@@ -128,12 +128,12 @@ def load_keys(settings: Settings) -> Keyring:
 
 def refuse_open(settings: Settings) -> None:
     """Raise StartError for a service that other machines can reach and that asks nobody for a key."""
-    if is_closed(settings) or settings.allow_open or _is_loopback(settings.host):
+    if is_closed(settings) or settings.allow_unauthenticated or _is_loopback(settings.host):
         return
     raise StartError(
-        f"host {settings.host} can be reached by others, and no API keys are set: put lines of `userip new-key` into "
-        "a file and name it with --set keys_file=FILE, or say --set allow_open=true where everybody who gets "
-        "through may read every profile"
+        f"host {settings.host} can be reached by others, and no API keys are set: put lines of `userip create-key` "
+        "into a file and name it with --set keys_file=FILE, or say --set allow_unauthenticated=true where everybody "
+        "who gets through may read every profile"
     )
 
 

@@ -1,6 +1,6 @@
 """API keys: who holds one, and what it opens. The service knows their hashes only.
 
-A key file is TOML with one line per key, as `userip new-key` writes it:
+A key file is TOML with one line per key, as `userip create-key` writes it:
 
     shop = { sha256 = "9f86...", scopes = ["score"] }
     dashboard = { sha256 = "60303...", scopes = ["score", "profile"], rate = 20 }
@@ -33,7 +33,7 @@ ADMIN: Final = "admin"  # the id of the key that `admin_key` sets
 _PREFIX: Final = "userip_"  # lets scanners for lost secrets find a key
 _INDEX_BYTES: Final = 8
 _NOBODY: Final = bytes(32)
-_MEND: Final = "`userip new-key` writes a right line"
+_MEND: Final = "`userip create-key` writes a right line"
 
 
 @dataclass(frozen=True, slots=True)

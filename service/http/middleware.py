@@ -58,7 +58,10 @@ class Limits:
     def of(cls, settings: Settings) -> "Limits":
         """The limits that are set."""
         return cls(
-            settings.max_in_flight, settings.max_body_bytes, settings.max_queue_ms / 1000, settings.deadline_ms / 1000
+            settings.max_in_flight,
+            settings.max_body_bytes,
+            settings.queue_delay_target_ms / 1000,
+            settings.deadline_ms / 1000,
         )
 
 

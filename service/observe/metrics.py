@@ -50,14 +50,14 @@ class Definition(NamedTuple):
 _OWN: Final = (
     Definition("http_requests", "Requests answered.", ("route", "method", "status")),
     Definition(
-        "http_request_seconds",
+        "http_request_duration_seconds",
         "Time to answer: ok, refused (4xx), failed (5xx), shed (under load).",
         ("route", "outcome"),
         "histogram",
         BUCKETS,
     ),
     Definition(
-        "stage_seconds",
+        "stage_duration_seconds",
         "Time of a request's stage: decode, lookup, score, encode.",
         ("stage",),
         "histogram",
@@ -66,7 +66,7 @@ _OWN: Final = (
     Definition("candidates", "Candidates of one run of the graph.", (), "histogram", CANDIDATES),
     Definition("in_flight", "Requests at work.", (), "sum"),
     Definition(
-        "asked_seconds",
+        "offered_work_seconds",
         "What requests cost of a worker's time, those too that were refused for want of it: its rate is load.",
     ),
     Definition(
@@ -74,7 +74,7 @@ _OWN: Final = (
         "Requests by API key (its id), and what became of them: accepted, rate_limited, forbidden, unauthorized.",
         ("key", "outcome"),
     ),
-    Definition("profiles", "Profiles looked up: known, default, unavailable.", ("outcome",)),
+    Definition("profile_lookups", "Profiles looked up: known, default, unavailable.", ("outcome",)),
     Definition("reloads", "Reloads of the release directory: done, failed.", ("outcome",)),
     Definition("release_loaded_timestamp_seconds", "When the served release was loaded.", ("release",), "max"),
     Definition("release_created_timestamp_seconds", "When the served release was exported.", ("release",), "max"),
@@ -89,7 +89,7 @@ _OWN: Final = (
     Definition(
         "shadow_difference", "How far the shadow's probability is from the served one.", (), "histogram", DIFFERENCES
     ),
-    Definition("release_behind", "1 while a worker serves another release than it ought to.", (), "max"),
+    Definition("release_outdated", "1 while a worker serves another release than it ought to.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
 
@@ -103,6 +103,14 @@ def definitions(kind: type[RequestRecord]) -> tuple[Definition, ...]:
 
 
 DEFINITIONS: Final = definitions(RequestRecord)
+# Former names, which are told beside for one release.
+_FORMER: Final = {
+    "http_request_duration_seconds": "http_request_seconds",
+    "stage_duration_seconds": "stage_seconds",
+    "offered_work_seconds": "asked_seconds",
+    "profile_lookups": "profiles",
+    "release_outdated": "release_behind",
+}
 _OF_RELEASE: Final = ("release_loaded_timestamp_seconds", "release_created_timestamp_seconds")
 _OUTCOMES: Final = ("", "ok", "ok", "ok", "refused", "failed")  # by the first digit of the status
 _BOUNDS: Final = {definition.name: definition.buckets for definition in DEFINITIONS}
@@ -139,11 +147,11 @@ class Metrics(Collector):
         method = record.method if record.method in _METHODS else "other"
         count["http_requests", (record.route, method, str(record.status))] += 1
         outcome = "shed" if record.shed else _OUTCOMES[record.status // 100]
-        self._record("http_request_seconds", (record.route, outcome), seconds)
+        self._record("http_request_duration_seconds", (record.route, outcome), seconds)
         for outcome in record.outcomes:
-            count["profiles", (outcome,)] += 1
+            count["profile_lookups", (outcome,)] += 1
         for stage, took in record.stages.items():
-            self._record("stage_seconds", (stage,), took)
+            self._record("stage_duration_seconds", (stage,), took)
         if record.candidates:
             self._record("candidates", (), record.candidates)
         if record.key is not None or record.refused:
@@ -159,14 +167,14 @@ class Metrics(Collector):
 
     def offered(self, seconds: float) -> None:
         """Count what a request costs, before it is taken on or refused."""
-        self._counters["asked_seconds", ()] += seconds
+        self._counters["offered_work_seconds", ()] += seconds
 
     def refused(self, route: str, method: str, reason: str) -> None:
         """Count a request that was refused under load as soon as it was read."""
         count = self._counters
         count["http_requests", (route, method if method in _METHODS else "other", "503")] += 1
         count["shed", (reason,)] += 1
-        self._record("http_request_seconds", (route, "shed"), 0.0)
+        self._record("http_request_duration_seconds", (route, "shed"), 0.0)
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
@@ -180,7 +188,7 @@ class Metrics(Collector):
 
     def outdated(self, outdated: bool) -> None:
         """Note whether another release ought to be served than is."""
-        self._gauges["release_behind", ()] = float(outdated)
+        self._gauges["release_outdated", ()] = float(outdated)
 
     def serving(self, release: str, loaded: float, created: str) -> None:
         """Note which release is served from now on: when it was loaded, in unix seconds, and exported, in ISO 8601."""
@@ -215,6 +223,8 @@ class Metrics(Collector):
         everybody = [self._counts(), *(self._files.others() if self._files is not None else ())]
         for definition in self._definitions:
             yield _family(definition, everybody)
+            if former := _FORMER.get(definition.name):
+                yield _family(definition, everybody, former)
 
     def _record(self, name: str, labels: Labels, value: float) -> None:
         """Add to a histogram: a count per bucket, one for what is above all, and the sum of the values."""
@@ -237,8 +247,8 @@ def _unix_time(iso: str) -> float | None:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _family(definition: Definition, everybody: Iterable[Counts]) -> Metric:
-    name, text = f"userip_{definition.name}", definition.text
+def _family(definition: Definition, everybody: Iterable[Counts], called: str = "") -> Metric:
+    name, text = f"userip_{called or definition.name}", definition.text
     if definition.kind == "histogram":
         histogram = HistogramMetricFamily(name, text, labels=definition.labels)
         cells: dict[Labels, list[float]] = {}

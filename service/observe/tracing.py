@@ -100,7 +100,7 @@ def make_tracing(settings: Settings) -> Tracing | None:
         shutdown_on_exit=False,  # the application ends it, after the last request
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_TIMEOUT_S)))
-    return Tracing(provider, settings.tracing_share)
+    return Tracing(provider, settings.tracing_sample_rate)
 
 
 def _attributes(record: RequestRecord) -> "dict[str, AttributeValue]":

@@ -31,10 +31,12 @@ COMMANDS: Final = {
     "prune": ("userip.ops.commands:prune", "Delete releases that are neither active nor the previous one."),
     "inspect": ("userip.ops.commands:inspect", "Show a bank's releases, users and bytes per user."),
     "serve": ("userip.service.commands:serve", "Serve a release over HTTP."),
-    "new-key": ("userip.service.commands:new_key", "Create an API key and its line for the key file."),
+    "create-key": ("userip.service.commands:create_key", "Create an API key and its line for the key file."),
     "bench": ("userip.loadtests.commands:bench", "Load-test the service beside a plain DCN and KAR-style."),
     "demo": ("userip.demo.commands:demo", "Simulate, train, publish and serve, with every step explained."),
 }
+
+RENAMED: Final = {"new-key": "create-key"}  # former names, which still work for one release
 
 _SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
 _INTERRUPTED: Final = 130
@@ -92,6 +94,9 @@ def _run(arguments: list[str]) -> int:
 
         print(f"userip {version('userip')}")
         return 0
+    if (now := RENAMED.get(name)) is not None:
+        print(f"userip: warning: `userip {name}` is now `userip {now}`; the former name goes soon", file=sys.stderr)
+        name = now
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}; `userip --help` lists the commands")
     app = typer.Typer(add_completion=False, rich_markup_mode=None)

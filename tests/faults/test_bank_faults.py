@@ -58,8 +58,8 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
 
 def test_row_1_redis_stands_still(serve: Serve, server: RedisServer, tiny: TinyRelease) -> None:
     """SIGSTOP: answers say `unavailable`; with a cache, who was asked for stays known; after SIGCONT all are known."""
-    bare = serve(server.url, cache_records=0, cache_seconds=0.01, bank_deadline_ms=200)
-    cached = serve(server.url, cache_seconds=0.01, bank_deadline_ms=200)
+    bare = serve(server.url, cache_records=0, cache_ttl_seconds=0.01, bank_deadline_ms=200)
+    cached = serve(server.url, cache_ttl_seconds=0.01, bank_deadline_ms=200)
     until(bare, tiny, "known")
     until(cached, tiny, "known")
     server.pause()

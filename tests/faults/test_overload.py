@@ -26,7 +26,12 @@ def test_row_9_more_than_can_be_borne(start_redis: Callable[..., RedisServer], t
     to come again; afterwards everybody is answered."""
     server = start_redis()
     publish(server.url, tiny.name)
-    settings: dict[str, Any] = {"cache_records": 0, "breaker_failures": 0, "max_in_flight": 4, "max_queue_ms": 60_000}
+    settings: dict[str, Any] = {
+        "cache_records": 0,
+        "breaker_failures": 0,
+        "max_in_flight": 4,
+        "queue_delay_target_ms": 60_000,
+    }
     app = create_app(Settings(release_dir=tiny.path, bank_url=SecretStr(server.url), **settings))
 
     async def scenario() -> None:

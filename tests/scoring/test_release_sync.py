@@ -70,20 +70,20 @@ def test_what_becomes_active_is_served(serve: Serve, tiny_bank_url: str, tiny: T
     assert (about["wanted"], about["last_reload"]["ok"]) == (tiny.name, True)
     text = client.get("/metrics").text
     assert 'userip_reloads_total{outcome="done"} 2.0' in text
-    assert "userip_release_behind 0.0" in text
+    assert "userip_release_outdated 0.0" in text
 
 
 def test_the_release_directory_itself_may_be_replaced(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
     """Without releases_dir a service that follows looks into release_dir again."""
-    client = serve(lmdb_url, follow="poll", **QUICK)
+    client = serve(lmdb_url, follow_bank="poll", **QUICK)
     other = write_release(tiny.path, seed=1)
     publish(lmdb_url, other.name)
     until(lambda: served(client) == other.name)
 
 
 def test_without_following_the_pointer_moves_nothing(serve: Serve, lmdb_url: str, releases: Path) -> None:
-    """follow=off: the operator says when, even where the directory is at hand."""
-    client = serve(lmdb_url, releases_dir=releases, follow="off", **QUICK)
+    """follow_bank=off: the operator says when, even where the directory is at hand."""
+    client = serve(lmdb_url, releases_dir=releases, follow_bank="off", **QUICK)
     before = served(client)
     other = write_release(releases / "other", seed=1)
     publish(lmdb_url, other.name)
@@ -144,14 +144,14 @@ def test_a_release_that_cannot_be_served_changes_nothing_until_it_is_fixed(
     assert client.get("/readyz").json()["release"] == tiny.name
     assert client.get("/release").json()["wanted"] == other.name
     text = client.get("/metrics").text
-    assert "userip_release_behind 1.0" in text
+    assert "userip_release_outdated 1.0" in text
     assert 'userip_reloads_total{outcome="failed"}' in text
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [line["release"] for line in lines if line["event"] == "reload failed"] == [other.name]
 
     write_release(releases / "other", seed=1)
     until(lambda: served(client) == other.name)
-    assert "userip_release_behind 0.0" in client.get("/metrics").text
+    assert "userip_release_outdated 0.0" in client.get("/metrics").text
 
 
 def test_a_bank_with_records_of_another_shape_is_refused(

@@ -70,7 +70,7 @@ def test_a_lost_bank_is_replaced_by_the_replica(
     assert client.get("/readyz").status_code == 503
     counted = client.get("/metrics").text
     assert "userip_corrupt_records_total 1.0" in counted
-    assert 'userip_profiles_total{outcome="unavailable"}' not in counted
+    assert 'userip_profile_lookups_total{outcome="unavailable"}' not in counted
 
 
 def test_one_of_several_copies_and_all_read(

@@ -35,7 +35,7 @@ def test_differences_are_those_between_the_releases(
 ) -> None:
     """Each release scores with its own graph and its own record of the user; the answer is the served one's."""
     publish(tiny_bank_url, other.name, OTHERS, activate=False)
-    client = serve(tiny_bank_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(tiny_bank_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     differences = []
     for user, device in (("u1", "tv"), ("u2", None), ("stranger", "mobile"), ("only there", None)):
         body = {"user_id": user, "item_ids": list(ITEMS), "context": {"device": device} if device else {}}
@@ -59,13 +59,13 @@ def test_differences_are_those_between_the_releases(
     for bound in (0.01, 0.1, 0.5):
         below = (np.abs(every) <= bound).sum()
         assert f'userip_shadow_difference_bucket{{le="{bound}"}} {below}.0' in text
-    assert 'userip_profiles_total{outcome="known"} 2.0' in text  # what the shadow reads is not counted as served
+    assert 'userip_profile_lookups_total{outcome="known"} 2.0' in text  # what the shadow reads is not counted as served
 
 
 def test_a_share_is_taken(serve: Serve, lmdb_url: str, other: TinyRelease) -> None:
     """Half of 200 requests, give or take five standard deviations."""
     publish(lmdb_url, other.name, OTHERS, activate=False)
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=0.5)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=0.5)
     for _ in range(200):
         client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]})
     time.sleep(0.3)
@@ -76,7 +76,7 @@ def test_a_share_is_taken(serve: Serve, lmdb_url: str, other: TinyRelease) -> No
 def test_a_batch_is_compared_whole(serve: Serve, lmdb_url: str, other: TinyRelease) -> None:
     """One batch, one comparison, all candidates."""
     publish(lmdb_url, other.name, OTHERS, activate=False)
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     one = {"user_id": "u1", "item_ids": ["i5", "i6"]}
     assert client.post("/score/batch", json={"requests": [one, one | {"item_ids": []}, one]}).status_code == 200
     assert shadow_of(client, 1)["candidates"] == 4
@@ -89,7 +89,7 @@ def test_context_fields_that_the_shadow_lacks_are_left_out(
     fields = (*FIELDS[:-1], FIELDS[-1].model_copy(update={"name": "screen"}))
     other = write_release(tmp_path / "other", seed=1, fields=fields)
     publish(lmdb_url, other.name, OTHERS, activate=False)
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     client.post("/score", json={"user_id": "stranger", "item_ids": ["i5"], "context": {"device": "tv"}})
     expected = other.expected(["i5"]) - tiny.expected(["i5"], device="tv")
     assert shadow_of(client, 1)["mean_difference"] == pytest.approx(expected[0], abs=1e-6)
@@ -97,7 +97,7 @@ def test_context_fields_that_the_shadow_lacks_are_left_out(
 
 def test_a_shadow_that_the_bank_does_not_hold_fails_apart(serve: Serve, lmdb_url: str, other: TinyRelease) -> None:
     """Its failures are counted; answers, readiness and the bank's own counters know nothing of it."""
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     for _ in range(3):
         assert client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).json()["profile"] == "known"
     shadow = shadow_of(client, 3)
@@ -112,7 +112,7 @@ def test_what_would_pile_up_is_dropped(
     """With no room at all nothing waits, nothing is compared, and every drop is counted."""
     monkeypatch.setattr("userip.scoring.shadow._MOST_CANDIDATES", -1)
     publish(lmdb_url, other.name, OTHERS, activate=False)
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     for _ in range(5):
         assert client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).status_code == 200
     shadow = client.get("/release").json()["shadow"]
@@ -124,7 +124,7 @@ def test_a_bug_in_comparing_is_survived(
 ) -> None:
     """What nobody foresaw is logged with its traceback; the requests after it are compared."""
     publish(lmdb_url, other.name, OTHERS, activate=False)
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     request = {"user_id": "u1", "item_ids": ["i5"]}
 
     def unforeseen(*_: object) -> None:
@@ -147,7 +147,7 @@ def test_a_shadow_that_cannot_be_loaded_stops_nothing(
 ) -> None:
     """The service starts without it and says why."""
     (other.path / "scorer.onnx").write_bytes(b"altered")
-    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_share=1.0)
+    client = serve(lmdb_url, shadow_release_dir=other.path, shadow_sample_rate=1.0)
     assert client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).json()["release"] == tiny.name
     assert client.get("/release").json()["shadow"] is None
     assert "shadow release cannot be loaded" in log.getvalue().decode()

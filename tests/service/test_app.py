@@ -140,7 +140,7 @@ def test_a_long_run_leaves_the_event_loop_free_and_is_right(
 
 def test_new_and_changed_users_show_when_they_should(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
     """A stranger who is folded in is known at once; /profile shows a change at once, /score when the cache forgets."""
-    client = serve(lmdb_url, cache_seconds=3600)
+    client = serve(lmdb_url, cache_ttl_seconds=3600)
     assert score(client, user_id="new", item_ids=["i5"])["profile"] == "default"
     before = score(client, user_id="u1", item_ids=["i5"])
     bank = open_bank(lmdb_url)

@@ -48,7 +48,7 @@ def test_start_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, tiny: Ti
         port = taken.getsockname()[1]
         line = start_fails(tmp_path, "--release", tiny.path, *bank, "--port", str(port))
         assert f"cannot listen on 127.0.0.1:{port}" in line
-    assert "allow_open=true" in start_fails(tmp_path, "--release", tiny.path, *bank, "--host", "0.0.0.0")
+    assert "allow_unauthenticated=true" in start_fails(tmp_path, "--release", tiny.path, *bank, "--host", "0.0.0.0")
     assert "no_keys: No such file" in start_fails(tmp_path, "--release", tiny.path, *bank, "--set", "keys_file=no_keys")
     for setting in ("releases_dir=nowhere", "runtime_dir=/proc/nowhere"):
         line = start_fails(tmp_path, "--release", tiny.path, *bank, "--workers", "2", "--set", setting)
@@ -178,8 +178,8 @@ def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyReleas
             time.sleep(0.1)
         assert "userip_in_flight 1.0" in text
         assert "userip_workers 2.0" in text
-        assert 'userip_http_request_seconds_count{outcome="ok",route="/score"} 60.0' in text
-        assert 'userip_stage_seconds_bucket{le="+Inf",stage="score"} 60.0' in text
+        assert 'userip_http_request_duration_seconds_count{outcome="ok",route="/score"} 60.0' in text
+        assert 'userip_stage_duration_seconds_bucket{le="+Inf",stage="score"} 60.0' in text
         assert 'userip_candidates_bucket{le="1.0"} 60.0' in text
 
         second = write_release(tiny.path, seed=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from userip.service.errors import StartError
-from userip.service.settings import Settings, load_settings, misspelt_variables
+from userip.service.settings import RENAMED, Settings, load_settings, misspelt_variables
 
 NEEDED = {"release_dir": "/r", "bank_url": "lmdb:///b"}
 
@@ -139,7 +139,7 @@ def test_secrets_do_not_show() -> None:
 
 def test_worker_gets_the_same_settings_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the parent resolved survives the way through environment variables."""
-    settings = load_settings(NEEDED | {"admin_key": "hush", "access_log": False, "bank_deadline_ms": 12.5})
+    settings = load_settings(NEEDED | {"admin_key": "hush", "access_log_sample_rate": 0, "bank_deadline_ms": 12.5})
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings({}).model_dump() == settings.model_dump()
@@ -149,3 +149,43 @@ def test_misspelt_variable_is_found() -> None:
     """A variable that is nearly a setting is pointed out; settings and other commands' variables are not."""
     environment = {"USERIP_MAX_CANDIDATE": "5", "USERIP_PORT": "1", "USERIP_LANGUAGE_STEPS": "9", "PORT": "2"}
     assert misspelt_variables(environment) == [("USERIP_MAX_CANDIDATE", "USERIP_MAX_CANDIDATES")]
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_former_names_still_work_with_a_warning(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the file, the environment and among the flags, in the usual order; one line says the name of today."""
+    now = RENAMED[old]
+    kind = Settings.model_fields[now].annotation
+    texts = ("poll", "off", "poll") if old == "follow" else ("true",) * 3 if kind is bool else ("0.5", "0.25", "0.75")
+
+    def value(settings: Settings) -> str:
+        found = getattr(settings, now)
+        return str(found).lower() if kind is bool else str(found)
+
+    file = tmp_path / "service.toml"
+    file.write_text(f'{old} = "{texts[0]}"')
+    assert value(load_settings(NEEDED, file)) == texts[0]
+    monkeypatch.setenv("USERIP_" + old.upper(), texts[1])
+    settings = load_settings(NEEDED, file)
+    assert value(settings) == texts[1]
+    assert value(load_settings(NEEDED | {old: texts[2]}, file)) == texts[2]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 + 2 + 3
+    assert f"--set: {old} is now {now}" in "".join(lines)
+    assert f"USERIP_{old.upper()} is now USERIP_{now.upper()}" in "".join(lines)
+    for name, text in settings.environment().items():  # what a worker is given
+        monkeypatch.setenv(name, text)
+    assert load_settings({}).model_dump() == settings.model_dump()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_under_both_names_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one counts is not guessed."""
+    with pytest.raises(StartError, match="follow is the former name of follow_bank"):
+        load_settings(NEEDED | {"follow": "poll", "follow_bank": "off"})
+    monkeypatch.setenv("USERIP_FOLLOW", "poll")
+    monkeypatch.setenv("USERIP_FOLLOW_BANK", "off")
+    with pytest.raises(StartError, match="USERIP_FOLLOW is the former name of USERIP_FOLLOW_BANK"):
+        load_settings(NEEDED)

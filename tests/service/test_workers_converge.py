@@ -90,11 +90,11 @@ def test_all_workers_end_at_the_active_release(tmp_path: Path, tiny: TinyRelease
             (second.path / "scorer.onnx").write_bytes(b"altered")
         finally:
             os.kill(asleep, signal.SIGCONT)
-        until(lambda: metric(service, "userip_release_behind") == 1)
+        until(lambda: metric(service, "userip_release_outdated") == 1)
         until(lambda: releases_served(service) == {second.name, third.name})
         (second.path / "scorer.onnx").write_bytes(good)
         until(lambda: releases_served(service) == {second.name})
-        until(lambda: metric(service, "userip_release_behind") == 0)
+        until(lambda: metric(service, "userip_release_outdated") == 0)
         assert service.stop() == 0
         events = [line for line in service.lines() if line["event"] == "reload failed"]
     assert [(line["release"], "sha256 differs" in line["problem"]) for line in events] == [(second.name, True)]

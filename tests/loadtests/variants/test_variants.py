@@ -33,7 +33,9 @@ def _served(variant: Variant, bank: Path, requests: list[Request]) -> list[list[
     url = f"lmdb://{bank}"
     with contextlib.closing(open_bank(url)) as opened:
         publish_release(variant.release, opened)
-    settings = Settings(release_dir=variant.release, bank_url=SecretStr(url), access_log=False, log_level="error")
+    settings = Settings(
+        release_dir=variant.release, bank_url=SecretStr(url), access_log_sample_rate=0, log_level="error"
+    )
     with TestClient(create_app(settings)) as client:
         asked = [{"user_id": user, "item_ids": items} for user, items in requests]
         answer = client.post("/score/batch", json={"requests": asked}).raise_for_status()

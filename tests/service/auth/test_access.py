@@ -254,13 +254,13 @@ def test_loopback_may_be_open(tiny: TinyRelease, host: str) -> None:
 def test_other_addresses_may_not(tiny: TinyRelease, host: str, file: Path) -> None:
     """Elsewhere keys are needed, or the word of the operator; the error names both."""
     settings = Settings(release_dir=tiny.path, bank_url=SecretStr("lmdb:///b"), host=host)
-    with pytest.raises(StartError, match=r"keys_file=FILE.*allow_open=true") as caught:
+    with pytest.raises(StartError, match=r"keys_file=FILE.*allow_unauthenticated=true") as caught:
         refuse_open(settings)
     assert caught.value.exit_code == 2
     with pytest.raises(StartError):  # an admin key guards the admin routes only
         refuse_open(settings.model_copy(update={"admin_key": SecretStr("k" * 40)}))
     refuse_open(settings.model_copy(update={"keys_file": file}))
-    refuse_open(settings.model_copy(update={"allow_open": True}))
+    refuse_open(settings.model_copy(update={"allow_unauthenticated": True}))
 
 
 def test_document_says_which_route_wants_what(closed: TestClient, serve: Serve, lmdb_url: str) -> None:

@@ -29,15 +29,23 @@ def test_new_key_and_its_line_belong_together() -> None:
 
 
 def test_command_prints_the_key_once_and_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """`userip new-key` gives the key and a line that a key file takes; a scope that is none is refused."""
-    commands.main(["new-key", "shop", "--scopes", "score,profile"])
+    """`userip create-key` gives the key and a line that a key file takes; a scope that is none is refused."""
+    commands.main(["create-key", "shop", "--scopes", "score,profile"])
     key, text = [line for line in capsys.readouterr().out.splitlines() if line][1::2]
     (tmp_path / "keys.toml").write_text(text + "\n")
     (read,) = read_keys(tmp_path / "keys.toml")
     assert (read.id, read.scopes) == ("shop", frozenset({"score", "profile"}))
     assert Keyring([read]).find(key.encode()) is read
     with pytest.raises(SystemExit, match="2"):
-        commands.main(["new-key", "shop", "--scopes", "scores"])
+        commands.main(["create-key", "shop", "--scopes", "scores"])
+
+
+def test_former_name_of_the_command_still_works(capsys: pytest.CaptureFixture[str]) -> None:
+    """`new-key` does what `create-key` does, and says so in one line."""
+    commands.main(["new-key", "shop"])
+    said = capsys.readouterr()
+    assert "line for the key file" in said.out
+    assert said.err == "userip: warning: `userip new-key` is now `userip create-key`; the former name goes soon\n"
 
 
 def test_new_keys_are_random_and_long() -> None:
@@ -81,7 +89,7 @@ def test_what_is_wrong_is_named_in_one_line_without_values(tmp_path: Path, text:
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     assert words in message
-    assert "`userip new-key`" in message
+    assert "`userip create-key`" in message
     assert "\n" not in message
     assert "userip_secret" not in message
     assert SHA not in message

@@ -52,7 +52,7 @@ def test_access_log_holds_the_outcome_and_no_ids_of_people(client: TestClient, l
 
 def test_access_log_can_be_switched_off(serve: Serve, lmdb_url: str, log: io.BytesIO) -> None:
     """Other lines remain."""
-    client = serve(lmdb_url, access_log=0)
+    client = serve(lmdb_url, access_log_sample_rate=0)
     client.get("/healthz")
     assert lines(log, "request") == []
     assert lines(log, "serving")
@@ -119,7 +119,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
     asyncio.run(scenario())
     text = metrics.render()
     assert b'userip_shed_total{reason="in_flight"} 1.0' in text
-    assert b"userip_asked_seconds_total 0.0004\n" in text  # four, the refused one too, at 100 us
+    assert b"userip_offered_work_seconds_total 0.0004\n" in text  # four, the refused one too, at 100 us
     assert b"userip_in_flight 0.0" in text
 
 

@@ -52,17 +52,17 @@ def test_every_request_is_counted_once_with_what_it_met(client: TestClient) -> N
     assert requests("/score/batch", "POST", 200) == 1
     assert requests("/profile/{user_id}", "GET", 200) == 1
     assert requests("unmatched", "GET", 404) == 1
-    assert found["userip_profiles_total", (("outcome", "known"),)] == 3
-    assert found["userip_profiles_total", (("outcome", "default"),)] == 2
+    assert found["userip_profile_lookups_total", (("outcome", "known"),)] == 3
+    assert found["userip_profile_lookups_total", (("outcome", "default"),)] == 2
     assert found["userip_unknown_items_total", ()] == 1
     assert found["userip_unknown_context_values_total", ()] == 1
     assert found["userip_candidates_sum", ()] == 5
-    assert found["userip_stage_seconds_count", (("stage", "lookup"),)] == 4
-    assert found["userip_stage_seconds_count", (("stage", "decode"),)] == 3  # one body was refused
-    assert found["userip_stage_seconds_count", (("stage", "encode"),)] == 3
+    assert found["userip_stage_duration_seconds_count", (("stage", "lookup"),)] == 4
+    assert found["userip_stage_duration_seconds_count", (("stage", "decode"),)] == 3  # one body was refused
+    assert found["userip_stage_duration_seconds_count", (("stage", "encode"),)] == 3
     assert found["userip_cache_lookups_total", (("result", "miss"),)] == 4
     assert found["userip_cache_lookups_total", (("result", "hit"),)] == 1
-    took = "userip_http_request_seconds_count"
+    took = "userip_http_request_duration_seconds_count"
     assert found[took, (("outcome", "ok"), ("route", "/score"))] == 2
     assert found[took, (("outcome", "refused"), ("route", "/score"))] == 1
     assert found["userip_in_flight", ()] == 1  # the request that asks
@@ -72,7 +72,9 @@ def test_buckets_reach_below_a_millisecond(client: TestClient) -> None:
     """The first bucket of request times ends at 100 microseconds."""
     client.get("/healthz")
     bounds = [
-        float(dict(labels)["le"]) for (name, labels) in values(client) if name == "userip_http_request_seconds_bucket"
+        float(dict(labels)["le"])
+        for (name, labels) in values(client)
+        if name == "userip_http_request_duration_seconds_bucket"
     ]
     assert min(bounds) == pytest.approx(0.0001)
     assert sum(bound <= 0.001 for bound in set(bounds)) >= 5
@@ -84,7 +86,7 @@ def test_failures_of_the_bank_are_counted_by_reason(serve: Serve) -> None:
     client.post("/score", json={"user_id": "u1", "item_ids": ["plain"]})
     found = values(client)
     assert found["userip_bank_failures_total", (("reason", "unavailable"),)] == 1
-    assert found["userip_profiles_total", (("outcome", "unavailable"),)] == 1
+    assert found["userip_profile_lookups_total", (("outcome", "unavailable"),)] == 1
 
 
 def test_odd_methods_and_paths_do_not_make_new_series(client: TestClient) -> None:
@@ -147,8 +149,8 @@ def test_workers_add_up(tmp_path: Path, seed: int) -> None:
     }
     assert all(len(answer.splitlines()) == len(answers[0].splitlines()) for answer in answers)
     for name, labels in (
-        ("userip_http_request_seconds", {"route": "/score", "outcome": "ok"}),
-        ("userip_stage_seconds", {"stage": "score"}),
+        ("userip_http_request_duration_seconds", {"route": "/score", "outcome": "ok"}),
+        ("userip_stage_duration_seconds", {"stage": "score"}),
     ):
         key = tuple(sorted(labels.items()))
         for bound in (0.0001, 0.00015, 0.003, 0.005, 2.5):
@@ -157,7 +159,7 @@ def test_workers_add_up(tmp_path: Path, seed: int) -> None:
         assert found[f"{name}_bucket", tuple(sorted((labels | {"le": "+Inf"}).items()))] == 60
         assert found[f"{name}_count", key] == 60
         assert found[f"{name}_sum", key] == pytest.approx(sum(seconds))
-    assert found["userip_profiles_total", (("outcome", "known"),)] == 60
+    assert found["userip_profile_lookups_total", (("outcome", "known"),)] == 60
     assert found["userip_in_flight", ()] == 1
     assert found["userip_workers", ()] == 3
 

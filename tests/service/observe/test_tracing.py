@@ -60,7 +60,7 @@ def collector() -> Iterator[Collector]:
 
 def traced(serve: Serve, bank: str, collector: Collector, requests: list[tuple[str, str, Any, str]]) -> list[Span]:
     """The spans of requests (method, path, body, traceparent), after the service has ended."""
-    client: TestClient = serve(bank, tracing_endpoint=collector.url, tracing_share=1)
+    client: TestClient = serve(bank, tracing_endpoint=collector.url, tracing_sample_rate=1)
     for method, path, body, parent in requests:
         client.request(method, path, json=body, headers={"traceparent": parent} if parent else {})
     client.__exit__()  # ends the application, which sends the rest
@@ -175,7 +175,7 @@ def test_endpoint_is_an_http_url_without_a_password(tiny: TinyRelease, lmdb_url:
 
 def test_share_is_of_the_requests_that_nobody_asked_to_trace(serve: Serve, lmdb_url: str, collector: Collector) -> None:
     """With a share of 0 only those are traced whose caller says so."""
-    client = serve(lmdb_url, tracing_endpoint=collector.url, tracing_share=0)
+    client = serve(lmdb_url, tracing_endpoint=collector.url, tracing_sample_rate=0)
     for parent in ({}, {"traceparent": SAMPLED}, {"traceparent": NOT_SAMPLED}, {"traceparent": "nonsense"}):
         client.post("/score", json={"user_id": "u1", "item_ids": []}, headers=parent)
     client.__exit__()
