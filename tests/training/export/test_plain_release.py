@@ -82,7 +82,9 @@ def test_the_service_answers_what_torch_says(run: Run, tmp_path: Path) -> None:
     ages = dict(run.dataset.rows("train", "history").select("user_id", "age").unique().iter_rows())
     users = [*pl.concat(kinds)["user_id"], "nobody"]
     items = [*run.dataset.items["item_id"], "nothing"]
-    settings = Settings(release_dir=run.release, bank_url=SecretStr(url), access_log=False, log_level="error")
+    settings = Settings(
+        release_dir=run.release, bank_url=SecretStr(url), access_log_sample_rate=False, log_level="error"
+    )
     with TestClient(create_app(settings)) as client:
         for device in ("phone", None):
             context = {} if device is None else {"context": {"device": device}}
