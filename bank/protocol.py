@@ -29,6 +29,12 @@ class ReleaseInfo:
     active: bool
     previous: bool  # the release that `rollback` goes to
 
+    @classmethod
+    def of(cls, name: str, meta: ReleaseMeta, size: int | None, history: list[str]) -> "ReleaseInfo":
+        """By what the bank keeps of it, bytes, and the releases that were activated, the active one first."""
+        active, previous = history[:1] == [name], history[1:2] == [name]
+        return cls(name, meta.users, meta.slots, size, meta.created, meta.updated, active, previous)
+
     @property
     def bytes_per_user(self) -> float | None:
         """Store bytes per user, None where unknown."""
@@ -43,6 +49,9 @@ class StaleStaging:
     staging: str
     started: str
     alive: bool  # a publisher is at work on it
+
+    def __str__(self) -> str:
+        return f"{self.release} (incomplete {self.staging})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from userip.release.errors import ReleaseError
 from userip.release.manifest import ITEM_FIELDS, MANIFEST, Manifest
+from userip.release.tables import map_array
 
 Rows = NDArray[np.int64]
 
@@ -46,10 +47,7 @@ class FieldRows:
         file = directory / ITEM_FIELDS
         if ITEM_FIELDS not in manifest.files:
             raise ReleaseError(f"{directory / MANIFEST}: files: no hash for {ITEM_FIELDS}, which a plain graph needs")
-        try:
-            item_fields = np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        except (ValueError, OSError) as error:
-            raise ReleaseError(f"{file}: not a .npy file that can be mapped ({error})") from None
+        item_fields = map_array(file).view(np.ndarray)
         wanted = (manifest.items + 1, len(columns))
         if item_fields.dtype != np.int64 or item_fields.shape != wanted:
             raise ReleaseError(f"{file}: {item_fields.dtype} {item_fields.shape}, expected int64 {wanted}")

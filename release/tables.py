@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,15 @@ def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
     return content
 
 
+def map_array(file: Path) -> NDArray[Any]:
+    """A .npy file, mapped into memory. Raises ReleaseError."""
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise ReleaseError(f"{file}: not a .npy file that can be mapped ({error}); export the release again") from None
+    return array
+
+
 def map_tables(directory: Path, manifest: Manifest) -> dict[str, NDArray[np.float32]]:
     """The tables, mapped into memory: the workers of a machine share them, and pages never asked for are never read.
 
@@ -31,10 +41,7 @@ def map_tables(directory: Path, manifest: Manifest) -> dict[str, NDArray[np.floa
         path = directory / file
         if file not in manifest.files:
             raise ReleaseError(f"{directory / MANIFEST}: tables: no hash for {file}")
-        try:
-            table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise ReleaseError(f"{path}: not a .npy file that can be mapped ({error})") from None
+        table = map_array(path)
         if table.dtype != np.float32 or table.ndim != 2 or not table.flags.c_contiguous:
             raise ReleaseError(f"{path}: {table.dtype} {table.shape}, expected float32 [rows, width] in C order")
         tables[name] = table.view(np.ndarray)
@@ -51,10 +58,7 @@ def map_vectors(directory: Path, manifest: Manifest) -> NDArray[np.float32] | No
     file = directory / VECTORS
     if VECTORS not in manifest.files:
         raise ReleaseError(f"{file}: not there, and the manifest wants a vector per user; export the release again")
-    try:
-        vectors = np.load(file, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ReleaseError(f"{file}: not a .npy file ({error}); export the release again") from None
+    vectors = map_array(file)
     wanted = (manifest.users, manifest.vector)
     if vectors.dtype != np.float32 or vectors.shape != wanted:
         raise ReleaseError(f"{file}: {vectors.dtype} {vectors.shape}, expected float32 {wanted}; export it again")
@@ -62,4 +66,4 @@ def map_vectors(directory: Path, manifest: Manifest) -> NDArray[np.float32] | No
         if not (finite := np.isfinite(vectors[start : start + _LINES]).all(axis=1)).all():
             line = start + int(finite.argmin())
             raise ReleaseError(f"{file}: line {line}: a value is not a finite number; export the release again")
-    return vectors  # type: ignore[no-any-return]
+    return vectors

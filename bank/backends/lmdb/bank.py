@@ -91,16 +91,8 @@ class LmdbBank:
         used = pages["psize"] * (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"])
         metas = {name: read_meta(txn, name, self._env.where) for name in read_names(txn, RELEASE_PREFIX)}
         found = [
-            ReleaseInfo(
-                name=name,
-                users=meta.users,
-                slots=meta.slots,
-                bytes=round(used * meta.users / pages["entries"]),  # entries of all releases share the pages
-                created=meta.created,
-                updated=meta.updated,
-                active=history[:1] == [name],
-                previous=history[1:2] == [name],
-            )
+            # Entries of all releases share the pages.
+            ReleaseInfo.of(name, meta, round(used * meta.users / pages["entries"]), history)
             for name, meta in metas.items()
         ]
         return sorted(found, key=lambda info: (info.created, info.name))
@@ -226,7 +218,7 @@ class LmdbBank:
             txn.put(HISTORY_KEY, json.dumps(history).encode())
             return names
 
-        dead = [f"{left.release} (incomplete {left.staging})" for left in self.stale_stagings() if not left.alive]
+        dead = [str(left) for left in self.stale_stagings() if not left.alive]
         if dry_run:
             return self._env.read(doomed) + dead
         names = self._env.write(retire)

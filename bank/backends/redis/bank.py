@@ -98,17 +98,7 @@ class RedisBank:
         for name in self._names():
             with contextlib.suppress(UnknownReleaseError):  # pruned since the names were read
                 meta = self._meta(name)
-                info = ReleaseInfo(
-                    name=name,
-                    users=meta.users,
-                    slots=meta.slots,
-                    bytes=self._bytes(name, meta),
-                    created=meta.created,
-                    updated=meta.updated,
-                    active=history[:1] == [name],
-                    previous=history[1:2] == [name],
-                )
-                found.append(info)
+                found.append(ReleaseInfo.of(name, meta, self._bytes(name, meta), history))
         return sorted(found, key=lambda info: (info.created, info.name))
 
     def _bytes(self, release: str, meta: ReleaseMeta) -> int | None:
@@ -151,10 +141,10 @@ class RedisBank:
     def _delete_dead(self, of_release: str | None = None) -> list[str]:
         """Delete the records of stagings (of one release) whose publisher is gone for good."""
         deleted = []
-        for staging, release, buckets, _ in self._stagings():
+        for staging, release, buckets, started in self._stagings():
             if of_release in (None, release) and self._is_dead(release, staging):
                 self._run(partial(delete_staging, release=release, staging=staging, buckets=buckets))
-                deleted.append(f"{release} (incomplete {staging})")
+                deleted.append(str(StaleStaging(release, staging, started, alive=False)))
         return deleted
 
     def publish(self, release: str, records: ReleaseRecords, progress: Progress | None = None) -> None:
@@ -227,7 +217,7 @@ class RedisBank:
         kept = self._history(max(keep, 0))
         doomed = [name for name in self._names() if kept and name not in kept]
         if dry_run:
-            return doomed + [f"{x.release} (incomplete {x.staging})" for x in self.stale_stagings() if not x.alive]
+            return doomed + [str(left) for left in self.stale_stagings() if not left.alive]
         dead = self._delete_dead()
         keys = (RELEASES_KEY, STAGINGS_KEY, HISTORY_KEY)
 
