@@ -18,8 +18,6 @@ from userip.ops.publish import publish_release
 from userip.training.data.dataset import Dataset
 from userip.training.fold_in import fold_in_file
 
-pytestmark = pytest.mark.slow
-
 BATCH = 64  # requests of one /score/batch
 Trained = tuple[Dataset, Path]
 

@@ -12,7 +12,6 @@ import pytest
 
 from tests.training.tiny_run import easy_set
 
-pytestmark = pytest.mark.slow
 FITS = 3_000  # of the constant rate: far more than get done before the signal
 DEADLINE = 300  # seconds: processes that import torch start slowly where all cores are busy
 EVALUATION = f"""
@@ -32,7 +31,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "by",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_an_evaluation_that_is_stopped_leaves_no_process_and_starts_no_fit(tmp_path: Path, by: signal.Signals) -> None:
     """By Ctrl-C, `kill` or a kill: the fits that wait are not done first, and the processes that fit end with it."""
     easy_set(tmp_path / "data", users=60)

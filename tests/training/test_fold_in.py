@@ -26,8 +26,6 @@ from userip.training.errors import BadRowsError, ConfigError, DataError
 from userip.training.fold_in import fold_in, fold_in_file
 from userip.training.methods.userip.inference import Inference
 
-pytestmark = pytest.mark.slow
-
 
 class Served(NamedTuple):
     """A run whose release is active in a bank of its own."""

@@ -36,8 +36,6 @@ from userip.training.recommender.config import CodesKind, RecommenderConfig
 from userip.training.recommender.fit import fit_recommender
 from userip.training.run import STEPS
 
-pytestmark = pytest.mark.slow
-
 KINDS: Final[tuple[CodesKind, CodesKind]] = ("profile", "constant")
 
 
@@ -213,6 +211,7 @@ def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: 
     assert any(record.getMessage().startswith("WARNING: codebook ") for record in caplog.records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "released", "practical"])
 def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
     """From data set to release: everybody has a code of every facet, within the preset's codebooks, and an AUC."""
@@ -247,6 +246,7 @@ def test_a_killed_infer_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -
     assert contents(run / "infer", "step.json") == contents(easy.path / "infer", "step.json")
 
 
+@pytest.mark.slow
 def test_a_killed_quantize_continues_to_the_same_bytes(easy: Run, tmp_path: Path) -> None:
     """RESUME: `userip quantize`, killed within the E step of its second round, ends as one that ran through."""
     whole, run = tmp_path / "whole", tmp_path / "run"
