@@ -27,8 +27,6 @@ from userip.training.data.dataset import INFO
 from userip.training.progress import track
 
 IN_PROCESS = "in-process"
-LATE_SHARE = 0.1  # of the 99th percentile: by more than this the generator must not be late
-BUSY = 0.9  # of a core: above it, the generator and not the server may have been measured
 
 Builder = Callable[[Path | None, Path, Sequence[str], int], Mapping[str, Subject]]
 # What is measured without HTTP: takes the releases, the URL of an empty Redis database and the preset.
@@ -153,23 +151,11 @@ def _write(
 
 
 def caveats(rows: Sequence[Row]) -> list[str]:
-    """What about the rows is to be read with care, in sentences."""
+    """What the report's own table of caveats lacks: the kind of failures, and whether cores were shared."""
     load = [row for row in rows if row.get("generator", IN_PROCESS) != IN_PROCESS]
     notes = []
     for name in dict.fromkeys(row["scenario"] for row in load):
         own = [row for row in load if row["scenario"] == name]
-        late = [row for row in own if row["late_ms"] and row["late_ms"] > LATE_SHARE * (row["p99_ms"] or 0)]
-        if late:
-            worst = max(row["late_ms"] for row in late)
-            notes.append(
-                f"{name}: in {len(late)} of {len(own)} windows the generator sent 1 % of the requests {worst:.1f} ms "
-                "late or more; latencies count from when they were due, so they are too high rather than too low."
-            )
-        busy = [row for row in own if (row["generator_cpu"] or 0) > BUSY and row["rate"] is None]
-        if busy:
-            notes.append(
-                f"{name}: in {len(busy)} of {len(own)} windows the generator was busy; the server may do more."
-            )
         if failures := _failures(own):
             notes.append(f"{name}: {failures}; the other figures are of the requests that were answered.")
         if not all(row["apart"] for row in own):

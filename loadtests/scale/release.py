@@ -1,4 +1,4 @@
-"""What a large release costs: `python -m userip.loadtests.scale.release`. Linux: memory is read from /proc.
+"""What a large release costs (`userip bench --only release-scale`). Linux: memory is read from /proc.
 
 A release of userip with 1,000,000 items and 1,000,000 users, random weights, the default widths. For it and for a
 small one: seconds to load in a fresh process, memory of one worker and of two, which share the mapped tables, and
@@ -13,11 +13,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
-import typer
 
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.figures import quantiles_of
@@ -149,33 +148,3 @@ def _score(release: Release, request: ScoreRequest, user: int) -> None:
     known = release.item_rows
     rows = np.fromiter([known.get(item, 0) for item in request.item_ids], np.int64, len(request.item_ids))
     release.scorer.run([Task(rows, user, [1] * len(release.scorer.shape.slots), ())])
-
-
-def run(
-    users: Annotated[int, typer.Option(min=100)] = 1_000_000,
-    items: Annotated[int, typer.Option(min=100)] = 1_000_000,
-    small: Annotated[int, typer.Option(min=100, help="Users and items of the release to compare with.")] = 10_000,
-    repeats: Annotated[int, typer.Option(min=1, help="Processes that load each.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Keep the releases here.")] = None,
-) -> None:
-    """Measure and print a line per figure."""
-    try:
-        rows = measure(((small, small), (users, items)), out, repeats=repeats)
-    except LoadTestError as error:
-        print(f"release_scale: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
-    for row in rows:
-        print(f"{row['users']:,} users, {row['items']:,} items, files of {row['files_mb']:.0f} MiB")
-        low, high = row["load_s_spread"]
-        print(f"  load          {row['load_s']:8.2f} s  ({low:.2f} to {high:.2f}), of it {row['hash_s']:.2f} s hashing")
-        print(f"  memory        {row['imports_mb']:8.0f} MiB before loading, {row['loaded_mb']:.0f} MiB after")
-        for count in (1, 2):
-            rss, pss = row[f"rss_mb_{count}"], row[f"pss_mb_{count}"]
-            print(f"  workers {count}     {rss:8.0f} MiB RSS, {pss:.0f} MiB PSS, every row touched")
-        for drawn in ("uniform", "zipf"):
-            p50, p99 = row[f"p50_us_{drawn}"], row[f"p99_us_{drawn}"]
-            print(f"  {CANDIDATES} candidates{p50:8.1f} us p50, {p99:.1f} us p99, items drawn by law: {drawn}")
-
-
-if __name__ == "__main__":
-    typer.run(run)

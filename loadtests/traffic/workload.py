@@ -31,7 +31,7 @@ class Population(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One user and the candidates to score for him."""
+    """One user and the candidates to score for them."""
 
     user_id: str
     item_ids: tuple[str, ...]
