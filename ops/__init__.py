@@ -1,1 +1,1 @@
-"""What an operator does to a bank: publish, inspect, roll back. Imports no torch, transformers or onnxruntime."""
+"""Commands on a bank: publish, activate, roll back, prune, inspect. No torch, transformers or onnxruntime here."""

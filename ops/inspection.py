@@ -1,4 +1,4 @@
-"""What is active, how old, how big, and what differs: bank, release directory and service side by side."""
+"""`userip inspect`: what is active, how old, how large, and where bank, release directory and service differ."""
 
 import contextlib
 import dataclasses

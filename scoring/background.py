@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests for as long as a worker runs."""
+"""Background work of a worker, restarted at growing intervals when it fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

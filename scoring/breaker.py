@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row nobody waits for the bank any more, but one probe now and then."""
+"""A circuit breaker: after failures in a row the bank is not read, but for one probe now and then."""
 
 
 class Breaker:

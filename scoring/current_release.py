@@ -89,7 +89,7 @@ async def _free_when_unused(holder: list[Release]) -> None:
 
 def _without_paths(error: Exception, directory: Path) -> str:
     if isinstance(error, BankKeyError):
-        return "the bank hides the users of the release with a key that this service does not have"
+        return "the release hides its user ids by a key that this service does not have (USERIP_BANK_HMAC_KEY)"
     if isinstance(error, BankError):
         return "the bank did not say whether it holds the release"
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Errors of the scoring room: stats, without a word of HTTP. The service says which status each one has.
+"""Errors of the scoring room, without HTTP: `service.errors` maps each to a status.
 
 UserIPError
 ├── ScoringError           the graph gave something that is not a probability

@@ -1,4 +1,4 @@
-"""Asking a loaded release its golden requests: the last check before it is served."""
+"""Replaying a release's golden requests: the last check before it is served."""
 
 from pathlib import Path
 

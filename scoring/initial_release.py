@@ -1,4 +1,4 @@
-"""Which release a worker begins with."""
+"""Which release a worker starts with."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Reading profiles: bounded in time, never failing, and honest about what was found.
+"""Profile lookup: cache, bank, replica; within a deadline, never raising, and saying what was found.
 
 In turn: the process's own cache, the bank (unless the breaker is open), what the cache still has from before, the
 replica on this machine if there is one, the default profile.

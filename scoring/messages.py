@@ -1,4 +1,4 @@
-"""The messages of the API, for both of its ends, the service and a client. They need msgspec and nothing of ours."""
+"""Requests and answers of the API, for the service and for a client; needs msgspec alone. A new field goes here."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -39,7 +39,7 @@ class ScoreResponse(Answer, frozen=True):
     release: str
     profile: Annotated[
         Literal["known", "default", "unavailable"],
-        Meta(description="known: the bank holds the user; default: it does not; unavailable: it could not say"),
+        Meta(description="known: the bank has the user; default: it has not; unavailable: the lookup failed"),
     ]
     scores: list[Annotated[float, Meta(ge=0, le=1)]]
     unknown_items: Annotated[

@@ -1,4 +1,4 @@
-"""Profiles that were read a moment ago, kept in the process: bounded, of one release, believed for a while.
+"""The record cache: profiles read lately, in the process, of one release, with a maximum and a TTL.
 
 Records of a release change by fold-in alone, so a short belief is sound. Two generations make it bounded without
 work per hit: entries are written to the young one; when that holds half of what may be kept, it becomes the old

@@ -1,4 +1,4 @@
-"""What an operator ordered to be served, told to all workers of one service through a file that they share."""
+"""An operator's choice of a release, passed to all workers of one service by a shared file."""
 
 import fcntl
 import os

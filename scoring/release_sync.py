@@ -1,4 +1,4 @@
-"""Which release a worker ought to serve, and how it gets there.
+"""Keeping a worker on the release that it should serve.
 
 An operator's reload is an order to all workers of the service (`scoring.release_override`). A service that follows
 its bank
@@ -93,7 +93,7 @@ class ReleaseSync:
 
     async def follow(self) -> None:
         """Look again and again; runs until cancelled."""
-        await keep_doing(self.look, self._log, "could not see which release to serve", self._every_s)
+        await keep_doing(self.look, self._log, "could not find out which release to serve", self._every_s)
 
     async def look(self) -> None:
         """See which release ought to be served, and load it if it is another one."""

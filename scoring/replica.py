@@ -1,4 +1,4 @@
-"""Keeping a replica of the served release's records on this machine (`bank.backends.lmdb.replica` says what it is).
+"""Keeping a replica of the served release's records on this machine (see `bank.backends.lmdb.replica`).
 
 One process keeps it: whoever holds the lock file of the directory; when that one ends, another takes over. All
 workers read it. Copying takes a tenth of the time at most, a few buckets at once, so neither the bank nor the
@@ -44,11 +44,11 @@ class ReplicaKeeper:
     ) -> None:
         source = open_reader(bank_url, deadline_s=_DEADLINE_S, max_connections=1)
         if not source.remote:
-            raise ReplicaError("replica_dir: the bank is a directory already, so leave replica_dir out")
+            raise ReplicaError("replica_dir: the bank is a local directory already; remove replica_dir")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ReplicaError(f"replica_dir {directory}: {error.strerror}; name a directory to write to") from None
+            raise ReplicaError(f"replica_dir {directory}: {error.strerror}; give a directory to write to") from None
         self._replica = Replica(directory)
         self.reader = self._replica.reader
         self._source = source
@@ -67,7 +67,7 @@ class ReplicaKeeper:
     async def run(self) -> None:
         """Copy whenever there is something new, until cancelled; then let go of the files."""
         try:
-            await keep_doing(self._keep_up, self._log, "replica cannot be kept")
+            await keep_doing(self._keep_up, self._log, "replica cannot be updated")
         finally:
             self._replica.close()
             await self.reader.close()

@@ -1,4 +1,4 @@
-"""What is noted while a request is answered. A counter is one field: metrics, access log and traces show it by itself.
+"""What is noted while a request is answered. A new counter is one field: metrics, access log and traces show it.
 
 retries: int = counter("Bank reads that were tried again.")            userip_retries_total
 hits: int = counter("...", "cache_lookups", result="hit")              userip_cache_lookups_total{result="hit"}
@@ -8,7 +8,7 @@ mood: str = reason("...", "moods", "mood")                             userip_mo
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-_CACHE = "Profiles asked of the worker's cache: hit, miss, or stale in place of the bank."
+_CACHE = "Lookups in the worker's cache: hit, miss, or stale where the bank failed."
 
 
 class Counter(NamedTuple):
@@ -45,12 +45,12 @@ class RequestStats:
     cache_hits: int = counter(_CACHE, "cache_lookups", result="hit")
     cache_misses: int = counter(_CACHE, "cache_lookups", result="miss")
     cache_stale: int = counter(_CACHE, "cache_lookups", result="stale")
-    replica_lookups: int = counter("Profiles asked of the replica, because bank and cache could not say.")
+    replica_lookups: int = counter("Lookups in the replica, after cache and bank failed.")
     bank_failure: str = reason(
-        "Bank reads that gave nothing: unavailable, no_release, error, breaker.", "bank_failures", "reason"
+        "Bank reads that failed: unavailable, no_release, error, breaker.", "bank_failures", "reason"
     )
     corrupt_records: int = counter(
-        "Bank records that were damaged or impossible; served with the default profile.",
+        "Damaged bank records; served with the default profile.",
     )
     unknown_items: int = counter("Candidates that the release does not know.")
     unknown_context_values: int = counter("Context values that the release does not know.")

@@ -1,4 +1,4 @@
-"""What scoring is told: plain values, made by whoever configures it (`service.settings`)."""
+"""Settings of scoring: plain values, made from `service.settings`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scoring a share of the requests with a second release as well: how will its scores differ once it is served?
+"""The shadow: a sample of the requests is scored by a second release too, to see how its scores differ.
 
 Nothing of it reaches an answer. A request is put aside when its answer is ready and scored again later, from bank
 records of the second release's own; what would pile up is dropped, and the comparing rests for longer than it works,

@@ -1,1 +1,1 @@
-"""Everything online. Nothing here imports torch, transformers, polars, pandas or ray."""
+"""HTTP: application, routes, keys, load shedding, metrics. No torch, transformers, polars, pandas or ray here."""

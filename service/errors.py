@@ -1,4 +1,4 @@
-"""Errors of the service room, and the one place that says which problem of HTTP each error is (RFC 9457).
+"""Errors of the service room, and the one table from errors to HTTP problems (RFC 9457).
 
 UserIPError
 ├── StartError             the service cannot start as configured; exit code 2
@@ -59,7 +59,7 @@ class ForbiddenError(KeyRefusedError):
     """The key is right, and not for this."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This route needs a key with the scope {scope}; the key that came does not have it.")
+        super().__init__(f"This route needs a key with the scope {scope}; this key does not have it.")
 
 
 class ConflictError(RequestError):
@@ -81,7 +81,7 @@ class EncodedBodyError(RequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Bodies are read as they are; send this one without Content-Encoding.",
+            "Compressed bodies are not accepted; send it without Content-Encoding.",
             [FieldProblem("body", "has a Content-Encoding")],
         )
 
@@ -91,7 +91,7 @@ class RateLimitedError(KeyRefusedError):
 
     def __init__(self, seconds: float) -> None:
         self.retry_after_s = max(1, math.ceil(seconds))
-        super().__init__(f"This key sends more requests than it may; retry in {self.retry_after_s} s.")
+        super().__init__(f"Rate limit of this key exceeded; retry in {self.retry_after_s} s.")
 
 
 class ShedError(RequestError):

@@ -37,10 +37,10 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, _leave)
     log = make_logger(settings.log_level)
     for name, meant in misspelt_variables(os.environ):
-        log.warning("environment variable is no setting", variable=name, meant=meant)
+        log.warning("unknown environment variable", variable=name, meant=meant)
     refuse_open(settings)
     if settings.releases_dir is not None and not settings.releases_dir.is_dir():
-        raise StartError(f"releases_dir {settings.releases_dir}: no such directory; make it, or leave releases_dir out")
+        raise StartError(f"releases_dir {settings.releases_dir}: no such directory; create it, or remove releases_dir")
     load_keys(settings)  # what is wrong with them is told here, once, in one line
     port = _free_port(settings.host, settings.port)
     directory = first_directory(settings.initial_release, log)
@@ -86,7 +86,7 @@ def _runtime_directory(settings: Settings) -> Path:
         tempfile.TemporaryFile(dir=shared).close()
     except OSError as error:
         raise StartError(
-            f"runtime_dir {settings.runtime_dir}: {error.strerror}; name a directory to write to"
+            f"runtime_dir {settings.runtime_dir}: {error.strerror}; give a directory to write to"
         ) from None
     return shared
 

@@ -1,4 +1,4 @@
-"""Leaving without losing a request: told to stop, first say so, go on answering, and only then stop listening.
+"""Draining: after SIGTERM turn unready, go on answering for a while, then stop listening, losing no request.
 
 Whoever balances the load learns late that this worker goes: probes run every few seconds, and a route taken out of
 a table takes its time to reach every node. Until then requests keep coming, and a closed port would refuse them.

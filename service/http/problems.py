@@ -1,4 +1,4 @@
-"""How errors become answers: one renderer, whoever meets the error; for a worker in overload, as bytes made before."""
+"""How errors become answers: one renderer; the 503 of an overloaded worker is bytes made in advance."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -25,7 +25,7 @@ from userip.service.observe.request_record import record_of
 
 # On every answer: nobody guesses another type, and no cache keeps what a model infers about a person.
 HARDENED: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-_DETAILS: Final = {404: "Not found.", 405: "Method not allowed; the Allow header names those that are."}
+_DETAILS: Final = {404: "Not found.", 405: "Method not allowed; see the Allow header."}
 _OVERLOADED: Final = PROBLEMS[OverloadedError]
 _BEFORE_ID, _AFTER_ID = problem_body(_OVERLOADED, OverloadedError("queue").detail, "REQUEST").split(b"REQUEST")
 _OVERLOADED_HEAD: Final = b"".join(
@@ -64,7 +64,7 @@ def problem_response(error: RequestError, scope: Scope) -> Response:
 
 def internal_problem(request_id: str) -> Response:
     """The answer to a request that hit a bug: nothing but the id under which the log has the rest."""
-    return _response(INTERNAL, "The request failed; the log has it.", request_id)
+    return _response(INTERNAL, "Internal error; see the log of the service by request id.", request_id)
 
 
 def register(app: FastAPI) -> None:

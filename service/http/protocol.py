@@ -1,4 +1,4 @@
-"""What is refused before there is a request: bounds that uvicorn and httptools do not have, and overload.
+"""uvicorn's HTTP protocol, hardened: limits that uvicorn and httptools lack, and refusal under overload.
 
 A header block may come in pieces without end, or never end; the middleware sees a request only when it is whole. The
 costs on the way of every request are a few sums and comparisons.

@@ -1,1 +1,1 @@
-"""What is told of a request: one record, read by metrics, log and traces."""
+"""Observability: one record per request, read by metrics, log and traces."""

@@ -1,4 +1,4 @@
-"""What the workers of one service counted, in a directory that they share: one file per worker.
+"""Metrics of several workers: each writes its counts to a file in a shared directory.
 
 A file is written beside and renamed, so a reader sees all of it or what was there before. Counters of a worker that
 is gone stay, since a counter never goes down; its gauges do not.

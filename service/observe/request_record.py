@@ -24,7 +24,11 @@ class RequestRecord(RequestStats):
     status: int = 0
     key: Key | None = None  # whose request it is, where keys are asked for
     refused: str = ""  # why its key was not enough: unauthorized, forbidden, rate_limited
-    shed: str = reason("Requests refused or given up under load: in_flight, queue, bodies, deadline.", "shed", "reason")
+    shed: str = reason(
+        "Requests refused or given up under overload (load shedding): in_flight, queue, bodies, deadline.",
+        "shed",
+        "reason",
+    )
 
 
 def record_of(scope: MutableMapping[str, Any]) -> RequestRecord:

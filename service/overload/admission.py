@@ -1,4 +1,4 @@
-"""Whom a busy worker takes on, so that those who are answered are answered soon, however many come.
+"""Admission under overload (load shedding): accept what can be answered soon, refuse the rest at once.
 
 An event loop alternates: it reads whatever has arrived (a look), then works it all off, then looks again. So how long
 one request will wait is known when it is read: the work that was read before it. After a stall of the machine, or when

@@ -85,7 +85,9 @@ def _roll_back(bank_url: str) -> str:
     except UnknownReleaseError:
         raise ConflictError("The bank has no release before the active one.") from None
     except BankRefusedError:
-        raise ConflictError("The service's login may not write to the bank: roll back as the publisher.") from None
+        raise ConflictError(
+            "The service's user may not write to the bank; use `userip rollback` as the publisher."
+        ) from None
     except BankUnavailableError:
         raise BankAwayError from None
     except BankError:

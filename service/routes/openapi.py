@@ -44,15 +44,15 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 _MEANING = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
-    403: "The key does not open this route.",
+    403: "The key lacks the scope of this route.",
     404: "The release has no profile of this user.",
-    409: "It cannot be done in the present state; nothing was changed.",
+    409: "Not possible in the present state; nothing was changed.",
     413: "The body is too large.",
     415: "The body is compressed.",
     422: "A field is missing, unknown, of the wrong type, or over a limit.",
-    429: "More requests than the key may send; Retry-After says when to try again.",
-    500: "A fault of the service; its log has it under the request id.",
-    503: "Too busy, or something that the answer needs is away; Retry-After says when to try again.",
+    429: "Rate limit of the key exceeded; Retry-After says when to try again.",
+    500: "Internal error; see the log of the service by request id.",
+    503: "Overloaded, or the bank fails; Retry-After says when to try again.",
 }
 
 

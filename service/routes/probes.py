@@ -1,4 +1,4 @@
-"""Whether this worker should get traffic: it is alive in any case, or it would not be asked."""
+"""The probes: alive if it answers at all, ready if it should get traffic."""
 
 from userip.bank.errors import BankError, BankKeyError
 from userip.bank.protocol import AsyncReader

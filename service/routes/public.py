@@ -95,7 +95,7 @@ class PublicRoutes:
     async def readyz(self) -> Response:
         """The release is loaded, and the bank holds its records."""
         if self.drain.begun:
-            raise NotReadyError([FieldProblem("service", "is stopping; it answers what still comes")])
+            raise NotReadyError([FieldProblem("service", "is stopping; it still answers")])
         name = self.current.release.name
         if reasons := await not_ready_reasons(self.profiles.reader, name, follows=self.settings.follows):
             raise NotReadyError(reasons)

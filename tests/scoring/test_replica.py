@@ -115,15 +115,15 @@ def test_a_keeper_begins_once_it_can(
     publish(redis_url, tiny.name)
     (tmp_path / "replica" / "keeper.lock").mkdir(parents=True)
     serve(redis_url, replica_dir=tmp_path / "replica", replica_seconds=0.05)
-    until(lambda: b"replica cannot be kept" in log.getvalue())
+    until(lambda: b"replica cannot be updated" in log.getvalue())
     (tmp_path / "replica" / "keeper.lock").rmdir()
     assert await_copies(log, 1)["users"] == len(RECORDS)
-    assert log.getvalue().count(b"replica cannot be kept") == 1
+    assert log.getvalue().count(b"replica cannot be updated") == 1
 
 
 def test_a_replica_of_a_directory_is_refused(serve: Serve, tmp_path: Path, lmdb_url: str) -> None:
     """An LMDB bank is on this machine already."""
-    with pytest.raises(ReplicaError, match="leave replica_dir out"):
+    with pytest.raises(ReplicaError, match="remove replica_dir"):
         serve(lmdb_url, replica_dir=tmp_path / "replica")
 
 

@@ -1,4 +1,4 @@
-"""A copy of one release in a local LMDB directory, to be read when the bank is away.
+"""A replica: a copy of one release in a local LMDB directory, read when the bank fails.
 
 It is an ordinary LMDB bank, whose active release is the copied one. Records are copied from place to place under the
 source's own layout (salt, buckets), so that no user id is needed. A release that is new here is written as a staging,

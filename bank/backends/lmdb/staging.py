@@ -1,4 +1,4 @@
-"""Stagings in an LMDB bank: records that readers do not know, on their way in or out.
+"""Staging in an LMDB bank: records of unfinished publications, which readers do not see.
 
 A staging is alive while its publisher commits within the lease. A dead one is what a killed publisher left,
 or the records of a release that was replaced or pruned; it is deleted piece by piece.

@@ -1,4 +1,4 @@
-"""One exchange with Redis: some commands out, their replies back, in one round trip and never mixed up.
+"""A pipelined round trip to Redis: commands out, their replies back, never mixed up.
 
 A connection whose exchange did not end as planned (deadline, cancelled request, error) is closed before any
 other can get it: a reply that comes late must not answer another request.

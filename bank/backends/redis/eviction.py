@@ -1,4 +1,4 @@
-"""Whether a Redis throws keys away when its memory is short, which a bank must not lose."""
+"""Whether Redis evicts keys when its memory is full: a bank must not lose records."""
 
 from typing import Any
 

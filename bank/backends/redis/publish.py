@@ -1,4 +1,4 @@
-"""Publishing into Redis: buckets that readers do not know, verified, then made a release in one step.
+"""Publishing into Redis: buckets are written out of readers' sight, verified, and made a release in one step.
 
 Whoever publishes a release holds its lock, which expires `lease_s` after the last sign of life. A staging
 without the lock is dead: it can never become a release, and its records may be deleted by anyone.

@@ -1,4 +1,4 @@
-"""Lua scripts: the steps on a Redis bank that must happen whole or not at all. Each is one call of EVAL.
+"""Lua scripts: the steps on a Redis bank that have to be atomic. Each is one call of EVAL.
 
 A script's first write must be one that Redis allows beyond `maxmemory`: pruning must work on a full server.
 """
