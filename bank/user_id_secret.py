@@ -20,7 +20,7 @@ from userip.bank.errors import BankKeyError
 
 VARIABLE: Final = "USERIP_BANK_HMAC_KEY"
 _SHORTEST: Final = 16  # characters; what is shorter can be found by trying
-_MEND: Final = "create one with `openssl rand -hex 32`"
+_FIX: Final = "create one with `openssl rand -hex 32`"
 
 
 def user_key() -> bytes:
@@ -56,10 +56,10 @@ def _derive(value: str, file: str) -> bytes:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise BankKeyError(f"{VARIABLE}_FILE: {file}: {reason}") from None
         if not value.strip():
-            raise BankKeyError(f"{VARIABLE}_FILE: {file}: empty; {_MEND}")
+            raise BankKeyError(f"{VARIABLE}_FILE: {file}: empty; {_FIX}")
     if not value:
         return b""
     value = value.strip()  # the line break of a file, or of what was pasted from one, must make no other key
     if len(value) < _SHORTEST:
-        raise BankKeyError(f"{VARIABLE}: shorter than {_SHORTEST} characters, which can be guessed; {_MEND}")
+        raise BankKeyError(f"{VARIABLE}: shorter than {_SHORTEST} characters, which can be guessed; {_FIX}")
     return blake2b(value.encode(), digest_size=32, person=b"userip user key").digest()

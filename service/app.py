@@ -69,7 +69,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sharing = keep_doing(share, log, "could not share what was counted", _SHARE_EVERY_S)
+        sharing = keep_doing(share, log, "metrics could not be shared with the other workers", _SHARE_EVERY_S)
         forever = [sync.follow(), auth.follow(), sharing]
         forever += [each.run() for each in (keeper, shadow) if each is not None]
         background = [asyncio.create_task(work) for work in forever]

@@ -16,7 +16,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that share the port. [default: 1]")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least severe level that is logged: debug, info, warning or error.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.", envvar="USERIP_CONFIG")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting, as name=value; may be repeated.")
@@ -43,8 +45,8 @@ def serve(
 
 
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Whose key it is; shows in logs and metrics.")],
-    scopes: Annotated[str, typer.Option(help="What it opens, with commas between: score, profile, admin.")] = "score",
+    name: Annotated[str, typer.Argument(metavar="ID", help="Owner of the key; shown in logs and metrics.")],
+    scopes: Annotated[str, typer.Option(help="Its scopes, separated by commas: score, profile, admin.")] = "score",
 ) -> None:
     """Make an API key: shown this once; the line for the key file holds its hash only."""
     from userip.service.auth.api_keys import new_key

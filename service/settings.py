@@ -1,4 +1,4 @@
-"""What can be set about the service: TOML file, then environment (`USERIP_...`), then flags."""
+"""Settings of the service: TOML file, then environment (`USERIP_...`), then flags."""
 
 import difflib
 import os
@@ -44,21 +44,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     release_dir: Path = Field(description="the release directory to serve (RUN/release)")
-    bank_url: SecretStr = Field(description="where the records are: lmdb:///path, redis://host:port/db, ...")
+    bank_url: SecretStr = Field(description="URL of the bank: lmdb:///path, redis://host:port/db, ...")
     releases_dir: Path | None = Field(
         None, description="release directories, one per release: where the bank's active one is found by its name"
     )
     follow_bank: Literal["off", "poll"] | None = Field(
         None, description="poll: serve whatever is active in the bank; default: poll if releases_dir is set, else off"
     )
-    follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often that is looked at")
+    follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often the bank is polled for it")
     shadow_release_dir: Path | None = Field(
-        None, description="a second release that scores some requests too, to see the differences; never in an answer"
+        None,
+        description="a second release that scores a sample of the requests too, for comparison; never in an answer",
     )
     shadow_sample_rate: float = Field(
         0.01, ge=0, le=1, description="sampling rate of the shadow: which part of the requests it scores too"
     )
-    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; 0.0.0.0 is every one")
+    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; 0.0.0.0: all")
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port, which the log names")
     workers: int = Field(1, ge=1, le=256, description="processes that share the port")
     max_candidates: Positive = Field(1000, description="item_ids of one request")
@@ -67,28 +68,35 @@ class Settings(BaseSettings):
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
     max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
     queue_delay_target_ms: float = Field(
-        1.0, gt=0, le=60_000, description="behind a lasting queue for longer, one gets 503"
+        1.0,
+        gt=0,
+        le=60_000,
+        description="target of the queue's delay: in a lasting queue, requests that would wait longer get 503",
     )
-    deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not read and answered by then gets 503")
-    bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="a bank read takes no longer than this")
+    deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not answered within this time gets 503")
+    bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="time limit of a bank read")
     bank_connections: Positive = Field(64, description="connections to the bank per worker")
     breaker_failures: int = Field(
-        5, ge=0, description="bank reads that fail in a row before most are not tried; 0: never"
+        5, ge=0, description="failed bank reads in a row that open the circuit breaker; 0: never"
     )
-    breaker_retry_ms: float = Field(100.0, gt=0, le=60_000, description="then one read in so long tries the bank")
+    breaker_retry_ms: float = Field(
+        100.0, gt=0, le=60_000, description="how often an open circuit breaker lets one read try the bank"
+    )
     replica_dir: Path | None = Field(
-        None, description="keep a copy of the records here, to be read when bank and cache cannot say"
+        None, description="directory of a replica of the records, read when bank and cache fail"
     )
-    replica_seconds: float = Field(60.0, gt=0, description="how often the copy is brought up to date")
-    cache_records: int = Field(100_000, ge=0, description="profiles kept in a worker's memory; 0 asks the bank always")
+    replica_seconds: float = Field(60.0, gt=0, description="how often the replica is updated")
+    cache_records: int = Field(100_000, ge=0, description="maximum number of cached profiles in a worker; 0: no cache")
     cache_ttl_seconds: float = Field(
         30.0, gt=0, description="TTL of cached profiles; a changed one shows by then, a new one at once"
     )
     keys_file: Path | None = Field(
-        None, description="API keys, as `userip create-key` writes them; with it every route but the probes wants one"
+        None, description="API keys, as `userip create-key` writes them; with it every route but the probes needs one"
     )
     keys: SecretStr | None = Field(None, description="lines of a key file, for an environment without files")
-    allow_unauthenticated: bool = Field(False, description="serve without API keys on an address that others reach")
+    allow_unauthenticated: bool = Field(
+        False, description="serve without API keys on an address that other machines can reach"
+    )
     key_rate: float = Field(0.0, ge=0, description="requests a second of one key in one worker; 0: no limit")
     key_burst: Positive = Field(100, description="requests that a key may send at once within its rate")
     admin_key: SecretStr | None = Field(None, description="one more key, for all routes; turns the admin routes on")
@@ -103,10 +111,12 @@ class Settings(BaseSettings):
     tracing_sample_rate: float = Field(
         0.01, ge=0, le=1, description="sampling rate of traces; a caller's traceparent goes before it"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="from which weight on to log")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe level that is logged"
+    )
     docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
     drain_seconds: float = Field(
-        0.0, ge=0, le=600, description="after SIGTERM not ready for so long, but answering; then no more"
+        0.0, ge=0, le=600, description="how long after SIGTERM the service still answers while it is not ready"
     )
     shutdown_seconds: Positive = Field(30, description="requests in flight at SIGTERM get this long to finish")
     runtime_dir: Path | None = Field(

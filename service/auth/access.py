@@ -1,4 +1,4 @@
-"""Who may ask what: keys and their scopes, on the routes that the router matched, never on a path from a header.
+"""Authorisation: keys and their scopes, on the route that the router matched, never on a path from a header.
 
 Without API keys (`keys_file`, `keys`) everybody may score and look at profiles, which is for loopback and private
 networks: see `refuse_open`. The admin routes want a key in any case.
@@ -45,7 +45,7 @@ class ApiKeyAuth:
         self._keyring = load_keys(settings)
         self._limit = RateLimit(settings.key_rate, settings.key_burst)
         if settings.admin_key is not None and len(settings.admin_key.get_secret_value()) < _LONG_ENOUGH:
-            log.warning("admin_key is short enough to be guessed; `userip create-key` makes one that is not")
+            log.warning("admin_key is too short, so it can be guessed; create one with `userip create-key`")
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]], record: RequestRecord) -> None:
         """Note whose request it is. Raises RateLimitedError for one too many; two keys are no key."""
@@ -82,7 +82,7 @@ class ApiKeyAuth:
         try:
             self._keyring = load_keys(self._settings)
         except StartError as error:
-            self._log.error("keys not read again; those before are kept", problem=str(error))
+            self._log.error("key file could not be read again; the previous keys are kept", problem=str(error))
         else:
             self._log.info("keys read again", keys=len(self._keyring))
         self._state = state
@@ -90,7 +90,7 @@ class ApiKeyAuth:
     async def follow(self) -> None:
         """Read the key file again whenever it has changed; runs until cancelled."""
         if self._settings.keys_file is not None:
-            await keep_doing(self._refresh_if_changed, self._log, "could not look at the key file", _LOOK_EVERY_S)
+            await keep_doing(self._refresh_if_changed, self._log, "key file could not be checked", _LOOK_EVERY_S)
 
     async def _refresh_if_changed(self) -> None:
         if self._look() != self._state:

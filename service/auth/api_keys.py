@@ -1,4 +1,4 @@
-"""API keys: who holds one, and what it opens. The service knows their hashes only.
+"""API keys and their scopes. The service knows their hashes only.
 
 A key file is TOML with one line per key, as `userip create-key` writes it:
 
@@ -33,7 +33,7 @@ ADMIN: Final = "admin"  # the id of the key that `admin_key` sets
 _PREFIX: Final = "userip_"  # lets scanners for lost secrets find a key
 _INDEX_BYTES: Final = 8
 _NOBODY: Final = bytes(32)
-_MEND: Final = "`userip create-key` writes a right line"
+_FIX: Final = "`userip create-key` writes such a line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ def read_keys(file: Path) -> list[Key]:
     try:
         with open(file, encoding="utf-8", opener=_without_waiting) as lines:
             if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
-                raise StartError(f"{file}: no regular file; {_MEND}")
+                raise StartError(f"{file}: not a regular file; {_FIX}")
             text = lines.read()
     except OSError as error:
         raise StartError(f"{file}: {error.strerror}; keys_file names a TOML file of API keys") from None
     except UnicodeDecodeError:
-        raise StartError(f"{file}: not UTF-8; {_MEND}") from None
+        raise StartError(f"{file}: not UTF-8; {_FIX}") from None
     return parse_keys(text, str(file))
 
 
@@ -99,16 +99,16 @@ def parse_keys(text: str, where: str) -> list[Key]:
     try:
         lines = _LINES.validate_python(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise StartError(f"{where}: not TOML: {error}; {_MEND}") from None
+        raise StartError(f"{where}: not TOML: {error}; {_FIX}") from None
     except ValidationError as error:
-        raise StartError(f"{where}: {_explain(error.errors(include_input=False)[0])}; {_MEND}") from None
+        raise StartError(f"{where}: {_explain(error.errors(include_input=False)[0])}; {_FIX}") from None
     if not lines:
-        raise StartError(f"{where}: holds no key, so nobody could ask anything; {_MEND}")
+        raise StartError(f"{where}: holds no key; {_FIX}")
     keys = [Key(name, bytes.fromhex(line.sha256), frozenset(line.scopes), line.rate) for name, line in lines.items()]
     first: dict[bytes, str] = {}
     for key in keys:
         if key.digest in first:
-            raise StartError(f"{where}: {first[key.digest]} and {key.id} are the same key; {_MEND}")
+            raise StartError(f"{where}: {first[key.digest]} and {key.id} are the same key; {_FIX}")
         first[key.digest] = key.id
     return keys
 

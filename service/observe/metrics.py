@@ -67,7 +67,7 @@ _OWN: Final = (
     Definition("in_flight", "Requests at work.", (), "sum"),
     Definition(
         "offered_work_seconds",
-        "What requests cost of a worker's time, those too that were refused for want of it: its rate is load.",
+        "Offered load: seconds of a worker's time that requests cost or, if shed, would have cost.",
     ),
     Definition(
         "key_requests",
@@ -83,13 +83,16 @@ _OWN: Final = (
         "records_updated_timestamp_seconds", "When the records of the served release last changed.", ("release",), "max"
     ),
     Definition(
-        "replica_updated_timestamp_seconds", "The same of the records in this machine's replica.", ("release",), "max"
+        "replica_updated_timestamp_seconds",
+        "When the records in this machine's replica last changed.",
+        ("release",),
+        "max",
     ),
     Definition("shadow_requests", "Requests for the shadow release: compared, dropped, failed.", ("outcome",)),
     Definition(
         "shadow_difference", "How far the shadow's probability is from the served one.", (), "histogram", DIFFERENCES
     ),
-    Definition("release_outdated", "1 while a worker serves another release than it ought to.", (), "max"),
+    Definition("release_outdated", "1 while a worker serves another release than the wanted one.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
 

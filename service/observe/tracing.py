@@ -89,7 +89,7 @@ def make_tracing(settings: Settings) -> Tracing | None:
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
     except ModuleNotFoundError as error:
         raise StartError(
-            f"setting tracing_endpoint needs {error.name}: pip install 'userip[tracing]', or leave it out"
+            f"setting tracing_endpoint needs {error.name}: pip install 'userip[tracing]', or remove it"
         ) from None
     endpoint = settings.tracing_endpoint.rstrip("/")
     if endpoint.count("/") == 2:  # a host without a path

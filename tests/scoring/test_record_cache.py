@@ -1,4 +1,4 @@
-"""Profiles that were read a moment ago: how long they are believed, and which ones stay."""
+"""Profiles that were read a moment ago: their TTL, and which ones stay."""
 
 from hypothesis import given
 from hypothesis import strategies as st

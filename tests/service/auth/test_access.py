@@ -176,7 +176,7 @@ def test_bad_key_file_at_a_reload_keeps_the_keys_before(closed: TestClient, file
     file.write_text("shop = {")
     assert closed.post("/admin/reload", headers=sent_as("ops")).status_code == 200
     assert closed.post("/score", json=BODY, headers=sent_as("shop")).status_code == 200
-    assert b"keys not read again" in log.getvalue()
+    assert b"key file could not be read again" in log.getvalue()
     assert b"not TOML" in log.getvalue()
 
 

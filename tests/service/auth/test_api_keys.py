@@ -107,7 +107,7 @@ def test_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_pipe_in_place_of_the_file_is_not_waited_for(tmp_path: Path) -> None:
     """Nobody writes into it, and a worker that waited would answer nobody."""
     os.mkfifo(tmp_path / "keys.toml")
-    with pytest.raises(StartError, match=r"keys\.toml: no regular file"):
+    with pytest.raises(StartError, match=r"keys\.toml: not a regular file"):
         read_keys(tmp_path / "keys.toml")
 
 
