@@ -168,18 +168,6 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Bars from zero, side by side where there is more than one series: code usage, throughput of variants."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    kind: Kind = "count"
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class CodeMap:
     """A point per user, coloured by code, each code named in its middle. `names[c]` names code c, else its number.
 
@@ -228,7 +216,7 @@ class WordLists:
     note: str = ""
 
 
-Plot = Intervals | Lines | Bars | CodeMap
+Plot = Intervals | Lines | CodeMap
 Block = Table | Text | Plot | WordLists
 
 

@@ -8,7 +8,6 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import pairwise
 from statistics import median
@@ -23,7 +22,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from userip.reporting.blocks import Bars, CodeMap, Intervals, Kind, Lines, Plot, Series
+from userip.reporting.blocks import CodeMap, Intervals, Kind, Lines, Plot
 from userip.reporting.numbers import plain, write_interval, write_number, write_tick
 from userip.reporting.tables import code_name, grouped, row_standing
 
@@ -47,6 +46,7 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.edgecolor": _colour("soft"), "axes.labelcolor": _colour("soft"), "axes.labelsize": 13, "axes.labelpad": 7,
     "axes.axisbelow": True,
     "axes.titlecolor": _colour("soft"), "axes.titlesize": 13, "axes.titlelocation": "left", "axes.titlepad": 14,
+    "axes.xmargin": 0.04, "axes.ymargin": 0.08,
     "axes.grid": True, "axes.grid.axis": "y", "grid.color": _colour("line"), "grid.linewidth": 1,
     "xtick.color": _colour("soft"), "ytick.color": _colour("soft"), "xtick.labelsize": 12, "ytick.labelsize": 12,
     "ytick.major.size": 0, "lines.linewidth": 2.2, "lines.markersize": 7, "legend.frameon": False,
@@ -65,8 +65,6 @@ def draw(block: Plot, key: str) -> str:
                 figure.set_size_inches(WIDTH / 72, _draw_intervals(axes, block) / 72)
             case Lines():
                 _draw_lines(axes, block)
-            case Bars():
-                _draw_bars(axes, block)
             case CodeMap():
                 _draw_codemap(axes, block)
         file = StringIO()
@@ -123,11 +121,10 @@ def _draw_intervals(axes: Axes, block: Intervals) -> float:
             face = _colour("page") if name == "soft" else _colour(name)
             axes.plot([row.mean], [line], mark, color=_colour(name), markerfacecolor=face, markeredgewidth=2)
             line += 1
-    ends = [end for row in block.rows for end in (row.mean, row.low, row.high)]
-    low, high = _limits([*ends, *(reference.value for reference in block.references)])
-    axes.set_xlim(low, high)
-    for number, reference in enumerate(block.references):
+    for reference in block.references:
         axes.axvline(reference.value, color=_colour("soft"), lw=1.2, dashes=(4, 4), zorder=1)
+    low, high = axes.get_xlim()
+    for number, reference in enumerate(block.references):
         side, shift = ("right", -4) if reference.value > (low + high) / 2 else ("left", 4)
         axes.annotate(
             _short(reference.name, 30), (reference.value, 1), (shift, 2 + 16 * number),
@@ -142,7 +139,7 @@ def _draw_intervals(axes: Axes, block: Intervals) -> float:
     axes.grid(visible=False, axis="y")
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
-    _ticks(axes.xaxis, low, high, block.kind, log=False)
+    _ticks(axes.xaxis, block.kind)
     axes.set_xlabel(_short(block.axis))
     return 26 * max(line, 1) + 16 * len(block.references) + 56
 
@@ -153,7 +150,7 @@ def _draw_lines(axes: Axes, block: Lines) -> None:
     ends: list[tuple[str, float, float, int | None]] = []
     met: set[float] = set()
     for place, series in enumerate(block.series):
-        hue = _hue(series, place)
+        hue = (place if series.hue is None else series.hue) % HUES
         xs = [float(names.index(x)) if isinstance(x, str) else x for x in series.x]
         order = sorted(range(len(xs)), key=lambda i: xs[i])
         x, y = [xs[i] for i in order], [series.y[i] for i in order]
@@ -165,102 +162,41 @@ def _draw_lines(axes: Axes, block: Lines) -> None:
             axes.vlines(x, under, over, color=_colour(f"hue{hue}"), alpha=0.3, lw=2)
         known = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b)]
         ends += [(series.name, *known[-1], hue)] if known else []
-    heights = [value for series in block.series for value in (*series.y, *series.low, *series.high)]
-    heights += [reference.value for reference in block.references]
-    (left, right), (low, high) = _limits(met, block.log_x, 0.04), _limits(heights, block.log_y)
-    axes.set_xscale("log" if block.log_x else "linear")
-    axes.set_yscale("log" if block.log_y else "linear")
-    axes.set_xlim(left, right)
-    axes.set_ylim(low, high)
     for reference in block.references:
         axes.axhline(reference.value, color=_colour("soft"), lw=1.2, dashes=(4, 4), zorder=1)
-        ends.append((reference.name, right, reference.value, None))
-    _ticks(axes.yaxis, low, high, block.kind, block.log_y)
-    whole = len(met) <= 8 and all(x == round(x) for x in met)
+    axes.set_xscale("log" if block.log_x else "linear")
+    axes.set_yscale("log" if block.log_y else "linear")
+    axes.autoscale_view()
+    ends += [(reference.name, axes.get_xlim()[1], reference.value, None) for reference in block.references]
+    _ticks(axes.yaxis, block.kind)
+    _ticks(axes.xaxis, "number")
     if names:
         axes.set_xticks(range(len(names)), [_short(name, 20) for name in names])
-    elif met and (whole or (block.log_x and len(met) <= 16)):
-        _exact_ticks(axes, sorted(met))
-    else:
-        _ticks(axes.xaxis, left, right, "number", block.log_x)
+    elif met and len(met) <= 12 and (block.log_x or all(x == round(x) for x in met)):
+        axes.set_xticks(sorted(met), [write_number(x, "number") for x in sorted(met)])  # the sizes that were tried
     axes.set_xlabel(_short(block.x_label))
     axes.set_title(_short(block.y_label))
     _name_ends(axes, ends)
 
 
-def _exact_ticks(axes: Axes, places: Sequence[float]) -> None:
-    """Numbers at the x that were measured, but for those too close to the one before."""
-    texts, end = [], -1.0
-    for x in places:
-        text, at = write_number(x, "number"), _fraction(axes, x, 0)
-        room = 0.018 * len(text)
-        texts.append(text if at - room / 2 > end else "")
-        end = at + room / 2 if texts[-1] else end
-    axes.set_xticks(places, texts)
-    axes.set_xticks([], minor=True)
-
-
 def _name_ends(axes: Axes, ends: list[tuple[str, float, float, int | None]]) -> None:
     """The name of every curve and reference to the right, moved apart, a thin line from its end to its name."""
-    wanted = [_fraction(axes, y, 1) for _, _, y, _ in ends]
     beside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
-    for (name, x, y, hue), place in zip(ends, _spread(wanted, 0.06), strict=True):
-        start = (_fraction(axes, x, 0) + 0.015, _fraction(axes, y, 1))
-        axes.plot([start[0], 1.03], [start[1], place], color=_colour("line"), lw=1, zorder=1, **beside)
+    place = -1.0
+    for name, x, y, hue in sorted(ends, key=lambda end: end[2]):
+        start = _fraction(axes, x, y)
+        place = max(start[1], place + 0.065)
+        axes.plot([start[0] + 0.015, 1.03], [start[1], place], color=_colour("line"), lw=1, zorder=1, **beside)
         if hue is not None:
             axes.plot([1.045], [place], MARKS[hue % len(MARKS)], color=_colour(f"hue{hue}"), **beside)
         ink = _colour("soft" if hue is None else "ink")
         axes.text(1.065, place, _short(name, 28), va="center", size=12, color=ink, transform=axes.transAxes)
 
 
-def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places near the wanted ones, in their order, `gap` apart and, as far as there is room, in [0, 1]."""
-    order = sorted(range(len(wanted)), key=lambda number: (wanted[number], number))
-    places = [0.0] * len(wanted)
-    at = -gap
-    for number in order:
-        at = places[number] = max(wanted[number], at + gap)
-    at = max(1.0, gap * (len(wanted) - 1)) + gap
-    for number in reversed(order):
-        at = places[number] = min(places[number], at - gap)
-    return places
-
-
-def _fraction(axes: Axes, value: float, axis: int) -> float:
-    """How far along an axis a value stands, from 0 to 1."""
-    return float(axes.transAxes.inverted().transform(axes.transData.transform((value, value)))[axis])
-
-
-def _draw_bars(axes: Axes, block: Bars) -> None:
-    """Upright bars from zero, with whiskers."""
-    names = block.series[0].x if block.series else ()
-    width = 0.8 / max(1, len(block.series))
-    for place, series in enumerate(block.series):
-        colour = _colour(f"hue{_hue(series, place)}")
-        shift = width * (place - (len(block.series) - 1) / 2)
-        known = [i for i, y in enumerate(series.y) if math.isfinite(y)]
-        at = [i + shift for i in known]
-        drawn = axes.bar(at, [series.y[i] for i in known], width * 0.92, color=colour, label=_short(series.name, 30))
-        if len(series.low):
-            axes.vlines(at, [series.low[i] for i in known], [series.high[i] for i in known], _colour("ink"), lw=1.5)
-        elif len(block.series) == 1 and len(names) <= 16:
-            axes.bar_label(drawn, [write_number(series.y[i], block.kind) for i in known], padding=2, size=12)
-    axes.axhline(0, color=_colour("soft"), lw=1)
-    low, high = _limits([0.0, *(v for series in block.series for v in (*series.y, *series.low, *series.high))])
-    axes.set_ylim(low if low < -0.07 * high else 0, high)
-    texts = [_short(str(name), 24) for name in names]
-    longest = max((len(text) for text in texts), default=1)
-    slanting = longest > 4 and longest * len(texts) > 72
-    every = 1 if slanting else math.ceil(len(texts) * (longest + 1) / 90)
-    axes.set_xticks(range(0, len(texts), max(1, every)), texts[:: max(1, every)])
-    axes.tick_params(axis="x", length=0, labelrotation=30 if slanting else 0)
-    for label in axes.get_xticklabels() if slanting else ():
-        label.set(ha="right", rotation_mode="anchor")
-    _ticks(axes.yaxis, *axes.get_ylim(), block.kind, log=False)
-    axes.set_xlabel(_short(block.x_label))
-    axes.set_title(_short(block.y_label))
-    if len(block.series) > 1:
-        axes.figure.legend(loc="outside upper left", ncols=4, fontsize=12)
+def _fraction(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    """How far along both axes a point stands, from 0 to 1."""
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+    return float(across), float(up)
 
 
 def _draw_codemap(axes: Axes, block: CodeMap) -> None:
@@ -295,34 +231,20 @@ def drawn_of(block: CodeMap) -> int:
     return max(1, math.ceil(len(block.codes) / DRAWN))
 
 
-def _limits(values: Iterable[float], log: bool = False, margin: float = 0.06) -> tuple[float, float]:
-    """The range of the finite values, and `margin` of it on either side; never empty."""
-    known = [math.log(value) if log else value for value in values if math.isfinite(value)]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    # A range as narrow as this is one number after rounding; around it, half of itself.
-    narrow = high - low <= 1e-9 * max(abs(low), abs(high))
-    room = (abs(low) / 2 or 1.0) if narrow else margin * (high - low)
-    return (math.exp(low - room), math.exp(high + room)) if log else (low - room, high + room)
-
-
-def _ticks(axis: Axis, low: float, high: float, kind: Kind, log: bool) -> None:
+def _ticks(axis: Axis, kind: Kind) -> None:
     """Some five round numbers; at a logarithmic axis powers of ten, and as many of their multiples as it takes."""
-    places: Sequence[float] = []
-    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)) if log else ():
-        places = [at for at in LogLocator(subs=digits).tick_values(low, high) if low <= at <= high]
-        if len(places) >= 4:
-            break
-    step = None
-    if len(places) < 3:
-        found = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
-        places = [float(at) for at in found if low <= at <= high]
-        step = next((after - before for before, after in pairwise(places)), 1.0)
-    axis.set_ticks(places, [write_tick(at, step, kind) for at in places])
+    low, high = axis.get_view_interval()
+    log = axis.get_scale() == "log"
+    if log:
+        decades = math.log10(high / low)
+        digits = (1.0,) if decades > 4 else (1.0, 3.0) if decades > 2 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=digits))
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    places = [float(place) for place in axis.get_majorticklocs() if low <= place <= high]
+    step = None if log else next((after - before for before, after in pairwise(places)), 1.0)
+    axis.set_ticks(places, [write_tick(place, step, kind) for place in places])
     axis.set_ticks([], minor=True)
-
-
-def _hue(series: Series, place: int) -> int:
-    return (place if series.hue is None else series.hue) % HUES
 
 
 def _short(text: str, length: int = 90) -> str:

@@ -5,7 +5,6 @@ from collections import Counter
 from itertools import pairwise
 
 from userip.reporting.blocks import (
-    Bars,
     Cell,
     CodeMap,
     Column,
@@ -29,7 +28,7 @@ def as_table(block: Table | Plot | WordLists) -> Table:
             return block
         case Intervals():
             return _intervals(block)
-        case Lines() | Bars():
+        case Lines():
             return _points(block)
         case CodeMap():
             return _codemap(block)
@@ -104,17 +103,16 @@ def _intervals(block: Intervals) -> Table:
     return Table(block.title, columns[:width], tuple(row[:width] for row in rows), block.note)
 
 
-def _points(block: Lines | Bars) -> Table:
+def _points(block: Lines) -> Table:
     """A row for each x, a column for each series and reference."""
     xs: list[float | str] = list(dict.fromkeys(x for series in block.series for x in series.x))
     numeric = not any(isinstance(x, str) for x in xs)
     xs = sorted(xs, key=float) if numeric else xs
-    references = block.references if isinstance(block, Lines) else ()
     columns = [Column(block.x_label, "number" if numeric else "text")]
-    columns += [Column(series.name or block.y_label, block.kind) for series in block.series]
-    columns += [Column(reference.name, block.kind) for reference in references]
+    columns += [Column(series.name, block.kind) for series in block.series]
+    columns += [Column(reference.name, block.kind) for reference in block.references]
     values = [dict(zip(series.x, _estimates(series), strict=True)) for series in block.series]
-    ends = [reference.value for reference in references]
+    ends = [reference.value for reference in block.references]
     rows = tuple((x, *(at.get(x) for at in values), *ends) for x in xs)
     return Table(block.title, tuple(columns), rows, block.note)
 

@@ -7,15 +7,16 @@ from userip.evaluation.explain.maps import FacetMap
 from userip.evaluation.results import Codebook, Results
 from userip.evaluation.sections.claims import listed
 from userip.reporting.blocks import (
-    Bars,
     Block,
     Cell,
     CodeMap,
     Column,
     Estimate,
+    IntervalRow,
+    Intervals,
     Outcome,
+    Reference,
     Section,
-    Series,
     Table,
     Word,
     WordGroup,
@@ -76,10 +77,11 @@ def codes_explained(results: Results) -> list[Section]:
     return [Section("What codes stand for", question, answer, verdict, tuple(blocks))]
 
 
-def _usage(book: Codebook) -> Bars:
-    labels = tuple(str(code) for code in range(len(book.usage)))
-    series = (Series("share of users", labels, book.usage),)
-    return Bars(f"Use of the codes of {book.facet}", "code", "share of users", series, "percent")
+def _usage(book: Codebook) -> Intervals:
+    nan = float("nan")
+    rows = tuple(IntervalRow(f"code {code}", share, nan, nan) for code, share in enumerate(book.usage))
+    even = (Reference("all alike", 1 / len(book.usage)),)
+    return Intervals(f"Use of the codes of {book.facet}", "share of users", rows, even, "percent")
 
 
 def _cards(facet: FacetExplanation) -> WordLists:

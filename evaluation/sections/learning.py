@@ -1,14 +1,11 @@
 """How many interactions a user never seen needs before a profile pays."""
 
-from userip.evaluation.intervals import Figures
+from userip.evaluation.intervals import Bootstrap, Figures
 from userip.evaluation.results import LearningCurve
 from userip.evaluation.sections.claims import claim
 from userip.evaluation.sections.comparisons import Comparisons
 from userip.evaluation.sections.names import method_name
 from userip.reporting.blocks import Lines, Reference, Section, Series
-
-REFERENCES = {"none": "unknown-user row", "retrained": "retrained"}
-ROWS = "history rows (at most)"
 
 
 def learning_curve(compare: Comparisons) -> list[Section]:
@@ -27,8 +24,9 @@ def learning_curve(compare: Comparisons) -> list[Section]:
     rows = "row" if first == 1 else "rows"
     question = f"Does a profile help from a user's first {'interaction' if first == 1 else f'{first} interactions'} on?"
     subject = f"{method_name(method)} after {first} history {rows}"
-    blocks = (_gained(compare, figures, unknown), _plain(compare, figures, curve))
-    return [claim("How much history it takes", question, subject, [("the unknown-user row", gain)], blocks)]
+    top = draws.figures(curve.references["retrained"][:seeds]) if "retrained" in curve.references else None
+    plot = _gained(draws, figures, unknown, top)
+    return [claim("How much history it takes", question, subject, [("the unknown-user row", gain)], (plot,))]
 
 
 def _seeds(curve: LearningCurve) -> int:
@@ -37,25 +35,16 @@ def _seeds(curve: LearningCurve) -> int:
     return min((len(one) for one in lines if len(one) > 1), default=1)
 
 
-def _plain(compare: Comparisons, figures: dict[str, dict[int, Figures]], curve: LearningCurve) -> Lines:
-    series = [
-        Series(method_name(name), list(cuts), [float(one.whole.mean()) for one in cuts.values()])
-        for name, cuts in figures.items()
-    ]
-    references = tuple(
-        Reference(REFERENCES.get(name, name), float(compare.bootstrap.figures(found).whole.mean()))
-        for name, found in curve.references.items()
-    )
-    return Lines("AUC by length of the history", ROWS, "AUC", tuple(series), log_x=True, references=references)
-
-
-def _gained(compare: Comparisons, figures: dict[str, dict[int, Figures]], unknown: Figures) -> Lines:
+def _gained(draws: Bootstrap, figures: dict[str, dict[int, Figures]], unknown: Figures, top: Figures | None) -> Lines:
+    """Differences to the unknown-user row; retraining, where it is known, as a line above."""
     series = []
     for name, cuts in figures.items():
-        found = [compare.bootstrap.difference(one, unknown) for one in cuts.values()]
+        found = [draws.difference(one, unknown) for one in cuts.values()]
         parts = ([getattr(one, part) for one in found] for part in ("mean", "low", "high"))
         series.append(Series(method_name(name), list(cuts), *parts))
+    references = [Reference("unknown-user row", 0.0)]
+    references += [Reference("retrained", draws.difference(top, unknown).mean)] if top else []
     return Lines(
-        "Gain over the unknown-user row", ROWS, "difference of AUC", tuple(series), log_x=True,
-        references=(Reference("unknown-user row", 0.0),), kind="difference", note="Bands are 95 % intervals.",
+        "Gain over the unknown-user row", "history rows (at most)", "difference of AUC", tuple(series), log_x=True,
+        references=tuple(references), kind="difference", note="Bands are 95 % intervals.",
     )  # fmt: skip

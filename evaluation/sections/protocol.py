@@ -1,4 +1,4 @@
-"""How all of it was measured: what was not done, what must hold, what the search chose, the cost, the settings."""
+"""How all of it was measured: what was not done, what must hold, what the search chose, the cost."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -34,9 +34,9 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
 
 
 def protocol(compare: Comparisons) -> list[Section]:
-    """No question: what a reader needs who trusts nobody. The rules themselves stand in docs/evaluation.md."""
+    """No question: what a reader needs who trusts nobody. Rules stand in the docs, settings in results.json."""
     results = compare.results
-    tables = (_not_done(results), _sanity(compare), _searched(compare), _cost(results), _facts(results))
+    tables = (_not_done(results), _sanity(compare), _searched(compare), _cost(results))
     blocks: tuple[Block, ...] = tuple(table for table in tables if table.rows)
     wrong = sum(not one.skipped for one in results.failures)
     skipped = len(results.failures) - wrong
@@ -97,24 +97,6 @@ def _cost(results: Results) -> Table:
     columns = (Column("part"), Column("time", "seconds"), Column("peak memory so far, MB", "count"))
     rows = tuple((one.what, one.seconds, one.peak_memory_mb) for one in results.timings)
     return Table("Time and memory", columns, rows)
-
-
-def _facts(results: Results) -> Table:
-    rows = [("split hash", results.split_hash or "not known")]
-    rows += [(f"count: {name.replace('_', ' ')}", f"{value:,}") for name, value in results.counts.items()]
-    rows += [(f"version: {name}", value) for name, value in results.versions.items()]
-    rows += [(f"setting: {name}", value) for name, value in _flat(results.settings)]
-    return Table("Data, versions and settings", (Column("what"), Column("value")), tuple(rows))
-
-
-def _flat(settings: Mapping[str, Any], over: str = "") -> list[tuple[str, str]]:
-    found = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{over}{name}.")
-        else:
-            found.append((f"{over}{name}", _plain(value)))
-    return found
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401  (whatever a configuration holds)

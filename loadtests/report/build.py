@@ -6,13 +6,7 @@ from userip.loadtests.report.caveats import caveats, everything, machine_section
 from userip.loadtests.report.cells import load_cells
 from userip.loadtests.report.gates import gates_section, headline
 from userip.loadtests.report.in_process import per_10k
-from userip.loadtests.report.load import (
-    cache_and_workers,
-    generators,
-    latency_at_rates,
-    latency_by_candidates,
-    saturation,
-)
+from userip.loadtests.report.load import comparisons, latency_at_rates, latency_by_candidates, saturation
 from userip.loadtests.report.rows import Gate, Rows
 from userip.loadtests.report.scale import scale
 from userip.reporting.blocks import Report
@@ -30,9 +24,8 @@ def build_report(rows: Rows, gates: Sequence[Gate], machine: Mapping[str, str], 
             *saturation(cells),
             *latency_at_rates(cells),
             *latency_by_candidates(cells),
-            *cache_and_workers(cells),
+            *comparisons(cells),
             *scale(rows.scale, rows.releases),
-            *generators(cells),
             *caveats(cells, notes),
             *everything(cells),
             *machine_section(machine),

@@ -7,9 +7,8 @@ from typing import Any
 
 from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings, varying
 from userip.loadtests.report.names import RATIOS, look, order, setting
-from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, against, cells_table, curves, figure
-from userip.reporting import blocks
-from userip.reporting.blocks import Bars, Block, Column, Kind, Lines, Section, Series, Table
+from userip.loadtests.report.tables import FAILED, LATENCIES, THROUGHPUT, Value, against, cells_table, curves, figure
+from userip.reporting.blocks import Block, Column, IntervalRow, Intervals, Kind, Lines, Section, Series, Table
 
 MS: Kind = "milliseconds"
 PERCENTILES = {
@@ -39,7 +38,7 @@ def saturation(cells: Sequence[LoadCell]) -> list[Section]:
     )
     table = cells_table("Closed loops", _titled(shown), columns, f"{RATIOS} CPU is of one core.")
     compared = [group for group in shown if "echo" in by_variant(group)]
-    return [Section("Saturation", blocks=(*([_bars(compared)] if compared else []), table))]
+    return [Section("Saturation", blocks=(*([_throughput(compared)] if compared else []), table))]
 
 
 def latency_at_rates(cells: Sequence[LoadCell]) -> list[Section]:
@@ -73,17 +72,15 @@ def latency_by_candidates(cells: Sequence[LoadCell]) -> list[Section]:
     return [Section("Number of candidates", blocks=tuple(found))]
 
 
-def cache_and_workers(cells: Sequence[LoadCell]) -> list[Section]:
-    """Loads that differ in nothing but the cache, or the number of workers."""
-    tables = [_compared(cells, "cache", "Cache off, cold and warm"), _compared(cells, "workers", "Workers")]
-    found: tuple[Block, ...] = tuple(table for table in tables if table)
-    return [Section("Cache and workers", blocks=found)] if found else []
-
-
-def generators(cells: Sequence[LoadCell]) -> list[Section]:
-    """Loads that differ in nothing but the generator: an error of one of them would show."""
-    table = _compared(cells, "generator", "The same load from different generators")
-    return [Section("Generators", blocks=(table,))] if table else []
+def comparisons(cells: Sequence[LoadCell]) -> list[Section]:
+    """Loads that differ in nothing but the cache, the workers, or the generator: its errors would show."""
+    found = {
+        "Cache and workers": [
+            *_compared(cells, "cache", "Cache off, cold and warm"), *_compared(cells, "workers", "Workers"),
+        ],
+        "Generators": _compared(cells, "generator", "The same load from different generators"),
+    }  # fmt: skip
+    return [Section(title, blocks=tuple(tables)) for title, tables in found.items() if tables]
 
 
 def _titled(groups: Sequence[Sequence[LoadCell]]) -> list[tuple[str, Sequence[LoadCell]]]:
@@ -91,18 +88,15 @@ def _titled(groups: Sequence[Sequence[LoadCell]]) -> list[tuple[str, Sequence[Lo
     return [(f"{name}: {setting(group[0].first)}", group) for name, group in zip(scenarios, groups, strict=True)]
 
 
-def _bars(groups: Sequence[Sequence[LoadCell]]) -> Bars:
-    found = [by_variant(group) for group in groups]
-    variants = sorted({name for group in found for name in group}, key=order)
-    labels = tuple(f"{group[0].first.scenario} ({group[0].first.candidates:,})" for group in groups)
-    nothing = float("nan")
-    series = []
-    for name in variants:
-        values = [group[name].values("throughput") if name in group else [nothing] for group in found]
-        ends = ([end(one or [nothing]) for one in values] for end in (median, min, max))
-        looks = look(name, variants)
-        series.append(Series(looks.name, labels, *ends, hue=looks.hue))
-    return Bars("Requests per second at saturation", "scenario (candidates)", "requests/s", tuple(series))
+def _throughput(groups: Sequence[Sequence[LoadCell]]) -> Intervals:
+    rows = []
+    for group in groups:
+        first = group[0].first
+        for cell in sorted(by_variant(group).values(), key=lambda cell: order(cell.first.variant)):
+            if found := cell.over("throughput"):
+                name = f"{first.scenario}, {first.candidates:,} candidates"
+                rows.append(IntervalRow(look(cell.first.variant).name, found.mean, found.low, found.high, name))
+    return Intervals("Requests per second at saturation", "requests/s", tuple(rows), (), "count")
 
 
 def _most(group: Sequence[LoadCell], name: str) -> int:
@@ -150,22 +144,20 @@ def _percentiles(cells: Sequence[LoadCell]) -> Lines:
     )  # fmt: skip
 
 
-def _compared(cells: Sequence[LoadCell], name: str, title: str) -> Table | None:
+def _compared(cells: Sequence[LoadCell], name: str, title: str) -> list[Table]:
     """Throughput and latency of loads that differ in `name`, each against the first of its variant."""
-    rows: list[tuple[blocks.Cell, ...]] = []
-    for group in varying(cells, name):
-        rows.append((setting(group[0].first, name),))
-        group.sort(key=lambda cell: (order(cell.first.variant), _place(getattr(cell.first, name))))
-        first = by_variant(group)
-        for cell in group:
-            to_first = ratio(cell, first[cell.first.variant], "throughput")
-            values = (cell.over("throughput"), to_first, cell.over("p50_ms"), cell.over("p99_ms"))
-            rows.append((look(cell.first.variant).name, str(getattr(cell.first, name)), *values))
-    columns = (
-        Column("variant"), Column(name), Column("requests/s", "count"), Column("to the first", "ratio"),
-        Column("p50", MS), Column("p99", MS),
-    )  # fmt: skip
-    return Table(title, columns, tuple(rows), RATIOS) if rows else None
+    groups = [
+        (setting(group[0].first, name), sorted(group, key=lambda cell: _place(getattr(cell.first, name))))
+        for group in varying(cells, name)
+    ]
+    columns: tuple[tuple[Column, Value], ...] = (
+        (Column(name), lambda cell, _: str(getattr(cell.first, name))),
+        THROUGHPUT,
+        (Column("to the first", "ratio"), lambda cell, group: ratio(cell, group[cell.first.variant], "throughput")),
+        LATENCIES[0],
+        LATENCIES[2],
+    )
+    return [cells_table(title, groups, columns, RATIOS)] if groups else []
 
 
 def _place(value: Any) -> tuple[int, str]:  # noqa: ANN401  (a number of workers, or a word)

@@ -3,7 +3,6 @@
 import math
 
 from userip.reporting.blocks import (
-    Bars,
     Block,
     CodeMap,
     Column,
@@ -63,8 +62,8 @@ LINES = Lines(
     log_x=True,
     references=(Reference("reference " + EVIL, 0.55),),
 )
-BARS = Bars(
-    "bars " + EVIL,
+NAMED = Lines(
+    "named " + EVIL,
     "x " + EVIL,
     "y " + EVIL,
     (
@@ -77,7 +76,7 @@ WORDS = WordLists(
     "words " + EVIL,
     (WordGroup("code " + EVIL, (Word("word " + EVIL, 2.5, 1.5, 3.5), Word("rare", math.nan)), "about " + EVIL),),
 )
-BLOCKS: tuple[Block, ...] = (TABLE, TEXT, INTERVALS, LINES, BARS, CODEMAP, WORDS)
+BLOCKS: tuple[Block, ...] = (TABLE, TEXT, INTERVALS, LINES, NAMED, CODEMAP, WORDS)
 
 EMPTY: tuple[Block, ...] = (
     Table("t", (Column("a"), Column("b", "metric", "higher")), ()),
@@ -86,8 +85,6 @@ EMPTY: tuple[Block, ...] = (
     Lines("l", "x", "y", ()),
     Lines("l", "x", "y", (Series("s", (), ()), Series("n", (1,), (math.nan,))), log_x=True),
     Lines("l", "x", "y", (Series("s", ("a",), (math.nan,)),)),
-    Bars("b", "x", "y", ()),
-    Bars("b", "x", "y", (Series("s", ("a",), (math.nan,)),)),
     CodeMap("c", (), (), ()),
     CodeMap("c", (math.nan,), (1,), (0,)),
     WordLists("w", (WordGroup("g", ()),)),

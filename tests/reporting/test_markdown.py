@@ -75,7 +75,7 @@ def test_a_table_is_written_with_its_best_in_bold() -> None:
                 "| 4 | 0.7000 [0.6000,\u00a00.8000] | \u2013 | 0.5500 |",
             ],
         ),
-        (sample.BARS, ["| b | \u2013 | 5 |"]),
+        (sample.NAMED, ["| b | \u2013 | 5.0000 |"]),
         (sample.CODEMAP, ["| 1 | 2 | 50.0\u00a0% |", "| 12 | 1 | 25.0\u00a0% |"]),
         (sample.WORDS, ["| rare | \u2013 |"]),
     ],
