@@ -27,6 +27,17 @@ _HEADER = struct.Struct("<BII")
 _CODES = tuple(struct.Struct(f"<{slots}H") for slots in range(MAX_SLOTS + 1))
 
 
+def rows_of_codes(codes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Rows of an embedding table, int64: code k is row k + 1, an unknown code row 0."""
+    rows: NDArray[np.int64] = (codes.astype(np.int64) + 1) % (UNKNOWN_CODE + 1)
+    return rows
+
+
+def codes_of_rows(rows: NDArray[np.integer]) -> NDArray[np.uint16]:
+    """The inverse of `rows_of_codes`, uint16."""
+    return ((rows.astype(np.int64) - 1) % (UNKNOWN_CODE + 1)).astype(np.uint16)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A user's row in the recommender and the K codes of the profile. The tag stays inside the bank.

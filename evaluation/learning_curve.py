@@ -21,8 +21,7 @@ from userip.evaluation.results import LearningCurve, Predictions
 from userip.evaluation.runs import Profiles
 from userip.evaluation.trials import Trial, codes_of, control_content
 from userip.training.data.dataset import Dataset
-from userip.training.fold_in import codes_of as fold_in_codes
-from userip.training.fold_in import open_inference
+from userip.training.fold_in import FoldIn
 from userip.training.recommender.codes import FULL, CodeTable
 from userip.training.recommender.fit import fit_recommender
 
@@ -99,7 +98,7 @@ def _of(dataset: Dataset, report: Path, cut: Cut) -> Stored:
 
 def _cut_tables(dataset: Dataset, report: Path, cut: Cut, whole: CodeTable, profiles: Profiles) -> Iterator[CodeTable]:
     """Tables of codes in which held-out users have those of their first rows, for every number of rows."""
-    method, inference = cut.trial.experiment.method, None
+    method, frozen = cut.trial.experiment.method, None
     for most in cut.items:
         content = {"split": dataset.split_hash, "first": most, "method": method}
         content |= control_content(profiles) if method in CONTROLS else {"codes": profiles.mark}
@@ -110,9 +109,8 @@ def _cut_tables(dataset: Dataset, report: Path, cut: Cut, whole: CodeTable, prof
                 shape = control_content(profiles)
                 made = CONTROLS[method](few, profiles.sizes, shape["folds"], profiles.seed, 0).frame
             else:
-                inference = inference or open_inference(profiles.run, profiles.config)
-                rows = first_rows(dataset.rows("history"), most)
-                folded = fold_in_codes(inference, rows, profiles.seed)
+                frozen = frozen or FoldIn.open(profiles.run, profiles.config, profiles.seed)
+                folded = frozen.codes(first_rows(dataset.rows("history"), most))
                 made = folded.with_columns(pl.col(*whole.sizes).fill_null(UNKNOWN_CODE))
             held = dataset.rows("history").select("user_id").unique()
             cache.write_frame(file, made.join(held, on="user_id", how="semi").select("user_id", *whole.sizes))

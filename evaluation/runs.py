@@ -9,7 +9,7 @@ seed is inference, quantization and recommender. Codebook sizes change nothing b
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,14 @@ from userip.evaluation.plan import Variation
 from userip.evaluation.results import Codebook, Timing
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError
 from userip.training.files import read_json
 from userip.training.language.config import FacetConfig
 from userip.training.recommender.codes import QUANTIZE, CodeTable
-from userip.training.run import fingerprint, read_step, run_step
+from userip.training.run import fingerprint, read_step, run_step, steps_of
 
 LANGUAGE_SEED: Final = 0
-STEPS: Final = ("language", "infer", "quantize")
+LAST: Final = "quantize"
 THIRD: Final = FacetConfig(name="interest", phrase=" The user's interest is", filler="none")
 
 
@@ -35,14 +36,17 @@ class Profiles:
     run: Path
     config: TrainConfig
     seed: int
-    mark: str
-    infer_mark: str
-    language_mark: str
+    marks: Mapping[str, str]
+
+    @property
+    def mark(self) -> str:
+        """What its codes depend on."""
+        return self.marks[LAST]
 
     @property
     def sizes(self) -> dict[str, int]:
         """Codes per facet."""
-        return {facet.name: facet.size for facet in self.config.facets}
+        return self.config.sizes
 
     def codes(self, split_hash: str) -> CodeTable:
         """The codes of its users."""
@@ -52,26 +56,38 @@ class Profiles:
 def make_profiles(dataset: Dataset, runs: Path, name: str, config: TrainConfig, seed: int) -> Profiles:
     """Do the steps of a run that are not done yet."""
     steps = runs / "steps"
-    marks = {step: fingerprint(step, dataset, config, seed, LANGUAGE_SEED) for step in STEPS}
-    homes = {step: steps / f"{step}-{marks[step][:16]}" for step in ("language", "infer")}
-    homes["quantize"] = runs / re.sub(r"[^a-z0-9=]+", "-", name.lower()).strip("-")
+    todo = profile_steps(config)
+    marks = {step: fingerprint(step, dataset, config, seed, LANGUAGE_SEED) for step in todo}
+    homes = {step: steps / f"{step}-{marks[step][:16]}" for step in todo[:-1]}
+    homes[LAST] = runs / re.sub(r"[^a-z0-9=]+", "-", name.lower()).strip("-")
     before: list[str] = []
     for step, home in homes.items():
         for other in before:
             _link(homes[other] / other, home / other)
         run_step(step, dataset, home, config, seed, LANGUAGE_SEED)
         before.append(step)
-    return Profiles(homes["quantize"], config, seed, marks["quantize"], marks["infer"], marks["language"])
+    return Profiles(homes[LAST], config, seed, marks)
+
+
+def profile_steps(config: TrainConfig) -> list[str]:
+    """The steps that end in codes."""
+    steps = steps_of(config)
+    return steps[: steps.index(LAST) + 1]
 
 
 def varied(
     variation: Variation, base: TrainConfig, file: Path | None, settings: Iterable[str], preset: str
 ) -> TrainConfig:
-    """The configuration of a variation. The recommender's settings stay those of `base`: it is tuned as all are."""
+    """The configuration of a variation. The recommender's settings stay those of `base`: it is tuned as all are.
+
+    Raises ConfigError where the method has no such settings, facets or preset.
+    """
     config = base
     if variation.settings or variation.preset:
         config = load_config(variation.preset or preset, file, (*settings, *variation.settings))
     facets: tuple[FacetConfig, ...] = config.facets
+    if (variation.facets or variation.size) and not config.profile_method.needs_language:
+        raise ConfigError(f"the facets of method {config.method!r} are its own settings")
     if variation.facets is not None:
         facets = (*facets, THIRD)[: variation.facets]
     if variation.size is not None:
@@ -92,13 +108,14 @@ def codebooks_of(profiles: Profiles) -> list[Codebook]:
 
 def probe_of(profiles: Profiles) -> dict[str, Any]:
     """What held-out items of train users say of a run's profiles (nats per item)."""
-    figures: dict[str, Any] = read_json(profiles.run / "infer" / "choice.json", "infer")["figures"]
-    return figures
+    record = read_step(profiles.run / "infer")
+    found: dict[str, Any] = record["figures"].get("probe", {}) if record else {}
+    return found
 
 
 def timings_of(profiles: Profiles, name: str) -> list[Timing]:
     """What the steps of a run took, whenever they were done; a step that runs share stands with each."""
-    records = [(step, read_step(profiles.run / step)) for step in STEPS]
+    records = [(step, read_step(profiles.run / step)) for step in profiles.marks]
     return [
         Timing(f"{name}, {step}", record["seconds"], record["peak_memory_mb"]) for step, record in records if record
     ]

@@ -36,6 +36,7 @@ from userip.evaluation.timer import Clock
 from userip.evaluation.trials import WHOLE_MACHINE, Trial, reason_of
 from userip.training.config import TrainConfig
 from userip.training.data.dataset import Dataset
+from userip.training.errors import ConfigError
 from userip.training.progress import duration
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.metrics import auc
@@ -92,9 +93,12 @@ class Session:
         variants = dict.fromkeys(experiment.variant for experiment in self.experiments if experiment.variant)
         known = ABLATIONS | SWEEPS
         for variant in variants:
-            change = partial(varied, known[variant], self.base, self.file, self.settings, TRAINING_PRESET[self.preset])
-            changed = self.attempt(variant, change)
-            if changed is not None:
+            try:
+                preset = TRAINING_PRESET[self.preset]
+                changed = varied(known[variant], self.base, self.file, self.settings, preset)
+            except ConfigError as error:  # not every method has what is varied
+                self.fitting.skip(variant, reason_of(error))
+            else:
                 wanted.append((variant, 0, variant, changed))
         begun = time.monotonic()
         for number, (variant, seed, name, config) in enumerate(wanted):
@@ -166,7 +170,7 @@ class Session:
             return None
 
     def _possible(self, experiment: Experiment) -> bool:
-        why = missing_for(experiment, self.dataset)
+        why = missing_for(experiment, self.dataset, self.base)
         if why:
             self.fitting.skip(str(experiment), why)
         return not why

@@ -70,11 +70,11 @@ class Trial:
         if self.profiles and method in (self.profiles.config.method, *SHAPED):
             content["codes"] = self.profiles.mark
         if self.experiment.variant == DENSE and self.profiles:
-            content |= {"codes": self.profiles.infer_mark, "dense": True}
+            content |= {"codes": self.profiles.marks["infer"], "dense": True}
         if method in CONTROLS:
             content |= control_content(self.profiles)
         if method in WHOLE_MACHINE and self.profiles:
-            content["language"] = self.profiles.language_mark
+            content["language"] = self.profiles.marks.get("language")
         return content
 
     def key(self, split_hash: str) -> str:

@@ -67,7 +67,7 @@ def _complete(release: Path, bank: Bank, name: str) -> str:
     done = repair_release(release, bank)
     said = f"{name}: already active; {lost:,} records were lost, {done.written:,} written again"
     if done.gone:
-        said += f"; {done.gone:,} were of users folded in since: run `userip infer-new` for them again"
+        said += f"; {done.gone:,} were of users folded in since: run `userip fold-in` for them again"
     return said
 
 

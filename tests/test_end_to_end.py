@@ -96,7 +96,7 @@ def test_single_requests_agree_with_batches(trained: Trained, service: ServeProc
 
 
 def test_a_folded_in_user_is_known_at_once(trained: Trained, service: ServeProcess, bank_url: str) -> None:
-    """A stranger gets default scores; after `infer-new` with ten interactions the running service knows him."""
+    """A stranger gets default scores; after `fold-in` with ten interactions the running service knows him."""
     dataset, run = trained
     items = dataset.items["item_id"].to_list()[:20]
     request = {"user_id": "stranger", "item_ids": items}

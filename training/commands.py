@@ -1,4 +1,4 @@
-"""The commands `userip train`, its five steps, and `infer-new`."""
+"""The commands `userip train`, its steps, and `fold-in`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,58 +9,68 @@ import typer
 from userip.ops.commands import BankOption
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import Dataset
-from userip.training.run import STEPS, read_step, run_step, set_up_logging
+from userip.training.run import read_step, run_step, set_up_logging, steps_of
 
 DatasetPath = Annotated[Path, typer.Option("--dataset", help="A data set directory, as `userip prepare` writes it.")]
 RunPath = Annotated[Path, typer.Option("--out", help="The run directory. Finished steps in it are kept.")]
-Preset = Annotated[str, typer.Option(help="quick, default (also: practical), paper or released.")]
+Method = Annotated[str | None, typer.Option(help="The profile method: userip (default) or counts; as --set method=.")]
+Preset = Annotated[str, typer.Option(help="quick or default; of the method userip also paper or released.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, as infer.steps=6; repeatable.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, number of threads and kind of CPU: same bytes.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one per core.")]
 
+Run = Annotated[Path, typer.Option(help="The run directory whose release is served.")]
+Interactions = Annotated[Path, typer.Option(help="Parquet or CSV: user_id, item_id, label or rating, timestamp.")]
+PositiveAbove = Annotated[float | None, typer.Option(help="A rating above this is positive. Default: as in training.")]
+AllowBadRows = Annotated[
+    bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of the file's rows cannot be read.")
+]
 
-def _command(*steps: str) -> Callable[..., None]:
-    """A command that does `steps` in turn; after all of them it says what came out."""
+
+def _command(step: str | None = None) -> Callable[..., None]:
+    """The command of a step, or of all of them in turn, which says what came out."""
 
     def command(
         dataset: DatasetPath,
         out: RunPath,
         preset: Preset = "default",
+        method: Method = None,
         config: ConfigFile = None,
         setting: Settings = None,
         seed: Seed = 0,
         threads: Threads = 0,
     ) -> None:
-        opened, resolved = _prepare(dataset, preset, config, setting, threads)
-        for step in steps:
-            run_step(step, opened, out, resolved, seed)
-        if len(steps) == len(STEPS):
-            _report(out, dataset)
+        chosen = [*(setting or ()), *([] if method is None else [f"method={method}"])]
+        opened, resolved = _prepare(dataset, preset, config, chosen, threads)
+        for one in [step] if step else steps_of(resolved):
+            run_step(one, opened, out, resolved, seed)
+        if step is None:
+            _report(out)
 
     return command
 
 
-train = _command(*STEPS)
-language = _command("language")
+train = _command()
+train_lm = _command("language")
 infer = _command("infer")
 quantize = _command("quantize")
 fit = _command("fit")
-export = _command("release")
+export = _command("export")
 
 
 def _prepare(
-    dataset: Path, preset: str, config: Path | None, setting: list[str] | None, threads: int
+    dataset: Path, preset: str, config: Path | None, settings: list[str], threads: int
 ) -> tuple[Dataset, TrainConfig]:
     import torch
 
     set_up_logging()
     if threads:
         torch.set_num_threads(threads)
-    return Dataset.open(dataset), load_config(preset, config, setting or ())
+    return Dataset.open(dataset), load_config(preset, config, settings)
 
 
-def _report(out: Path, dataset: Path) -> None:
+def _report(out: Path) -> None:
     """What came out, in a few lines, and what to do next."""
     fitted = read_step(out / "fit")
     quantized = read_step(out / "quantize")
@@ -73,18 +83,11 @@ def _report(out: Path, dataset: Path) -> None:
     print(f"next: userip publish --release {out / 'release'} --bank lmdb://{out.resolve() / 'bank'}")
 
 
-def infer_new(
-    run: Annotated[Path, typer.Option(help="The run directory whose release is served.")],
-    interactions: Annotated[Path, typer.Option(help="Parquet or CSV: user_id, item_id, label or rating, timestamp.")],
-    bank: BankOption,
-    positive_above: Annotated[
-        float | None, typer.Option(help="A rating above this is positive. Default: as in training.")
-    ] = None,
-    allow_bad_rows: Annotated[
-        bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of the file's rows cannot be read.")
-    ] = False,
-) -> None:
-    """E steps alone, codebooks frozen, for the users of the file; their records go into the active release."""
+def fold_in(
+    run: Run, interactions: Interactions, bank: BankOption, positive_above: PositiveAbove = None,
+    allow_bad_rows: AllowBadRows = False,
+) -> None:  # fmt: skip
+    """Codes of the users of the file, with all else frozen; their records go into the active release."""
     from userip.training.fold_in import fold_in_file
 
     set_up_logging()

@@ -11,92 +11,37 @@ from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from userip.files import write_text
 from userip.training.errors import ConfigError
 from userip.training.export.config import ExportConfig
-from userip.training.language.config import FacetConfig, HistoryConfig, LanguageConfig
-from userip.training.methods.userip.config import InferConfig, QuantizeConfig
+from userip.training.methods import DEFAULT, METHODS
+from userip.training.methods.config import ProfileConfig
+from userip.training.methods.settings import MethodSettings
+from userip.training.quantize.config import QuantizeConfig
 from userip.training.recommender.config import RecommenderConfig
+from userip.training.renames import warn_renamed
 
 Sources = list[tuple[str, dict[str, Any]]]  # what a message says of one, and what it gives; later ones win
 
 ENVIRONMENT: Final = "USERIP_TRAIN_"
-
-FACETS: Final = (
-    FacetConfig(name="hobby", phrase="This user's hobby is", filler="attributes"),
-    FacetConfig(name="background", phrase=" The user's background is", filler="generosity"),
-)
+RENAMED: Final = {("quantize", "rounds"): "em_rounds"}
 
 
-class TrainConfig(BaseModel):
-    """Every setting of a run, one section per step."""
+class TrainConfig(ProfileConfig):
+    """Every setting of a run: the profile's sections, then one per step."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: str = "userip"
-    facets: tuple[FacetConfig, ...] = FACETS
-    history: HistoryConfig = HistoryConfig()
-    language: LanguageConfig = LanguageConfig()
-    infer: InferConfig = InferConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     fit: RecommenderConfig = RecommenderConfig()
     export: ExportConfig = ExportConfig()
 
     @model_validator(mode="after")
-    def _consistent(self) -> "TrainConfig":
-        names = [facet.name for facet in self.facets]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"facets: at least one, each with a name of its own; got {names}")
-        if self.infer.start == "filler" and all(facet.filler == "none" for facet in self.facets):
-            raise ValueError("infer.start = 'filler' needs a facet whose filler is not 'none'; or start 'shared'")
+    def _refinable(self) -> "TrainConfig":
+        if self.quantize.last_round and not self.profile_method.refines:
+            setting = "em_rounds" if self.quantize.em_rounds else "click_rounds"
+            raise ValueError(f"quantize.{setting}: method {self.method!r} has no E step to alternate with; set it to 0")
         return self
-
-
-def _small_codebooks() -> list[dict[str, Any]]:
-    """The paper's sizes: hobby 4, background 3."""
-    return [facet.model_dump() | {"size": size} for facet, size in zip(FACETS, (4, 3), strict=True)]
-
-
-# What each preset changes against the defaults, which are the preset `practical`.
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "default": {},
-    "practical": {},
-    "quick": {
-        "language": {"steps": 150, "users": 48, "layers": 2, "vocabulary": 2048},
-        "infer": {"shared_steps": 10, "probe_users": 96, "priors": [1.0]},
-        "quantize": {"restarts": 4},
-    },
-    # The paper's text: Eq. 2 to 7 with all weights .001, mean-reduced; history as plain text; no cross-fitting.
-    "paper": {
-        "facets": _small_codebooks(),
-        "history": {"factorised": False, "polarity_weight": 1.0, "title_weight": 1.0, "longest": 8},
-        "infer": {
-            "start": "shared", "rank": 0, "folds": 0, "steps": 4, "lr": 0.05, "priors": [0.0], "probe_users": 0,
-        },
-        "quantize": {
-            "metric": "plain", "click_weight": 0.0, "update": "gradient", "alpha": 1e-3, "beta": 1e-3,
-            "gamma": 1e-3, "reduction": "mean", "balance": False, "rounds": 2, "revive_share": 0.0,
-        },
-        "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
-    },
-    # The released code: no surrogate, no commitment, an online k-means of z that starts near zero.
-    "released": {
-        "facets": _small_codebooks(),
-        "history": {"factorised": False, "polarity_weight": 1.0, "title_weight": 1.0, "longest": 8},
-        "infer": {
-            "start": "random", "rank": 0, "folds": 0, "shared_steps": 0, "steps": 4, "lr": 0.05, "priors": [0.0],
-            "probe_users": 0,
-        },
-        "quantize": {
-            "start": "uniform", "metric": "plain", "click_weight": 0.0, "update": "gradient", "alpha": 0.5,
-            "beta": 0.0, "gamma": 1.0, "reduction": "mean", "surrogate": False, "balance": False, "rounds": 2,
-            "revive_share": 0.0,
-        },
-        "fit": {"lr": 1e-3, "weight_decay": 1e-6, "dropout": 0.2},
-    },
-}  # fmt: skip
 
 
 def load_config(
@@ -106,9 +51,7 @@ def load_config(
     environment: Mapping[str, str] | None = None,
 ) -> TrainConfig:
     """Resolve a configuration. Raises ConfigError naming the setting, and where a value came from."""
-    if preset not in PRESETS:
-        raise ConfigError(f"--preset {preset}: no such preset; there are {', '.join(PRESETS)}")
-    sources: Sources = [("", PRESETS[preset])]
+    sources: Sources = []
     if file is not None:
         sources.append((f"--config {file}: ", _read_toml(file)))
     for name, text in sorted((os.environ if environment is None else environment).items()):
@@ -120,20 +63,47 @@ def load_config(
         if not found:
             raise ConfigError(f"--set {setting}: give it as section.key=value")
         sources.append(("", _nested(key.strip().split("."), _value(text.strip()))))
-    merged: dict[str, Any] = {}
-    for _, values in sources:
-        _merge(merged, values)
+    sources = [(said, _renamed(said, values)) for said, values in sources]
+    sources.insert(0, ("", _preset(preset, _merged(sources).get("method", DEFAULT))))
     try:
-        return TrainConfig.model_validate(merged)
+        return TrainConfig.model_validate(_merged(sources))
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(_giver(sources, first["loc"]) + _explain(first)) from None
+        raise ConfigError(_giver(sources, first["loc"]) + _explain(first, _merged(sources))) from None
 
 
 def write_config(config: TrainConfig, file: Path) -> None:
     """Write the resolved configuration as TOML; reading it back gives the same configuration."""
     text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
     write_text(file, text)
+
+
+def _preset(name: str, method: object) -> dict[str, Any]:
+    """What a preset changes for a method; nothing for a method that is not known, which is refused with its source."""
+    if name == "practical":
+        warn_renamed("--preset practical", "--preset default")
+        name = "default"
+    presets = METHODS[method].presets if isinstance(method, str) and method in METHODS else {name: {}}
+    if name not in presets:
+        raise ConfigError(f"--preset {name}: no such preset; there are {', '.join(presets)} for method {method}")
+    return dict(presets[name])
+
+
+def _renamed(said: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one source, those with a name of before under the new one."""
+    for (section, old), new in RENAMED.items():
+        mine = values.get(section)
+        if isinstance(mine, Mapping) and old in mine:
+            warn_renamed(f"{said}{section}.{old}", f"{section}.{new}")
+            values = values | {section: {new if key == old else key: value for key, value in mine.items()}}
+    return values
+
+
+def _merged(sources: Sources) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for _, values in sources:
+        _merge(merged, values)
+    return merged
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -188,13 +158,15 @@ def _value(text: str) -> Any:  # noqa: ANN401  (any TOML value)
         return text
 
 
-def _explain(first: Mapping[str, Any]) -> str:
+def _explain(first: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         section: Any = TrainConfig
         for part in first["loc"][:-1]:
             fields = getattr(section, "model_fields", {})
             section = fields[str(part)].annotation if str(part) in fields else section
+            if section is MethodSettings:
+                section = METHODS[given.get("method", DEFAULT)].settings
         known = ", ".join(getattr(section, "model_fields", {}))
         return f"{where}: no such setting; there are: {known}"
     said = str(first["msg"]).removeprefix("Value error, ")

@@ -1,7 +1,8 @@
-"""Fold-in: profiles of new or changed users, with language model, codebooks and surrogate frozen."""
+"""Fold-in: codes of new or changed users, with everything frozen that training has fitted."""
 
 import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,17 @@ from userip.bank.protocol import Bank
 from userip.bank.record import UNKNOWN_CODE, Record
 from userip.release.manifest import CONFIG, Manifest, read_manifest
 from userip.training.config import TrainConfig, load_config
-from userip.training.crossfit.histories import histories_of
+from userip.training.crossfit.histories import Histories, Ints, histories_of
+from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.cleaning import deduplicate, label
 from userip.training.data.raw import LINE, RowReport
 from userip.training.data.readers.columns import read_table
 from userip.training.data.readers.table import TableColumns, read_any_table
 from userip.training.data.text_files import need_columns
 from userip.training.errors import ConfigError, DataError
-from userip.training.language.step import positive_above_of
-from userip.training.methods.userip.infer import open_language, open_start
-from userip.training.methods.userip.inference import Inference
-from userip.training.methods.userip.state import EMState
+from userip.training.methods.em_state import EMState
+from userip.training.methods.protocol import Profiler, Refiner
+from userip.training.progress import track
 from userip.training.run import read_whole
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def fold_in_file(
         raise ConfigError(f"{run / 'release'}: was fitted with fit.codes = {kind!r}, so it does not use profiles")
     if positive_above is not None and not math.isfinite(positive_above):
         raise ConfigError(f"--positive-above {positive_above}: give a finite number")
-    rows = _read(interactions, run / "language", positive_above, allow_bad_rows=allow_bad_rows)
+    threshold = manifest.dataset.get("positive_above") if positive_above is None else positive_above
+    rows = _read(interactions, threshold, positive_above, allow_bad_rows=allow_bad_rows)
     bank = open_bank(bank_url)
     try:
         _require_active(bank, manifest, run)
@@ -60,37 +62,53 @@ def fold_in_file(
 def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
     """Codes of all users of rows (user_id, item_id, label), oldest first: user_id and one u16 column per facet.
 
-    Null codes where none of a user's items is in the catalogue.
+    Null codes where none of a user's items is in the catalogue. The settings are those of the release: RUN/config.toml
+    may be those of a later command.
     """
-    record = read_whole(run)["quantize"]
-    return codes_of(open_inference(run), rows, record["seed"])
+    config = load_config(file=run / "release" / CONFIG, environment={})
+    return FoldIn.open(run, config, read_whole(run, config)["quantize"]["seed"]).codes(rows)
 
 
-def codes_of(inference: Inference, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """As `fold_in`, of what `open_inference` opened; `seed` is that of the quantize step."""
-    users = rows["user_id"].unique().sort().to_list()
-    histories = histories_of(rows, inference.reader.items, users).last(inference.config.history.longest)
-    codes = inference.fold_in(histories, seed).numpy().astype(np.uint16)
-    known = pl.Series(histories.lengths > 0)
-    return pl.DataFrame({"user_id": users}).with_columns(
-        pl.when(known).then(pl.Series(facet.name, codes[:, j])).alias(facet.name)
-        for j, facet in enumerate(inference.reader.facets)
-    )
+@dataclass(frozen=True)
+class FoldIn:
+    """Everything that RUN froze: the method, and what every M step of the quantize step left."""
+
+    profiler: Profiler
+    states: tuple[EMState, ...]
+    config: TrainConfig
+
+    @classmethod
+    def open(cls, run: Path, config: TrainConfig, seed: int) -> "FoldIn":
+        """RUN's steps infer and quantize, which were made with `config` and `seed`."""
+        profiler = config.profile_method.open(run, run / "infer", config.profile, seed)
+        files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.last_round + 1)]
+        return cls(profiler, tuple(EMState.load(file) for file in files), config)
+
+    def codes(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """As `fold_in`."""
+        users = rows["user_id"].unique().sort().to_list()
+        histories = histories_of(rows, self.profiler.items, users).last(self.config.history.longest)
+        codes = self._codes(histories).astype(np.uint16)
+        known = pl.Series(histories.lengths > 0)
+        return pl.DataFrame({"user_id": users}).with_columns(
+            pl.when(known).then(pl.Series(facet, codes[:, j])).alias(facet) for j, facet in enumerate(self.config.sizes)
+        )
+
+    def _codes(self, histories: Histories) -> Ints:
+        """The whole path in turn, then the nearest codes of the last state: int64 [U, J]."""
+        views = CrossFitViews.whole(histories)
+        codes = np.zeros((len(histories), len(self.config.sizes)), dtype=np.int64)
+        for users in track(self.profiler.batches(views), label="fold-in"):
+            part, keys = histories.of(users), views.keys(users)
+            z = inferred = self.profiler.infer(part, keys)
+            for number, state in enumerate(self.states[:-1]):
+                assert isinstance(self.profiler, Refiner)
+                z = self.profiler.refine(number, state, part, keys, z, inferred, self.config.quantize)
+            codes[users] = self.states[-1].assign(z).numpy()
+        return codes
 
 
-def open_inference(run: Path, config: TrainConfig | None = None) -> Inference:
-    """Everything that RUN froze, with the settings of its release: RUN/config.toml may be those of a later command.
-
-    `config`: the settings of the quantize step, for a run that has no release.
-    """
-    config = config or load_config(file=run / "release" / CONFIG, environment={})
-    lm, reader, fillers = open_language(run, config)
-    start, choice = open_start(run)
-    files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.last_round + 1)]
-    return Inference(lm, reader, fillers, start, choice, config, tuple(EMState.load(file) for file in files))
-
-
-def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad_rows: bool) -> pl.DataFrame:
+def _read(file: Path, threshold: float | None, asked: float | None, *, allow_bad_rows: bool) -> pl.DataFrame:
     """The file's interactions with labels, oldest first: its own labels, or else its ratings over the threshold."""
     table = read_table(file, RowReport())
     need_columns(table, file, ("user_id", "item_id"))
@@ -98,13 +116,10 @@ def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad
     if not {"label", "rating"} & set(columns):
         raise DataError(f"{file}: no column 'label' or 'rating'; it has: {', '.join(columns)}")
     stated = "label" in columns
-    if stated and positive_above is not None:
+    if stated and asked is not None:
         raise ConfigError(f"--positive-above: {file} has labels; to compute labels from ratings, remove that column")
-    threshold = None
-    if not stated:
-        threshold = positive_above_of(language) if positive_above is None else positive_above
-        if threshold is None:
-            raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
+    if not stated and threshold is None:
+        raise ConfigError(f"{file}: ratings need --positive-above: the run was trained on labels")
     # Beside labels, ratings still say how warmly a user rates, as they do in a data set that has both.
     judged = {f"{name}_column": name for name in ("label", "rating") if name in columns}
     timed = {"time_column": "timestamp"} if "timestamp" in columns else {}
@@ -115,7 +130,7 @@ def _read(file: Path, language: Path, positive_above: float | None, *, allow_bad
         raise DataError(f"{file}: no interactions found")
     if report.total_bad:
         log.warning("left out %d unreadable rows: %s", report.total_bad, "; ".join(report.examples))
-    return label(deduplicate(raw.interactions), threshold).sort("user_id", "timestamp", "item_id")
+    return label(deduplicate(raw.interactions), None if stated else threshold).sort("user_id", "timestamp", "item_id")
 
 
 def _require_active(bank: Bank, manifest: Manifest, run: Path) -> None:

@@ -6,6 +6,7 @@ RUN/<step>.partial/     a step under way or interrupted: the same command goes o
 """
 
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -16,28 +17,61 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from userip.files import write_text
 from userip.training.config import TrainConfig, write_config
 from userip.training.data.dataset import INFO, Dataset
 from userip.training.errors import ConfigError, DataError, SplitMismatchError
+from userip.training.methods.config import ProfileConfig
 
 log = logging.getLogger(__name__)
 
 STEP: Final = "step.json"
+RELEASE: Final = "release"
 LEVELS: Final = ("debug", "info", "warning", "error")  # the service's own, in the same variable
-RunStep = Callable[[Dataset, Path, Path, TrainConfig, int], dict[str, Any]]
 
-# Each step: the module that holds run_<step>, the sections of the configuration that it depends on, and the step
-# before it. A step's fingerprint contains that of the step before: change a setting, and what follows is redone.
-STEPS: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
-    "language": ("userip.training.language.step", ("facets", "history", "language"), None),
-    "infer": ("userip.training.methods.userip.infer", ("infer",), "language"),
-    "quantize": ("userip.training.methods.userip.quantize", ("quantize",), "infer"),
-    "fit": ("userip.training.recommender.step", ("fit",), "quantize"),
-    "release": ("userip.training.export.step", ("export",), "fit"),
-}
+
+class Step(NamedTuple):
+    """A step of a run.
+
+    work      module:function, called with (data set, run, folder to write, *sections, seed)
+    sections  parts of the configuration that it is given
+    settings  those that its result depends on, beside those of the steps before it
+    folder    where its result stands
+    """
+
+    work: str
+    sections: tuple[str, ...]
+    settings: tuple[str, ...]
+    folder: str
+
+
+# In turn; a method without a language model begins at `infer`. A step's fingerprint contains that of the step before:
+# change a setting, and what follows is redone.
+STEPS: Final[dict[str, Step]] = {
+    "language": Step(
+        "userip.training.language.step:run_language",
+        ("facets", "history", "language"), ("facets", "history", "language"), "language",
+    ),
+    "infer": Step("userip.training.methods.step:run_infer", ("profile",), ("method", "history", "infer"), "infer"),
+    "quantize": Step("userip.training.quantize.step:run_quantize", ("profile", "quantize"), ("quantize",), "quantize"),
+    "fit": Step("userip.training.recommender.step:run_fit", ("fit",), ("fit",), "fit"),
+    "export": Step("userip.training.export.step:run_export", ("profile", "fit", "export"), ("export",), "release"),
+}  # fmt: skip
+COMMANDS: Final = {"language": "train-lm"}  # of a step, where it is not the step's name
+
+
+def steps_of(config: ProfileConfig) -> list[str]:
+    """The steps of a run, in turn."""
+    return [step for step in STEPS if step != "language" or config.profile_method.needs_language]
+
+
+def step_before(step: str, config: ProfileConfig) -> str | None:
+    """The step whose result `step` reads."""
+    steps = steps_of(config)
+    place = steps.index(step)
+    return steps[place - 1] if place else None
 
 
 def fingerprint(step: str, dataset: Dataset, config: TrainConfig, seed: int, language_seed: int | None = None) -> str:
@@ -45,15 +79,14 @@ def fingerprint(step: str, dataset: Dataset, config: TrainConfig, seed: int, lan
 
     `language_seed` is the language model's, where it is not `seed`: several runs may share one model.
     """
-    _, sections, before = STEPS[step]
-    settings = config.model_dump(mode="json", include=set(sections))
+    settings = config.model_dump(mode="json", include=set(STEPS[step].settings))
     if step == "language":
         settings["facets"] = [{**facet, "size": None} for facet in settings["facets"]]
     if step == "quantize":
-        settings["sizes"] = [facet.size for facet in config.facets]
+        settings["sizes"] = config.sizes
     own = seed if step != "language" or language_seed is None else language_seed
     content: dict[str, Any] = {"step": step, "settings": settings, "seed": own, "split": dataset.split_hash}
-    if before:
+    if before := step_before(step, config):
         content["before"] = fingerprint(before, dataset, config, seed, language_seed)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -65,22 +98,25 @@ def run_step(
 
     Raises DataError when the step before is missing, ConfigError when it was made with other settings.
     """
-    module, _, before = STEPS[step]
+    if step not in steps_of(config):
+        raise ConfigError(f"method {config.method!r} reads no language model: it has no step `{step}`")
+    before, folder = step_before(step, config), STEPS[step].folder
     with locked(run):
         mark = fingerprint(step, dataset, config, seed, language_seed)
-        done = read_step(run / step)
+        done = read_step(run / folder)
         if done is not None and done["fingerprint"] == mark:
             log.info("%s: done before, kept", step)
             return dict(done["figures"])
         if before:
             _require(before, dataset, run, config, seed, language_seed)
-        out = run / f"{step}.partial"
+        out = run / f"{folder}.partial"
         _resume_or_clean(out, mark)
         write_config(config, run / "config.toml")
         log.info("%s: started", step)
         begun = time.monotonic()
-        work: RunStep = getattr(__import__(module, fromlist=["_"]), _function(step))
-        figures = work(dataset, run, out, config, seed)
+        module, function = STEPS[step].work.split(":")
+        work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+        figures = work(dataset, run, out, *(getattr(config, section) for section in STEPS[step].sections), seed)
         record = {
             "step": step,
             "fingerprint": mark,
@@ -92,19 +128,19 @@ def run_step(
             "figures": figures,
         }
         (out / "started").unlink(missing_ok=True)
-        if step == "release":  # a release names every one of its files: its record stands beside it, not in it
-            _finish(out, run / step)
+        if folder == RELEASE:  # a release names every one of its files: its record stands beside it, not in it
+            _finish(out, run / folder)
             write_text(run / "release.json", json.dumps(record, indent=1))
         else:
             write_text(out / STEP, json.dumps(record, indent=1))
-            _finish(out, run / step)
+            _finish(out, run / folder)
         log.info("%s: done in %s s, peak memory %s MB", step, record["seconds"], record["peak_memory_mb"])
         return figures
 
 
 def read_step(directory: Path) -> dict[str, Any] | None:
     """The record of a finished step, or None."""
-    file = directory.with_name("release.json") if directory.name == "release" else directory / STEP
+    file = directory.with_name("release.json") if directory.name == RELEASE else directory / STEP
     if not directory.is_dir():
         return None
     try:
@@ -114,41 +150,37 @@ def read_step(directory: Path) -> dict[str, Any] | None:
     return record
 
 
-def read_whole(run: Path) -> dict[str, dict[str, Any]]:
+def read_whole(run: Path, config: ProfileConfig) -> dict[str, dict[str, Any]]:
     """The records of all steps. Raises unless the release was made from the other steps as they are now.
 
     They are newer where a command with other settings has not come to its end.
     """
     records: dict[str, dict[str, Any]] = {}
-    for step, (_, _, before) in STEPS.items():
-        record = read_step(run / step)
+    before = None
+    for step in steps_of(config):
+        folder = run / STEPS[step].folder
+        record = read_step(folder)
         if record is None:
-            raise DataError(f"{run / step}: not found; run `userip train` first")
+            raise DataError(f"{folder}: not found; run `userip train` first")
         if before and record.get("before", records[before]["fingerprint"]) != records[before]["fingerprint"]:
             raise ConfigError(
-                f"{run / step}: was made before {run / before}, which another `userip train` has made anew; "
+                f"{folder}: was made before {run / before}, which another `userip train` has made anew; "
                 "let that one come to its end and publish what it makes"
             )
-        records[step] = record
+        records[step], before = record, step
     return records
 
 
-def _function(step: str) -> str:
-    return "run_export" if step == "release" else f"run_{step}"
-
-
 def _require(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: int, language_seed: int | None) -> None:
-    done = read_step(run / step)
-    command = "export" if step == "release" else step
+    made = run / STEPS[step].folder
+    done, command = read_step(made), COMMANDS.get(step, step)
     if done is None:
-        raise DataError(f"{run / step}: not found; run `userip {command}` first (or `userip train`)")
+        raise DataError(f"{made}: not found; run `userip {command}` first (or `userip train`)")
     if done["split_hash"] != dataset.split_hash:
-        raise SplitMismatchError(
-            f"{run / step}: was made from another split than {dataset.path}; run `userip train` again"
-        )
+        raise SplitMismatchError(f"{made}: was made from another split than {dataset.path}; run `userip train` again")
     if done["fingerprint"] != fingerprint(step, dataset, config, seed, language_seed):
         raise ConfigError(
-            f"{run / step}: was made with other settings or another seed; run `userip {command}` again, "
+            f"{made}: was made with other settings or another seed; run `userip {command}` again, "
             f"or give the settings of {run / 'config.toml'}"
         )
 

@@ -13,8 +13,8 @@ from userip.training.errors import SplitMismatchError
 from userip.training.files import read_json
 from userip.training.language.frozen import FrozenLM, torch_dtype
 from userip.training.language.item_texts import ItemTexts, build_item_texts, item_strings
+from userip.training.language.language import load_language
 from userip.training.language.prompt_builder import PromptBuilder
-from userip.training.language.step import load_language
 from userip.training.recommender.fit import one_thread
 
 
@@ -35,7 +35,7 @@ class TunedLM:
         folder = run / "language"
         if read_json(folder / "reader.json", "language").get("split_hash") != dataset.split_hash:
             raise SplitMismatchError(
-                f"{folder}: was made from another split of the data than {dataset.path}; run `userip language` again"
+                f"{folder}: was made from another split of the data than {dataset.path}; run `userip train-lm` again"
             )
         lm, reader, _ = load_language(folder, config.language.path, "float32")
         return cls(lm, reader, torch_dtype(config.language.dtype))

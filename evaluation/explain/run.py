@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from userip.bank.record import codes_of_rows
 from userip.evaluation.explain.attention import Attention, attention_to_content
 from userip.evaluation.explain.codes import FacetExplanation, explain_codes
 from userip.evaluation.explain.maps import FacetMap, code_map, read_codebooks
@@ -16,11 +17,8 @@ from userip.training.config import load_config
 from userip.training.crossfit.histories import Ints, histories_of
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
-from userip.training.language.frozen import FrozenLM
-from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.methods.protocol import SoftPrompts
 from userip.training.methods.table import ProfileTable
-from userip.training.methods.userip.infer import open_language, open_start
-from userip.training.methods.userip.prompt_init import PromptInit
 from userip.training.recommender.codes import FULL, CodeTable
 
 RANDOM, SHARED, TUNED = "random", "shared prompt", "own z"
@@ -60,26 +58,25 @@ def explain_run(
     """
     config = load_config(file=run / "config.toml", environment={})
     codes = CodeTable.read(run / "quantize", dataset.split_hash)
-    lm, reader, _ = open_language(run, config)
-    start, _ = open_start(run)
-    facets = tuple(facet.name for facet in reader.facets)
+    method = config.profile_method
+    facets = tuple(config.sizes)
     codebooks = read_codebooks(run / "quantize", facets)
     names, rows = _train_views(dataset, run, seed)
     moved = (run / "quantize" / "z.npy").is_file()  # by rounds of quantization
     z = ProfileTable.open(run / ("quantize" if moved else "infer"), "z")[rows]
     order = [sorted(codes.sizes).index(facet) for facet in facets]
-    known = codes.rows_of(names)[:, order] - 1  # -1: unknown
-    vocabulary = WholeWords.of(lm, reader)
+    found = codes_of_rows(codes.rows_of(names)[:, order])
+    maps = code_map(z, found, codebooks, most=most, seed=seed)
+    prompts = method.soft_prompts(method.open(run, run / "infer", config.profile, seed))
+    if prompts is None:
+        return RunExplanation(explain_codes(dataset, codes), (), None, maps)
+    vocabulary = WholeWords.of(prompts.language.lm, prompts.language.prompts)
     centres = {name: book.codes.detach().reshape(book.size, *z.shape[2:]) for name, book in codebooks.items()}
     words = tuple(
-        _words(facet, vocabulary, centres[facet], start.shared[j], z[:, j], seed) for j, facet in enumerate(facets)
+        _words(facet, vocabulary, centres[facet], prompts.shared[j], z[:, j], seed) for j, facet in enumerate(facets)
     )
-    return RunExplanation(
-        explain_codes(dataset, codes),
-        words,
-        _attention(dataset, lm, reader, start, names, z, users, items, seed),
-        code_map(z, (known % 65536).astype(np.uint16), codebooks, most=most, seed=seed),
-    )
+    attention = _attention(dataset, prompts, names, z, users, items, seed)
+    return RunExplanation(explain_codes(dataset, codes), words, attention, maps)
 
 
 def _train_views(dataset: Dataset, run: Path, seed: int) -> tuple[pl.Series, Ints]:
@@ -117,9 +114,7 @@ def _words(
 
 def _attention(
     dataset: Dataset,
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    start: PromptInit,
+    prompts: SoftPrompts,
     names: pl.Series,
     z: Tensor,
     users: int,
@@ -128,13 +123,15 @@ def _attention(
 ) -> Attention:
     """The same histories with random slots (as the paper starts), the shared prompt, and every user's own z."""
     rows = dataset.rows("train")
-    histories = histories_of(rows, reader.items, names.to_list()).last(reader.history.longest)
+    histories = histories_of(rows, prompts.language.prompts.items, names.to_list())
+    histories = histories.last(prompts.language.prompts.history.longest)
     some = np.flatnonzero(histories.lengths > 0)
     some = np.sort(np.random.default_rng([seed, 15]).permutation(some)[:users])
     shape = z[some].shape
     draw = np.random.default_rng([seed, 16])
     fills = {RANDOM: torch.from_numpy(draw.uniform(-0.1, 0.1, shape).astype(np.float32))}
-    if start.random_seed is None:  # a run that starts at random has no shared prompt
-        fills[SHARED] = start.shared.expand(shape)
+    if not prompts.random:  # a run that starts at random has no shared prompt
+        fills[SHARED] = prompts.shared.expand(shape)
     fills[TUNED] = z[some]
-    return attention_to_content(lm, reader, histories.of(some).pick(items, seed), fills, seed=seed)
+    lm, builder, _ = prompts.language
+    return attention_to_content(lm, builder, histories.of(some).pick(items, seed), fills, seed=seed)

@@ -32,12 +32,13 @@ from userip.loadtests.scale.naive_inference import naive_steps
 from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Histories, Ints
+from userip.training.crossfit.views import FULL, ViewKeys
 from userip.training.language.frozen import FrozenLM
+from userip.training.language.language import Language
 from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches, token_lengths
-from userip.training.language.slot_initializer import SlotInitializer
-from userip.training.methods.userip.infer import open_language, open_start
-from userip.training.methods.userip.inference import Inference
+from userip.training.methods.userip.inference import Inference, open_language
+from userip.training.methods.userip.method import own
 from userip.training.methods.userip.probe import Choice
 from userip.training.methods.userip.prompt_init import fit_prompt_init
 
@@ -95,8 +96,9 @@ def benchmark(
 ) -> None:
     """Time the loops in turn, measure the matmul peak beside them, and print the figures."""
     config = load_config(file=None if run is None else run / "config.toml")
-    lm, reader, fillers = simulated_language(config, seed) if run is None else open_language(run, config)
-    plain = naive_model(lm)
+    language = simulated_language(config, seed) if run is None else open_language(run, config)
+    lm, reader, _ = language
+    plain = language._replace(lm=naive_model(lm))
     histories = simulated_histories(users, len(reader.items), seed)
     print(
         f"{sum(p.numel() for p in lm.model.parameters()):,} parameters, vocabulary {len(lm.table):,}, "
@@ -105,9 +107,9 @@ def benchmark(
     )
     every = replace_infer(config, items_per_step=config.history.longest, title_stride=1)
     loops = [
-        infer_loop("as configured", config, lm, reader, fillers, histories, timed, run, seed),
-        infer_loop("every token", every, lm, reader, fillers, histories, timed, run, seed),
-        naive_loop(plain, reader, fillers, histories, timed, every, run, seed),
+        infer_loop("as configured", config, language, histories, timed, run, seed),
+        infer_loop("every token", every, language, histories, timed, run, seed),
+        naive_loop(plain, histories, timed, every, run, seed),
     ]
     peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
     seconds: dict[str, list[Took]] = {loop.name: [] for loop in loops}
@@ -125,34 +127,30 @@ def benchmark(
 def infer_loop(
     name: str,
     config: TrainConfig,
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    fillers: SlotInitializer,
+    language: Language,
     histories: Histories,
     timed: int,
     run: Path | None,
     seed: int,
 ) -> Loop:
     """`Inference.infer` on every n-th batch of like-long users."""
-    inference = _inference(config, lm, reader, fillers, histories, run, seed)
-    groups = _timed_groups(config, reader, histories, timed)
+    inference = _inference(config, language, histories, run, seed)
+    groups = _timed_groups(config, language.prompts, histories, timed)
     work = Work(0, 0, 0.0)
     for members in groups:
         for step in range(inference.choice.steps):
-            part = histories.of(members).pick(config.infer.items_per_step, seed + step)
-            work = work + useful(lm, reader, part, config.infer.title_stride)
+            part = histories.of(members).pick(own(config).items_per_step, seed + step)
+            work = work + useful(language.lm, language.prompts, part, own(config).title_stride)
 
     def turn() -> None:
         for members in groups:
-            inference.infer(histories.of(members), members, seed)
+            inference.infer(histories.of(members), ViewKeys(members, np.full(len(members), FULL, np.int8)))
 
-    return Loop(name, lm.table.dtype, turn, work)
+    return Loop(name, language.lm.table.dtype, turn, work)
 
 
 def naive_loop(
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    fillers: SlotInitializer,
+    language: Language,
     histories: Histories,
     timed: int,
     config: TrainConfig,
@@ -160,15 +158,24 @@ def naive_loop(
     seed: int,
 ) -> Loop:
     """One pass over the same users in random order, in batches of 32."""
-    inference = _inference(config, lm, reader, fillers, histories, run, seed)
-    members = np.random.default_rng(seed).permutation(np.concatenate(_timed_groups(config, reader, histories, timed)))
+    inference = _inference(config, language, histories, run, seed)
+    members = np.random.default_rng(seed).permutation(
+        np.concatenate(_timed_groups(config, language.prompts, histories, timed))
+    )
     z = inference.start.shared.expand(len(histories), -1, -1, -1).clone().requires_grad_(True)
     optimiser = torch.optim.Adam([z], lr=0.01)
 
     def turn() -> None:
-        naive_steps(lm, reader, histories, z, optimiser, [members[at : at + 32] for at in range(0, len(members), 32)])
+        naive_steps(
+            language.lm,
+            language.prompts,
+            histories,
+            z,
+            optimiser,
+            [members[at : at + 32] for at in range(0, len(members), 32)],
+        )
 
-    return Loop("naive", torch.float32, turn, useful(lm, reader, histories.of(members)))
+    return Loop("naive", torch.float32, turn, useful(language.lm, language.prompts, histories.of(members)))
 
 
 def matmul_rate(dtype: torch.dtype, size: int) -> float:
@@ -179,33 +186,33 @@ def matmul_rate(dtype: torch.dtype, size: int) -> float:
 
 def replace_infer(config: TrainConfig, **settings: int) -> TrainConfig:
     """The same configuration with other settings of `infer`."""
-    return config.model_copy(update={"infer": config.infer.model_copy(update=settings)})
+    return config.model_copy(update={"infer": own(config).model_copy(update=settings)})
 
 
 def _inference(
     config: TrainConfig,
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    fillers: SlotInitializer,
+    language: Language,
     histories: Histories,
     run: Path | None,
     seed: int,
 ) -> Inference:
     if run is not None:
-        start, choice = open_start(run)
+        opened = Inference.open(run, run / "infer", config, seed)
+        start, choice = opened.start, opened.choice
     else:
-        untuned = replace_infer(config, shared_steps=0).infer
-        start = fit_prompt_init(lm, reader, fillers, histories, untuned, seed)
-        choice = Choice(config.infer.steps, config.infer.priors[0], {})
+        untuned = own(replace_infer(config, shared_steps=0))
+        start = fit_prompt_init(language, histories, untuned, seed)
+        choice = Choice(own(config).steps, own(config).priors[0], {})
     # At least one step: there has to be something to time.
-    return Inference(lm, reader, fillers, start, choice._replace(steps=max(choice.steps, 1)), config, ())
+    choice = choice._replace(steps=max(choice.steps, 1))
+    return Inference(start, choice, own(config), seed, lambda: language)
 
 
 def _timed_groups(config: TrainConfig, reader: PromptBuilder, histories: Histories, timed: int) -> list[Ints]:
     """Every n-th of the batches that a run would make, so that they hold about `timed` users of all lengths."""
-    cap = int(config.infer.items_per_step * float(reader.texts.length.mean()))
+    cap = int(own(config).items_per_step * float(reader.texts.length.mean()))
     lengths = np.minimum(token_lengths(histories, reader.texts), cap)
-    groups = batches(lengths, len(reader.prompt.tokens), config.infer.batch_tokens)
+    groups = batches(lengths, len(reader.prompt.tokens), own(config).batch_tokens)
     count = max(round(len(groups) * timed / len(histories)), 1)
     return [groups[int((k + 0.5) * len(groups) / count)] for k in range(count)]
 

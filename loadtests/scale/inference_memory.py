@@ -66,7 +66,7 @@ def scale_config() -> TrainConfig:
         environment={},
         settings=(
             "language.steps=2", "infer.steps=0", "infer.shared_steps=0", "infer.probe_users=0",
-            "quantize.rounds=0", "quantize.surrogate=false", "quantize.click_weight=0", "quantize.restarts=1",
+            "quantize.em_rounds=0", "quantize.surrogate=false", "quantize.click_weight=0", "quantize.restarts=1",
         ),
     )  # fmt: skip
 

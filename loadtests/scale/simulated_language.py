@@ -9,6 +9,7 @@ import polars as pl
 from userip.training.config import TrainConfig
 from userip.training.crossfit.histories import Histories
 from userip.training.language.frozen import FrozenLM, torch_dtype
+from userip.training.language.language import Language
 from userip.training.language.pretrain import new_model
 from userip.training.language.prompt_builder import PromptBuilder, tokenizer_texts
 from userip.training.language.slot_initializer import SlotInitializer
@@ -45,9 +46,7 @@ def simulated_histories(users: int, items: int, seed: int) -> Histories:
     return Histories(np.concatenate([[0], np.cumsum(lengths)]), drawn, draw.random(len(drawn)) < 0.6)
 
 
-def simulated_language(
-    config: TrainConfig, seed: int, items: int = 3000
-) -> tuple[FrozenLM, PromptBuilder, SlotInitializer]:
+def simulated_language(config: TrainConfig, seed: int, items: int = 3000) -> Language:
     """What RUN/language holds, untrained."""
     catalogue = simulated_catalogue(items, seed)
     tokenizer = train_tokenizer(
@@ -58,4 +57,4 @@ def simulated_language(
     lm = FrozenLM.of(model, tokenizer)
     reader = PromptBuilder(catalogue, ATTRIBUTES, lm.encode, lm.bos, config.facets, config.history)
     some = simulated_histories(1000, items, seed)
-    return lm, reader, SlotInitializer.fit(config.facets, catalogue, ATTRIBUTES, lm.encode, some)
+    return Language(lm, reader, SlotInitializer.fit(config.facets, catalogue, ATTRIBUTES, lm.encode, some))

@@ -14,7 +14,7 @@ from userip.loadtests.variants.shop import Shop
 from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.kar import AdaptorShape, KarDCN, KarShape
 from userip.models.recommenders.layers import NetworkShape
-from userip.training.config import FACETS as FACET_CONFIGS
+from userip.training.language.config import FACETS as FACET_CONFIGS
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
 

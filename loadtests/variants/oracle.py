@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from userip.bank.record import UNKNOWN_CODE
+from userip.bank.record import rows_of_codes
 from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.kar import KarDCN
 from userip.training.export.tables import Catalogue, roles_of
@@ -75,5 +75,4 @@ def oracle_of(model: DCN, encoder: FieldEncoder, profiles: pl.DataFrame, catalog
 
 def _code_rows(codes: pl.Series) -> Rows:
     """Row k + 1 for code k, 0 for the unknown one."""
-    rows: Rows = (codes.cast(pl.Int64).to_numpy() + 1) % (UNKNOWN_CODE + 1)
-    return rows
+    return rows_of_codes(codes.to_numpy())

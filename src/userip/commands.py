@@ -18,12 +18,12 @@ COMMANDS: Final = {
     "simulate": ("userip.training.data.commands:simulate", "Make a simulated data set with planted user profiles."),
     "prepare": ("userip.training.data.commands:prepare", "Make a data set: read, clean, label and split interactions."),
     "train": ("userip.training.commands:train", "Run all steps of training in turn."),
-    "language": ("userip.training.commands:language", "Step 1: train or copy the frozen language model."),
-    "infer": ("userip.training.commands:infer", "Step 2: infer soft-prompt profiles for every user."),
-    "quantize": ("userip.training.commands:quantize", "Step 3: codebooks, EM rounds and codes."),
+    "train-lm": ("userip.training.commands:train_lm", "Step 1: train or copy the frozen language model."),
+    "infer": ("userip.training.commands:infer", "Step 2: infer a profile for every user."),
+    "quantize": ("userip.training.commands:quantize", "Step 3: codebooks and codes."),
     "fit": ("userip.training.commands:fit", "Step 4: fit the recommender on the codes."),
     "export": ("userip.training.commands:export", "Step 5: write the release directory."),
-    "infer-new": ("userip.training.commands:infer_new", "Infer codes of new users without training, into the bank."),
+    "fold-in": ("userip.training.commands:fold_in", "Infer codes of new users without training, into the bank."),
     "evaluate": ("userip.evaluation.commands:evaluate", "Test whether profiles pay on your data, against controls."),
     "publish": ("userip.ops.commands:publish", "Write a release's records to a bank and activate it."),
     "activate": ("userip.ops.commands:activate", "Make a published release the active one."),
@@ -36,7 +36,8 @@ COMMANDS: Final = {
     "demo": ("userip.demo.commands:demo", "Simulate, train, publish and serve, with every step explained."),
 }
 
-RENAMED: Final = {"new-key": "create-key"}  # former names, which still work for one release
+# Former names of commands, which still work for one release.
+RENAMED: Final = {"new-key": "create-key", "language": "train-lm", "infer-new": "fold-in"}
 
 _SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
 _INTERRUPTED: Final = 130

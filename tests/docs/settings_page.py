@@ -10,8 +10,11 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from userip.service.settings import FLAGS, PREFIX, Settings
-from userip.training.config import ENVIRONMENT, PRESETS, TrainConfig
+from userip.training.config import ENVIRONMENT, TrainConfig
+from userip.training.methods import DEFAULT, METHODS
+from userip.training.methods.settings import MethodSettings
 
+PRESETS = "|".join(METHODS[DEFAULT].presets)
 PATH = Path(__file__).parents[2] / "docs/settings.md"
 _HEAD = """# Settings
 
@@ -29,8 +32,9 @@ misspelt one is a warning in the log.
 _TRAINING = f"""
 ## Training
 
-A preset (`userip train --preset {"|".join(PRESETS)}`), then `--config run.toml`, then the environment, then
-`--set section.key=value`: the later wins. `RUN/config.toml` holds what was used, and can be given to `--config` again.
+A preset (`userip train --preset {PRESETS}`), then `--config run.toml`, then the environment, then
+`--set section.key=value`: the later wins. `method` names the profile method.
+`RUN/config.toml` holds what was used, and can be given to `--config` again.
 Variables are `{ENVIRONMENT}` with section and key: `{ENVIRONMENT}INFER__STEPS=6` sets `infer.steps`. An unknown name
 is an error. Facets are tables of a file, `[[facets]]` each.
 """
@@ -50,21 +54,25 @@ def _sections(config: BaseModel, prefix: str) -> list[str]:
     for name in type(config).model_fields:
         value = getattr(config, name)
         shown = f"{prefix}{name}"
-        if isinstance(value, BaseModel):
+        if isinstance(value, MethodSettings):
+            found += [_section(shown, method.settings(), f" of method {name}") for name, method in METHODS.items()]
+        elif isinstance(value, BaseModel):
             found += [_section(shown, value), *_sections(value, f"{shown}.")]
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             found.append(_section(shown, value[0]))
     return found
 
 
-def _section(name: str, config: BaseModel) -> str:
-    said = _meanings(inspect.getdoc(type(config)) or "")
+def _section(name: str, config: BaseModel, of: str = "") -> str:
+    said: dict[str, str] = {}
+    for kind in reversed(type(config).__mro__):
+        said |= _meanings(inspect.cleandoc(vars(kind).get("__doc__") or "")) if issubclass(kind, BaseModel) else {}
     rows = [
         f"| `{name}.{key}` | {_training_default(field)} | {said.get(key, '')} |\n"
         for key, field in type(config).model_fields.items()
         if not isinstance(field.default, BaseModel)
     ]
-    return f"\n### {name}\n\n| setting | default | meaning |\n|---|---|---|\n{''.join(rows)}" if rows else ""
+    return f"\n### {name}{of}\n\n| setting | default | meaning |\n|---|---|---|\n{''.join(rows)}" if rows else ""
 
 
 def _meanings(docstring: str) -> dict[str, str]:

@@ -14,8 +14,8 @@ from userip.evaluation.trials import Trial
 from userip.training.config import TrainConfig
 from userip.training.recommender.config import RecommenderConfig
 
-PROFILES = Profiles(Path("run"), TrainConfig(), 0, "codes", "infer", "language")
-OTHER = replace(PROFILES, mark="other codes", infer_mark="other infer", language_mark="other language")
+PROFILES = Profiles(Path("run"), TrainConfig(), 0, {step: step for step in ("language", "infer", "quantize")})
+OTHER = replace(PROFILES, marks={step: f"another {step}" for step in PROFILES.marks})
 SIZES = TrainConfig(facets=tuple(facet.model_copy(update={"size": 4}) for facet in TrainConfig().facets))
 
 

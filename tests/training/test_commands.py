@@ -59,7 +59,7 @@ def test_publish_writes_what_the_bank_has_lost(
         publish(release=release, bank=redis_url)
         assert capsys.readouterr().out == (
             f"{name}: already active; 33 records were lost, 30 written again; "
-            "3 were of users folded in since: run `userip infer-new` for them again\n"
+            "3 were of users folded in since: run `userip fold-in` for them again\n"
         )
         assert bank.count_missing(name) == 0
         with closing(redis.Redis.from_url(redis_url)) as client:

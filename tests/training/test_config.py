@@ -4,13 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from userip.training.config import PRESETS, TrainConfig, load_config, write_config
+from userip.training.config import TrainConfig, load_config, write_config
 from userip.training.errors import ConfigError
+from userip.training.methods import DEFAULT, METHODS
+from userip.training.methods.userip.method import own
+
+PRESETS = METHODS[DEFAULT].presets
 
 
-def test_defaults_are_the_preset_practical() -> None:
-    """Without anything said, `default` and `practical` are the defaults of every section."""
-    assert load_config(environment={}) == load_config("practical", environment={}) == TrainConfig()
+def test_defaults_are_the_preset_default(caplog: pytest.LogCaptureFixture) -> None:
+    """Without anything said they are the defaults of every section; `practical`, of before, says its new name."""
+    assert load_config(environment={}) == TrainConfig()
+    assert not caplog.messages
+    assert load_config("practical", environment={}) == TrainConfig()
+    assert caplog.messages == ["--preset practical is now --preset default; the old name goes with the next release"]
+
+
+def test_a_setting_of_before_still_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`quantize.rounds` is em_rounds, from every source, with one line that names the source; flags still win."""
+    (tmp_path / "run.toml").write_text("[quantize]\nrounds = 2\nsteps = 3\n")
+    config = load_config(file=tmp_path / "run.toml", environment={})
+    assert (config.quantize.em_rounds, config.quantize.steps) == (2, 3)
+    assert [line.split(";")[0] for line in caplog.messages] == [
+        f"--config {tmp_path / 'run.toml'}: quantize.rounds is now quantize.em_rounds"
+    ]
+    assert load_config("paper", settings=["quantize.rounds=0"], environment={}).quantize.em_rounds == 0
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -35,7 +53,7 @@ def test_the_released_code_has_no_commitment_and_no_surrogate() -> None:
     """Preset `released`: uniform codebooks, moved towards z by .5 MSE alone."""
     released = load_config("released", environment={})
     assert (released.quantize.start, released.quantize.beta, released.quantize.surrogate) == ("uniform", 0.0, False)
-    assert released.infer.start == "random"
+    assert own(released).start == "random"
 
 
 def test_flags_win_over_environment_over_file_over_preset(tmp_path: Path) -> None:
@@ -43,9 +61,9 @@ def test_flags_win_over_environment_over_file_over_preset(tmp_path: Path) -> Non
     file = tmp_path / "run.toml"
     file.write_text("[infer]\nsteps = 21\nfolds = 3\nlr = 0.3\n")
     environment = {"USERIP_TRAIN_INFER__FOLDS": "4", "USERIP_TRAIN_INFER__LR": "0.4", "USERIP_PORT": "1"}
-    infer = load_config("quick", file, ["infer.lr=0.5"], environment).infer
+    infer = own(load_config("quick", file, ["infer.lr=0.5"], environment))
     assert (infer.steps, infer.folds, infer.lr) == (21, 4, 0.5)
-    assert infer.shared_steps == load_config("quick", environment={}).infer.shared_steps
+    assert infer.shared_steps == own(load_config("quick", environment={})).shared_steps
 
 
 def test_values_are_toml_or_text() -> None:
@@ -55,15 +73,15 @@ def test_values_are_toml_or_text() -> None:
     )
     assert config.fit.user_field is False
     assert config.fit.mlp == (8, 4)
-    assert config.infer.priors == (0.5,)
+    assert own(config).priors == (0.5,)
     assert config.language.path == "gpt2"
 
 
 def test_presets_are_not_changed_by_a_run() -> None:
     """Two configurations from one preset do not see each other's settings."""
-    load_config("quick", settings=["infer.steps=99", "quantize.rounds=7"], environment={})
-    assert load_config("quick", environment={}).infer.steps != 99
-    assert load_config("quick", environment={}).quantize.rounds != 7
+    load_config("quick", settings=["infer.steps=99", "quantize.em_rounds=7"], environment={})
+    assert own(load_config("quick", environment={})).steps != 99
+    assert load_config("quick", environment={}).quantize.em_rounds != 7
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from userip.bank.release_records import ReleaseRecords
 from userip.ops.publish import publish_release
 from userip.release.manifest import read_manifest
 from userip.training.config import load_config, write_config
-from userip.training.crossfit.histories import Histories, Ints
+from userip.training.crossfit.histories import Histories
+from userip.training.crossfit.views import ViewKeys
 from userip.training.data.dataset import Dataset
 from userip.training.errors import BadRowsError, ConfigError, DataError
 from userip.training.fold_in import fold_in, fold_in_file
@@ -86,7 +87,7 @@ def test_the_settings_are_those_of_the_release(trained: tuple[Dataset, Path], tm
     dataset, run = trained
     shutil.copytree(run, tmp_path / "run")
     rows = dataset.rows("history")
-    other = load_config(file=run / "config.toml", settings=["infer.lr=5.0", "quantize.rounds=0"], environment={})
+    other = load_config(file=run / "config.toml", settings=["infer.lr=5.0", "quantize.em_rounds=0"], environment={})
     write_config(other, tmp_path / "run" / "config.toml")
     with one_thread():
         assert fold_in(tmp_path / "run", rows).equals(fold_in(run, rows))
@@ -144,8 +145,8 @@ def _profiles(
     seen = []
     real = Inference.infer
 
-    def infer(self: Inference, histories: Histories, views: Ints, seed: int) -> torch.Tensor:
-        z = real(self, histories, views, seed)
+    def infer(self: Inference, histories: Histories, keys: ViewKeys) -> torch.Tensor:
+        z = real(self, histories, keys)
         seen.append((histories, z[0]))
         return z
 

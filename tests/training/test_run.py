@@ -29,19 +29,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """All five steps replaced by ones that write a file; the list names those that ran."""
     ran: list[str] = []
-    for step, (_, sections, before) in STEPS.items():
+    for step, whole in STEPS.items():
         module = ModuleType(f"probe_{step}")
 
-        def work(
-            dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int, step: str = step
-        ) -> dict[str, Any]:
+        def work(dataset: Dataset, run: Path, out: Path, *sections: object, step: str = step) -> dict[str, Any]:
             ran.append(step)
             (out / "result").write_text(step)
             return {"made": step}
 
-        setattr(module, "run_export" if step == "release" else f"run_{step}", work)
+        setattr(module, f"run_{step}", work)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setitem(run_module.STEPS, step, (module.__name__, sections, before))
+        monkeypatch.setitem(run_module.STEPS, step, whole._replace(work=f"{module.__name__}:run_{step}"))
     return ran
 
 
@@ -57,14 +55,14 @@ def _all(dataset: Dataset, run: Path, config: TrainConfig = CONFIG, seed: int = 
         ("history.longest=9", "language"),
         ('facets=[{name="taste", phrase="x", filler="attributes"}]', "language"),
         ("infer.steps=7", "infer"),
-        ("quantize.rounds=2", "quantize"),
+        ("quantize.em_rounds=2", "quantize"),
         (
             'facets=[{name="hobby", phrase="This user\'s hobby is", filler="attributes", size=4}, '
             '{name="background", phrase=" The user\'s background is", filler="generosity", size=3}]',
             "quantize",
         ),
         ("fit.user_field=false", "fit"),
-        ("export.words=3", "release"),
+        ("export.words=3", "export"),
     ],
 )
 def test_a_setting_redoes_its_step_and_those_after_it(dataset: Dataset, setting: str, first: str) -> None:
@@ -107,8 +105,8 @@ def test_a_changed_setting_redoes_what_follows_alone(dataset: Dataset, tmp_path:
     """After a change of `quantize`, three of five steps run."""
     _all(dataset, tmp_path)
     calls.clear()
-    _all(dataset, tmp_path, load_config(settings=["quantize.rounds=3"], environment={}))
-    assert calls == ["quantize", "fit", "release"]
+    _all(dataset, tmp_path, load_config(settings=["quantize.em_rounds=3"], environment={}))
+    assert calls == ["quantize", "fit", "export"]
 
 
 def test_the_record_says_what_a_step_was_made_from(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
@@ -129,16 +127,16 @@ def test_a_release_is_whole_while_no_other_command_is_under_way(
 ) -> None:
     """A step that was redone with other settings does not belong to the release any more, until the last is redone."""
     with pytest.raises(DataError, match=r"language: not found"):
-        read_whole(tmp_path)
+        read_whole(tmp_path, CONFIG)
     _all(dataset, tmp_path)
-    assert list(read_whole(tmp_path)) == ORDER
+    assert list(read_whole(tmp_path, CONFIG)) == ORDER
     other = load_config(settings=["infer.steps=7"], environment={})
     for step in ("language", "infer"):
         run_step(step, dataset, tmp_path, other, 0)
     with pytest.raises(ConfigError, match=r"quantize: was made before .*infer, which another"):
-        read_whole(tmp_path)
+        read_whole(tmp_path, CONFIG)
     _all(dataset, tmp_path, other)
-    assert read_whole(tmp_path)["infer"]["before"] == fingerprint("language", dataset, other, 0)
+    assert read_whole(tmp_path, CONFIG)["infer"]["before"] == fingerprint("language", dataset, other, 0)
 
 
 def test_an_interrupted_step_finds_its_files_again(
@@ -147,7 +145,7 @@ def test_an_interrupted_step_finds_its_files_again(
     """What a step left in its .partial directory is there when the same command runs again, and never before done."""
     seen: list[list[str]] = []
 
-    def work(dataset: Dataset, run: Path, out: Path, config: TrainConfig, seed: int) -> dict[str, Any]:
+    def work(dataset: Dataset, run: Path, out: Path, *sections: object) -> dict[str, Any]:
         seen.append(sorted(file.name for file in out.iterdir() if file.name != "started"))
         (out / f"part-{len(seen)}").touch()
         if len(seen) < 3:
@@ -188,7 +186,7 @@ def test_a_failed_step_leaves_the_finished_one(
 
 def test_a_missing_step_is_named(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
     """The error says which directory is missing and which command makes it."""
-    with pytest.raises(DataError, match=r"language: not found; run `userip language` first") as error:
+    with pytest.raises(DataError, match=r"language: not found; run `userip train-lm` first") as error:
         run_step("infer", dataset, tmp_path, CONFIG, 0)
     assert error.value.exit_code == 2
     assert str(tmp_path / "language") in str(error.value)
@@ -196,7 +194,7 @@ def test_a_missing_step_is_named(dataset: Dataset, tmp_path: Path, calls: list[s
 
 
 def test_a_step_of_other_settings_is_not_built_upon(dataset: Dataset, tmp_path: Path, calls: list[str]) -> None:
-    """`userip infer` after `userip language` with other settings is refused, naming directory and remedy."""
+    """`userip infer` after `userip train-lm` with other settings is refused, naming directory and remedy."""
     run_step("language", dataset, tmp_path, CONFIG, 0)
     for config, seed in ((load_config(settings=["language.steps=9"], environment={}), 0), (CONFIG, 1)):
         with pytest.raises(ConfigError, match=r"language: was made with other settings or another seed; run"):

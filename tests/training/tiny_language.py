@@ -11,7 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from userip.training.crossfit.histories import Histories
 from userip.training.language.config import FacetConfig, HistoryConfig
 from userip.training.language.frozen import FrozenLM
+from userip.training.language.language import Language
 from userip.training.language.prompt_builder import PromptBuilder, tokenizer_texts
+from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.tokenizer import train_tokenizer
 
 KINDS = ("gpt2", "llama")
@@ -76,6 +78,13 @@ def reader_of(lm: FrozenLM, *, factorised: bool = True, soft_tokens: int = 1, **
     """The reader of the tiny catalogue for `lm`."""
     settings = HistoryConfig(factorised=factorised, **history)
     return PromptBuilder(catalogue(), ATTRIBUTES, lm.encode, lm.bos, FACETS, settings, soft_tokens)
+
+
+def language_of(lm: FrozenLM, *, factorised: bool = True, soft_tokens: int = 1, **history: Any) -> Language:  # noqa: ANN401
+    """`lm` with its reader and slot words that have seen nobody."""
+    prompts = reader_of(lm, factorised=factorised, soft_tokens=soft_tokens, **history)
+    words = SlotInitializer.fit(FACETS, prompts.items, ATTRIBUTES, lm.encode, histories([]))
+    return Language(lm, prompts, words)
 
 
 def histories(*users: list[int]) -> Histories:

@@ -48,7 +48,7 @@ SETTINGS = (
     "infer.probe_users=32",
     "infer.batch_tokens=6000",
 )
-ROUNDS = ("quantize.click_rounds=1", "quantize.rounds=1")  # off by default; with them both kinds are walked through
+ROUNDS = ("quantize.click_rounds=1", "quantize.em_rounds=1")  # off by default; with them both kinds are walked through
 HASTE = ("language.steps=6", "infer.steps=3", "infer.shared_steps=2")  # where the quality of profiles is no matter
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.crossfit.histories import Histories, Ints, histories_of
 from userip.training.data.dataset import Dataset
-from userip.training.language.item_texts import ItemTexts
 
 FULL = -1
 SHARD = 1 << 19  # rows that are read at a time: their joins, not those of all rows, are in memory
+
+
+class ViewKeys(NamedTuple):
+    """Which views B histories are. row int64 [B]: their places among all views; without int8 [B]: the fold left out."""
+
+    row: Ints
+    without: NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,13 @@ class CrossFitViews:
             np.concatenate(views_fold).astype(np.int8),
         )
 
+    @classmethod
+    def whole(cls, histories: Histories) -> "CrossFitViews":
+        """One view per user, of the whole history: users who come after training."""
+        users = len(histories)
+        nowhere = np.zeros(len(histories.items), dtype=np.int8)
+        return cls([""] * users, 0, histories, nowhere, np.arange(users), np.full(users, FULL, dtype=np.int8))
+
     @property
     def full(self) -> Ints:
         """CrossFitViews of the whole histories of train users: what codebooks are fitted to."""
@@ -82,28 +96,24 @@ class CrossFitViews:
         left_out = np.repeat(self.without[views], part.lengths)
         return part.keep((left_out == FULL) | (self.fold[index] != left_out))
 
-    def token_lengths(self, texts: ItemTexts) -> Ints:
-        """Tokens of the history of every view: int64 [V]."""
-        side = self.histories.liked.astype(np.int64)
-        tokens = texts.length[side, self.histories.items]
+    def keys(self, views: Ints) -> ViewKeys:
+        """What tells the given views [B] apart."""
+        return ViewKeys(views, self.without[views])
+
+    def sums(self, values: Ints) -> Ints:
+        """The sum of `values` [n], one per interaction of `histories`, over what every view sees: int64 [V]."""
         owner = self.histories.owner
-        whole = np.bincount(owner, weights=tokens, minlength=len(self.users))
-        lengths = whole[self.user]
+        found = np.bincount(owner, weights=values, minlength=len(self.users))[self.user]
         for fold in np.unique(self.without[self.without >= 0]):
             inside = self.fold == fold
-            part = np.bincount(owner[inside], weights=tokens[inside], minlength=len(self.users))
+            part = np.bincount(owner[inside], weights=values[inside], minlength=len(self.users))
             at = self.without == fold
-            lengths[at] -= part[self.user[at]]
-        return lengths.astype(np.int64)
+            found[at] -= part[self.user[at]]
+        return found.astype(np.int64)
 
     def interactions(self) -> Ints:
         """How many interactions every view sees: int64 [V]."""
-        whole = self.histories.lengths[self.user]
-        for fold in np.unique(self.without[self.without >= 0]):
-            part = np.bincount(self.histories.owner[self.fold == fold], minlength=len(self.users))
-            at = self.without == fold
-            whole[at] -= part[self.user[at]]
-        return whole
+        return self.sums(np.ones(len(self.histories.items), dtype=np.int64))
 
 
 def by_users(rows: pl.DataFrame, most: int = SHARD) -> Iterator[pl.DataFrame]:

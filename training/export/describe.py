@@ -56,9 +56,9 @@ def collect_votes(dataset: Dataset) -> Votes:
 
 
 def describe(
-    dataset: Dataset, votes: Votes, codes: CodeTable, facet: str, config: ExportConfig
+    dataset: Dataset, votes: Votes, codes: CodeTable, facet: str, config: ExportConfig, said: Sequence[str] = ()
 ) -> tuple[CodeDescription, ...]:
-    """One description per code of the facet, in code order."""
+    """One description per code of the facet, in code order; what the method says of it itself, `said`, comes first."""
     known = codes.frame.filter((pl.col("fold") == FULL) & (pl.col(facet) != UNKNOWN_CODE))
     members = known.select("user_id", code=pl.col(facet)).join(votes.likes.select("user_id"), on="user_id", how="semi")
     titles = dict(dataset.items.select("item_id", "title").iter_rows())
@@ -66,9 +66,10 @@ def describe(
     words = _over_represented(votes.words, members, config, config.words)
     items = _over_represented(votes.items, members, config, config.items)
     liking = _liking(votes.likes, members, config)
+    own = [(text,) if text else () for text in said] or [()] * codes.sizes[facet]
     return tuple(
         CodeDescription(
-            description=(*(spelling[key] for key, _ in words.get(code, ())), *liking.get(code, ())),
+            description=(*own[code], *(spelling[key] for key, _ in words.get(code, ())), *liking.get(code, ())),
             items=tuple(
                 ItemLift(item_id=key, title=titles.get(key, key), lift=round(lift, 4))
                 for key, lift in items.get(code, ())

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +26,11 @@ from userip.training.recommender.fit import FittedRecommender
 class Origin:
     """What a release says of where it comes from.
 
-    method     the profile method, e.g. "userip"; details for the manifest in `details`
+    method     the profile method, the control or the recommender; details for the manifest in `details`
     metrics    the content of metrics.json
     config     the resolved configuration, as TOML
     codebooks  the codebooks' file, None without codes
+    said       facet -> what the method says of each of its codes; an empty text for nothing
     """
 
     method: str
@@ -37,6 +38,7 @@ class Origin:
     config: str
     codebooks: Path | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def write_release(
@@ -82,7 +84,7 @@ def _write(
         config.name or f"{info.name}-{origin.method}",
         now,
         fields=field_specs(fitted.encoder, len(catalogue.rows)),
-        facets=_facets(fitted, config),
+        facets=_facets(fitted, config, origin.said),
         dataset=info.model_dump(
             mode="json",
             include={"name", "split", "seed", "split_hash", "positive_above", "min_interactions", "counts"},
@@ -99,7 +101,7 @@ def _write(
     )
 
 
-def _facets(fitted: FittedRecommender, config: ExportConfig) -> list[Facet]:
+def _facets(fitted: FittedRecommender, config: ExportConfig, said: Mapping[str, Sequence[str]]) -> list[Facet]:
     if fitted.codes is None:
         return []
     votes = collect_votes(fitted.dataset)
@@ -108,7 +110,7 @@ def _facets(fitted: FittedRecommender, config: ExportConfig) -> list[Facet]:
             name=name,
             slot=slot,
             codebook_size=size,
-            codes=describe(fitted.dataset, votes, fitted.codes, name, config),
+            codes=describe(fitted.dataset, votes, fitted.codes, name, config, said.get(name, ())),
         )
         for slot, (name, size) in enumerate(fitted.codes.sizes.items())
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.bank.record import UNKNOWN_CODE
+from userip.bank.record import codes_of_rows
 from userip.models.graphs.graph import FieldRoles
 from userip.release.manifest import FieldSpec
 from userip.training.recommender.encoder import FieldEncoder, rows_of_values
@@ -78,13 +78,8 @@ def profiles_of(fitted: FittedRecommender) -> pl.DataFrame:
     if fitted.codes is not None:
         codes = fitted.codes.rows_of(users["user_id"])
         for slot, name in enumerate(fitted.codes.sizes):
-            columns[name] = _as_codes(codes[:, slot])
+            columns[name] = pl.Series(codes_of_rows(codes[:, slot]))
     for place in encoder.positions("user"):
         field = encoder.fields[place]
-        columns[field.name] = _as_codes(rows_of_values(users[field.name], field.values or ()))
+        columns[field.name] = pl.Series(codes_of_rows(rows_of_values(users[field.name], field.values or ())))
     return pl.DataFrame(columns)
-
-
-def _as_codes(rows: NDArray[np.int64]) -> pl.Series:
-    """Row k is code k - 1; row 0, unknown, is 65535."""
-    return pl.Series((rows - 1) % (UNKNOWN_CODE + 1), dtype=pl.UInt16)

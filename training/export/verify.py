@@ -8,7 +8,7 @@ import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.bank.record import UNKNOWN_CODE
+from userip.bank.record import UNKNOWN_CODE, rows_of_codes
 from userip.release.field_rows import FieldRows
 from userip.release.golden import read_golden
 from userip.release.items import read_item_rows
@@ -73,7 +73,7 @@ def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray
         feed["user"] = found["row"].fill_null(0).cast(pl.Int64).to_numpy()
     if slots:
         codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy()
-        feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
+        feed["slots"] = rows_of_codes(codes)
     if manifest.contexts:
         feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
     return _run(directory, manifest, feed)
@@ -93,7 +93,7 @@ def _golden_differences(directory: Path, manifest: Manifest) -> NDArray[np.float
         feed["user"] = np.asarray([request.row for request in requests], dtype=np.int64)
     if manifest.slots:
         codes = np.asarray([nobody if request.codes is None else request.codes for request in requests], np.int64)
-        feed["slots"] = (codes + 1) % (UNKNOWN_CODE + 1)
+        feed["slots"] = rows_of_codes(codes)
     if fields := manifest.contexts:
         said = [pl.Series([request.context.get(f.name) for request in requests], dtype=pl.String) for f in fields]
         columns = [_context(column, field.values or ()) for column, field in zip(said, fields, strict=True)]

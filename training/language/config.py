@@ -1,6 +1,6 @@
 """Settings of the language model and of the text that it reads."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +29,12 @@ class FacetConfig(_Frozen):
     size: Annotated[int, Field(ge=1, le=65535)] = 16
     filler: Literal["attributes", "generosity", "none"] = "none"
     columns: tuple[str, ...] = ()
+
+
+FACETS: Final = (
+    FacetConfig(name="hobby", phrase="This user's hobby is", filler="attributes"),
+    FacetConfig(name="background", phrase=" The user's background is", filler="generosity"),
+)
 
 
 class HistoryConfig(_Frozen):

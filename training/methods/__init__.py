@@ -1,1 +1,11 @@
 """Profile methods: from histories to profiles, one folder each."""
+
+from typing import Final
+
+from userip.training.methods.protocol import ProfileMethod
+from userip.training.methods.userip.method import UserIP
+
+METHODS: Final[dict[str, ProfileMethod]] = {
+    "userip": UserIP(),
+}
+DEFAULT: Final = next(iter(METHODS))

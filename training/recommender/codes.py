@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.bank.record import UNKNOWN_CODE
+from userip.bank.record import UNKNOWN_CODE, rows_of_codes
 from userip.training.errors import DataError, SplitMismatchError
 from userip.training.files import read_json
+from userip.training.methods import DEFAULT
 from userip.training.recommender.config import CodesKind
 
 CODES: Final = "codes.parquet"
@@ -38,7 +39,7 @@ class CodeTable:
     folds: int = 0
     fold_seed: int = 0
     facets: tuple[dict[str, Any], ...] = ()
-    method: str = "userip"
+    method: str = DEFAULT
 
     @classmethod
     def read(cls, directory: Path, split_hash: str) -> "CodeTable":
@@ -61,7 +62,7 @@ class CodeTable:
             int(summary.get("folds", 0)),
             int(summary.get("fold_seed", 0)),
             tuple(summary["facets"]),
-            str(summary.get("method", "userip")),
+            str(summary.get("method", DEFAULT)),
         )
 
     def rows_of(self, users: pl.Series, folds: pl.Series | int = FULL) -> NDArray[np.int64]:
@@ -71,8 +72,7 @@ class CodeTable:
         )
         joined = keys.join(self.frame, on=["user_id", "fold"], how="left", maintain_order="left")
         codes = joined.select(pl.col(*self.sizes).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy()
-        rows: NDArray[np.int64] = (codes + 1) % (UNKNOWN_CODE + 1)
-        return rows
+        return rows_of_codes(codes)
 
     def usage(self, facet: str) -> list[float]:
         """Share of each of the facet's codes among users whose code, from the whole history, is known."""

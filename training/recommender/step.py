@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -11,20 +11,18 @@ import polars as pl
 from userip.training.data.dataset import Dataset
 from userip.training.quantize.codebook_usage import has_collapsed, perplexity
 from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.fit import FittedRecommender, fit_recommender
 from userip.training.recommender.metrics import evaluate
 from userip.training.recommender.storage import write_recommender
 
-if TYPE_CHECKING:
-    from userip.training.config import TrainConfig
-
 METRICS: Final = "metrics.json"
 
 
-def run_fit(dataset: Dataset, run: Path, out: Path, config: "TrainConfig", seed: int) -> dict[str, Any]:
+def run_fit(dataset: Dataset, run: Path, out: Path, fit: RecommenderConfig, seed: int) -> dict[str, Any]:
     """Fit on RUN/quantize's codes, read the test rows once, write to `out`, and return the figures."""
-    codes = None if config.fit.codes == "none" else CodeTable.read(run / "quantize", dataset.split_hash)
-    fitted = fit_recommender(dataset, codes, config.fit, seed, label="fit")
+    codes = None if fit.codes == "none" else CodeTable.read(run / "quantize", dataset.split_hash)
+    fitted = fit_recommender(dataset, codes, fit, seed, label="fit")
     metrics = measure(fitted, dataset.rows("valid"), dataset.final_eval())
     write_recommender(fitted, out)
     (out / METRICS).write_text(json.dumps(metrics, indent=1), encoding="utf-8")

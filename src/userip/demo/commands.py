@@ -94,7 +94,7 @@ def _facets() -> str:
     """The default facets as TOML, but that the hobby's words are genres alone."""
     import tomli_w
 
-    from userip.training.config import FACETS
+    from userip.training.language.config import FACETS
 
     hobby, *others = FACETS
     facets = (hobby.model_copy(update={"columns": ("genre",)}), *others)

@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_bytes(toy: Toy) -> None:
 
 def test_the_run_of_another_split_is_refused(toy: Toy, cold: Toy) -> None:
     """Its language model has read rows that are held out here."""
-    with pytest.raises(SplitMismatchError, match="userip language"):
+    with pytest.raises(SplitMismatchError, match="userip train-lm"):
         _fit(toy, HASTY, run=cold.run)
 
 

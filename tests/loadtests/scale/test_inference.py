@@ -40,15 +40,15 @@ def test_useful_work_by_hand() -> None:
 
 def test_the_naive_loop_goes_down_the_same_gradient() -> None:
     """Its gradient on z is that of the E step's likelihood, for the rows of the batch; other rows have none."""
-    lm, reader, _ = simulated_language(SMALL, 0, items=40)
-    plain = naive_model(lm)
+    language = simulated_language(SMALL, 0, items=40)
+    reader, plain = language.prompts, naive_model(language.lm)
     histories = simulated_histories(6, 40, 0)
     z = (0.1 * torch.randn(6, 2, 1, 32, generator=torch.Generator().manual_seed(0))).requires_grad_(True)
     before, members = z.detach().clone(), np.array([4, 1])
     naive_steps(plain, reader, histories, z, torch.optim.SGD([z], lr=1.0), [members])
     own = before[members].requires_grad_(True)
     batch = reader.batch(histories.of(members))
-    user_nll(plain, reader, batch, own, batch.weight)[0].sum().backward()  # type: ignore[no-untyped-call]
+    user_nll(language._replace(lm=plain), batch, own, batch.weight)[0].sum().backward()  # type: ignore[no-untyped-call]
     assert own.grad is not None
     assert torch.allclose(before[members] - z.detach()[members], own.grad, rtol=1e-3, atol=1e-4)
     rest = [0, 2, 3, 5]

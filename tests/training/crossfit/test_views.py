@@ -160,7 +160,7 @@ def test_token_lengths_equal_brute_force(dataset: Dataset) -> None:
         sum(int(length[int(liked), row[item]]) for item, liked in seen)
         for seen in _seen(dataset, views, np.arange(len(views)))
     ]
-    assert views.token_lengths(texts).tolist() == expected
+    assert views.sums(texts.length[views.histories.liked.astype(int), views.histories.items]).tolist() == expected
 
 
 def test_memory_for_a_batch_does_not_grow_with_the_users(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from pydantic import SecretStr
+from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from tests.training.toy import FIELDS, toy_codes, toy_dataset
@@ -24,6 +25,7 @@ from userip.service.settings import Settings
 from userip.training.data.dataset import Dataset
 from userip.training.export.config import ExportConfig
 from userip.training.export.step import run_export
+from userip.training.methods.config import ProfileConfig
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.step import run_fit
@@ -53,14 +55,14 @@ def _finished(run: Path, name: str) -> Run:
     table.frame.write_parquet(run / "quantize" / "codes.parquet")
     summary = {"facets": list(table.facets), "split_hash": dataset.split_hash, "method": "userip"}
     (run / "quantize" / "quantize.json").write_text(json.dumps(summary))
-    (run / "quantize" / "codebooks.safetensors").write_bytes(b"codebooks")
+    books = {f"{facet}.codes": torch.zeros(4, 2) for facet in ProfileConfig().sizes}
+    save_file(books, run / "quantize" / "codebooks.safetensors")
     (run / "config.toml").write_text("seed = 1\n")
     fit = RecommenderConfig(recommender=name, batch=128, epochs=2)
-    config: Any = SimpleNamespace(fit=fit, export=ExportConfig(check_rows=500))
     (run / "fit").mkdir()
-    run_fit(dataset, run, run / "fit", config, seed=1)
+    run_fit(dataset, run, run / "fit", fit, seed=1)
     (run / "release").mkdir()
-    run_export(dataset, run, run / "release", config, seed=1)
+    run_export(dataset, run, run / "release", ProfileConfig(), fit, ExportConfig(check_rows=500), seed=1)
     return Run(dataset, run, name)
 
 

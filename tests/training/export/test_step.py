@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.training.toy import toy_codes, toy_dataset
 from userip.release.manifest import read_manifest
@@ -14,12 +14,13 @@ from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.export.config import ExportConfig
 from userip.training.export.step import run_export
+from userip.training.methods.config import ProfileConfig
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.step import run_fit
 
 
-def _config(codes: str) -> Any:  # noqa: ANN401  (stands for TrainConfig, of which two parts are read)
-    return SimpleNamespace(fit=RecommenderConfig(batch=128, epochs=1, codes=codes), export=ExportConfig())  # type: ignore[arg-type]
+def _config(codes: str) -> tuple[ProfileConfig, RecommenderConfig, ExportConfig]:
+    return ProfileConfig(), RecommenderConfig(batch=128, epochs=1, codes=codes), ExportConfig()  # type: ignore[arg-type]
 
 
 def _run(dataset: Dataset, run: Path, codes: str) -> Path:
@@ -29,9 +30,12 @@ def _run(dataset: Dataset, run: Path, codes: str) -> Path:
     table.frame.write_parquet(run / "quantize" / "codes.parquet")
     summary = {"facets": list(table.facets), "split_hash": dataset.split_hash, "method": "userip"}
     (run / "quantize" / "quantize.json").write_text(json.dumps(summary))
-    (run / "quantize" / "codebooks.safetensors").write_bytes(b"codebooks")
+    save_file(
+        {f"{facet}.codes": torch.zeros(4, 2) for facet in ProfileConfig().sizes},
+        run / "quantize" / "codebooks.safetensors",
+    )
     (run / "config.toml").write_text("seed = 1\n")
-    run_fit(dataset, run, run / "fit", _config(codes), seed=1)
+    run_fit(dataset, run, run / "fit", _config(codes)[1], seed=1)
     return run
 
 
@@ -48,7 +52,7 @@ def test_a_run_becomes_a_release(dataset: Dataset, tmp_path: Path, codes: str, m
     """With the profile's codes, none, or a control; metrics, configuration and codebooks come along."""
     run = _run(dataset, tmp_path, codes)
     (run / "release").mkdir()
-    figures = run_export(dataset, run, run / "release", _config(codes), seed=1)
+    figures = run_export(dataset, run, run / "release", *_config(codes), seed=1)
     manifest = read_manifest(run / "release")
     assert manifest.release == figures["release"]
     assert manifest.release.startswith(f"toy-{method}-")
@@ -68,7 +72,7 @@ def test_an_interrupted_attempt_is_written_over(dataset: Dataset, tmp_path: Path
     (out / "built" / "scorer.onnx").write_bytes(b"half")
     (out / "scorer.onnx").write_bytes(b"half")
     (out / "started").write_text("mark")
-    run_export(dataset, run, out, _config("none"), seed=1)
+    run_export(dataset, run, out, *_config("none"), seed=1)
     assert (out / "started").read_text() == "mark"
     (out / "started").unlink()
     assert read_manifest(out).users == 60
@@ -77,4 +81,4 @@ def test_an_interrupted_attempt_is_written_over(dataset: Dataset, tmp_path: Path
 def test_a_missing_step_is_named(dataset: Dataset, tmp_path: Path) -> None:
     """Export before fit says which command comes first."""
     with pytest.raises(DataError, match="userip fit"):
-        run_export(dataset, tmp_path, tmp_path / "release", _config("none"), seed=1)
+        run_export(dataset, tmp_path, tmp_path / "release", *_config("none"), seed=1)

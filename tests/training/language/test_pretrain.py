@@ -13,6 +13,7 @@ from userip.training.crossfit.histories import Histories
 from userip.training.language.checkpoint import Checkpoint
 from userip.training.language.config import HistoryConfig, LanguageConfig
 from userip.training.language.frozen import FrozenLM
+from userip.training.language.language import Language
 from userip.training.language.pretrain import new_model, pretrain, probe_users, split_nats
 from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.slot_initializer import SlotInitializer
@@ -61,7 +62,8 @@ def test_the_slots_are_read() -> None:
     known, target = users.keep(ranks < 4), users.keep(ranks >= 4)
     slots = fillers.slots(known, lm.table)
     other = slots[(torch.arange(30) + 1) % 30]  # the neighbour likes another kind
-    own, wrong = (held_out(lm, reader, target, z[:, :, None]) for z in (slots, other))
+    language = Language(lm, reader, fillers)
+    own, wrong = (held_out(language, target, z[:, :, None]) for z in (slots, other))
     assert own.polarity < 0.93 * np.log(2)
     assert wrong.polarity > own.polarity + 0.3
 

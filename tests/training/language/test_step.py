@@ -16,8 +16,9 @@ from userip.training.crossfit.histories import Histories, histories_of
 from userip.training.data.dataset import Dataset
 from userip.training.data.storage import write_dataset
 from userip.training.errors import ConfigError, DataError
+from userip.training.language.language import load_language
 from userip.training.language.pretrain import probe_users
-from userip.training.language.step import load_language, run_language, train_histories
+from userip.training.language.step import run_language, train_histories
 
 LANGUAGE = {"layers": 1, "width": 16, "heads": 2, "vocabulary": 400, "steps": 4, "users": 8, "items": 3}
 SEED = 5
@@ -43,7 +44,8 @@ def written(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(dataset: Dataset, out: Path, config: TrainConfig | None = None) -> Path:
     out.mkdir(parents=True)
-    run_language(dataset, out.parent, out, config or _config(), SEED)
+    sections = config or _config()
+    run_language(dataset, out.parent, out, sections.facets, sections.history, sections.language, SEED)
     return out
 
 
@@ -128,7 +130,9 @@ def test_probe_users_are_not_trained_on(dataset: Dataset, written: Path, tmp_pat
 def test_the_figures_say_what_words_are_worth(dataset: Dataset, tmp_path: Path) -> None:
     """Nats under the user's own words, no words and another user's, beside the log of the number of items."""
     (tmp_path / "language").mkdir()
-    figures = run_language(dataset, tmp_path, tmp_path / "language", _config(), SEED)
+    figures = run_language(
+        dataset, tmp_path, tmp_path / "language", _config().facets, _config().history, _config().language, SEED
+    )
     assert figures["log_items"] == pytest.approx(np.log(47), abs=1e-4)
     assert set(figures["probe"]) == {"own words", "no words", "another user's words"}
     assert all(nats["title"] > 0 and nats["polarity"] > 0 for nats in figures["probe"].values())
@@ -178,7 +182,7 @@ def test_a_history_that_cannot_fit_is_refused_before_the_training(dataset: Datas
 
 def test_a_folder_that_is_not_complete_is_named(tmp_path: Path) -> None:
     """Nothing there: the message names the file and the step to run."""
-    with pytest.raises(DataError, match=r"reader\.json: not found; run `userip language` again"):
+    with pytest.raises(DataError, match=r"reader\.json: not found; run `userip train-lm` again"):
         load_language(tmp_path, None, "float32")
 
 
@@ -190,7 +194,7 @@ def test_a_folder_of_an_earlier_version_is_named(written: Path) -> None:
     del said["fillers"]["judgements"]
     file.write_text(json.dumps(said), encoding="utf-8")
     try:
-        with pytest.raises(DataError, match=r"reader\.json: fillers: no 'judgements'; .* run `userip language` again"):
+        with pytest.raises(DataError, match=r"reader\.json: fillers: no 'judgements'; .* run `userip train-lm` again"):
             load_language(written, None, "float32")
     finally:
         file.write_text(whole, encoding="utf-8")

@@ -16,9 +16,10 @@ from userip.models.prompt.token_loss import token_loss
 from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.crossfit.histories import Histories
-from userip.training.language.frozen import FrozenLM
-from userip.training.language.prompt_builder import PromptBuilder
+from userip.training.language.language import Language
 from userip.training.language.sequences import Batch, put_in_slots
+from userip.training.methods.em_state import EMState
+from userip.training.methods.refine_config import RefineConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,20 @@ class Objective:
     reduction: str = "sum"
     codebooks: Sequence[Codebook] = field(default=())
     surrogate: Surrogate | None = None
+
+    @classmethod
+    def under(cls, state: EMState, prior: float, settings: RefineConfig) -> "Objective":
+        """That of the E step after an M step: its codebooks and its surrogate are fixed from here on."""
+        for module in (*state.codebooks, *([state.surrogate] if state.surrogate else [])):
+            module.requires_grad_(False).eval()
+        return cls(
+            prior=prior,
+            commitment=settings.gamma * settings.alpha * settings.beta,
+            rec=state.rec,
+            reduction=settings.reduction,
+            codebooks=state.codebooks,
+            surrogate=state.surrogate,
+        )
 
 
 class Subspace(NamedTuple):
@@ -102,28 +117,29 @@ class Terms(NamedTuple):
         return self.nll + self.prior + self.commitment + self.rec
 
 
-def states(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor) -> Tensor:
+def states(language: Language, batch: Batch, z: Tensor) -> Tensor:
     """Last hidden states at the positions that predict: [n, d] for z [B, J, m, d]."""
     with torch.no_grad():
-        words = lm.embed(batch.tokens)
-    hidden = lm.hidden(put_in_slots(words, reader.prompt, z), batch.mask(words.dtype), batch.position)
+        words = language.lm.embed(batch.tokens)
+    filled = put_in_slots(words, language.prompts.prompt, z)
+    hidden = language.lm.hidden(filled, batch.mask(words.dtype), batch.position)
     return hidden.flatten(0, 1)[batch.source]
 
 
-def user_nll(lm: FrozenLM, reader: PromptBuilder, batch: Batch, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def user_nll(language: Language, batch: Batch, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted nats per user [B] (with gradient through their sum) and nats per token [n] (without).
 
     Eq. 4. `weight` [n] is the weight of every supervised token.
     """
-    loss, nll = token_loss(states(lm, reader, batch, z), lm.head, batch.target, weight, bias=lm.head_bias)
+    lm = language.lm
+    loss, nll = token_loss(states(language, batch, z), lm.head, batch.target, weight, bias=lm.head_bias)
     per_user = torch.zeros(len(z)).index_add_(0, batch.row, nll * weight)
     # Values per user, but one gradient through the sum: d sum / d z_u = d nll_u / d z_u, as nobody else sees z_u.
     return per_user + (loss - loss.detach()) / len(z), nll
 
 
 def objective_terms(
-    lm: FrozenLM,
-    reader: PromptBuilder,
+    language: Language,
     batch: Batch,
     histories: Histories,
     z: Tensor,
@@ -137,7 +153,7 @@ def objective_terms(
     against all of it.
     """
     items = torch.from_numpy(histories.lengths).clamp(min=1).float()
-    nll, _ = user_nll(lm, reader, batch, z, batch.weight / items[batch.row])
+    nll, _ = user_nll(language, batch, z, batch.weight / items[batch.row])
     zero = torch.zeros(len(z))
     prior = commitment = rec = zero
     if objective.prior > 0:
@@ -158,8 +174,7 @@ def objective_terms(
 
 
 def e_step(
-    lm: FrozenLM,
-    reader: PromptBuilder,
+    language: Language,
     histories: Histories,
     z: Tensor,
     centre: Tensor,
@@ -185,8 +200,8 @@ def e_step(
     seen: tuple[Histories, Batch, Tensor] | None = None
     for turn in range(steps):
         part = histories.pick(items_per_step, seed + turn)
-        batch = reader.batch(part).every(title_stride, turn)
-        terms = objective_terms(lm, reader, batch, part, subspace.z(centre, eps), eps, objective, known)
+        batch = language.prompts.batch(part).every(title_stride, turn)
+        terms = objective_terms(language, batch, part, subspace.z(centre, eps), eps, objective, known)
         if seen is None:
             seen = part, batch, terms.per_user.detach()
         (eps.grad,) = torch.autograd.grad(terms.per_user.sum(), eps)
@@ -195,6 +210,6 @@ def e_step(
         moved = subspace.z(centre, eps)
         if seen is not None:
             part, batch, before = seen
-            after = objective_terms(lm, reader, batch, part, moved, eps, objective, known).per_user
+            after = objective_terms(language, batch, part, moved, eps, objective, known).per_user
             keep |= ~(after <= before)  # so that what is not a number goes too
         return torch.where(keep[:, None, None, None], z, moved)

@@ -5,7 +5,6 @@ part, the other part judges. The same users then say what a profile is worth: th
 prompt and against another user's z.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -13,12 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.frozen import FrozenLM
+from userip.training.crossfit.histories import Histories
+from userip.training.language.language import Language
 from userip.training.language.pretrain import Nats
-from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.sequences import batches, token_lengths
-from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.step import held_out
 from userip.training.methods.userip.config import InferConfig
 from userip.training.methods.userip.e_step import Objective, e_step
@@ -37,15 +34,7 @@ class Choice(NamedTuple):
     figures: dict[str, Any]
 
 
-def select_e_steps(
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    fillers: SlotInitializer,
-    train: Histories,
-    start: PromptInit,
-    config: InferConfig,
-    seed: int,
-) -> Choice:
+def select_e_steps(language: Language, train: Histories, start: PromptInit, config: InferConfig, seed: int) -> Choice:
     """Try every prior for up to `config.steps` steps. At least one round of steps is taken."""
     draw = np.random.default_rng([seed, 7])
     able = np.flatnonzero(train.lengths >= 4)
@@ -55,21 +44,19 @@ def select_e_steps(
     ranks = users.ranks(draw)
     known_part = ranks < np.maximum(users.lengths * 7 // 10, 1)[users.owner]
     known, target = users.keep(known_part), users.keep(~known_part).pick(JUDGED, seed)
-    history = reader.history
+    prompts = language.prompts
+    history = prompts.history
 
     def judge(z: Tensor) -> tuple[float, Nats]:
-        nats = held_out(lm, reader, target, z)
-        tokens = max(float(reader.texts.length.mean()) - 1, 1)
+        nats = held_out(language, target, z)
+        tokens = max(float(prompts.texts.length.mean()) - 1, 1)
         weighted = history.title_weight * nats.title + history.polarity_weight * nats.polarity
         return weighted / tokens, nats
 
-    groups = batches(
-        token_lengths(known.last(config.items_per_step), reader.texts),
-        len(reader.prompt.tokens),
-        config.batch_tokens,
-    )
+    lengths = token_lengths(known.last(config.items_per_step), prompts.texts)
+    groups = batches(lengths, len(prompts.prompt.tokens), config.batch_tokens)
     views = np.arange(len(known))
-    begin = start.of(lm, fillers, known, views)
+    begin = start.of(language, known, views)
     tried: list[tuple[float, int, float, Tensor]] = []
     looks = range(ROUND, config.steps + 1, ROUND) or range(config.steps, config.steps + 1)
     curve: dict[str, Any] = {"0 steps": asdict(judge(begin)[1])}
@@ -78,57 +65,24 @@ def select_e_steps(
     for prior, steps in track(todo, label="probe"):
         if steps == looks[0]:
             z = begin.clone()
-        z = _advance(
-            lm,
-            reader,
-            known,
-            groups,
-            z,
-            begin,
-            start,
-            prior,
-            config,
-            looks[0] if steps == looks[0] else ROUND,
-            seed + 1000 * steps,
-        )
+        moved = z.clone()
+        for members in groups:
+            moved[members] = e_step(
+                language, known.of(members), z[members], begin[members], start.subspace, Objective(prior=prior),
+                steps=looks[0] if steps == looks[0] else ROUND, lr=config.lr, items_per_step=config.items_per_step,
+                title_stride=config.title_stride, seed=seed + 1000 * steps,
+            )  # fmt: skip
+        z = moved
         score, nats = judge(z)
         curve[f"{steps} steps, prior {prior:g}"] = asdict(nats)
         tried.append((score, steps, prior, z))
     _, steps, prior, best = min(tried, key=lambda entry: entry[:2])
-    shared = start.shared.expand_as(best)
-    other = best[torch.from_numpy(np.roll(views, 1))]
-    figures = {
-        "users": len(users),
-        "held_out_items": len(target.items),
-        "own z": asdict(judge(best)[1]),
-        "own z before the E steps": asdict(judge(begin)[1]),
-        "shared prompt": asdict(judge(shared)[1]),
-        "another user's z": asdict(judge(other)[1]),
-        "steps": steps,
-        "prior": prior,
-        "curve": curve,
+    judged = {
+        "own z": best,
+        "own z before the E steps": begin,
+        "shared prompt": start.shared.expand_as(best),
+        "another user's z": best[torch.from_numpy(np.roll(views, 1))],
     }
-    return Choice(steps, prior, figures)
-
-
-def _advance(
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    known: Histories,
-    groups: Sequence[Ints],
-    z: Tensor,
-    begin: Tensor,
-    start: PromptInit,
-    prior: float,
-    config: InferConfig,
-    steps: int,
-    seed: int,
-) -> Tensor:
-    moved = z.clone()
-    for users in groups:
-        moved[users] = e_step(
-            lm, reader, known.of(users), z[users], begin[users], start.subspace, Objective(prior=prior),
-            steps=steps, lr=config.lr, items_per_step=config.items_per_step, title_stride=config.title_stride,
-            seed=seed,
-        )  # fmt: skip
-    return moved
+    figures: dict[str, Any] = {"users": len(users), "held_out_items": len(target.items)}
+    figures |= {name: asdict(judge(z)[1]) for name, z in judged.items()}
+    return Choice(steps, prior, figures | {"steps": steps, "prior": prior, "curve": curve})

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from userip.files import beside
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.frozen import FrozenLM
-from userip.training.language.prompt_builder import PromptBuilder
-from userip.training.language.slot_initializer import SlotInitializer
+from userip.training.language.language import Language
 from userip.training.methods.userip.config import InferConfig
 from userip.training.methods.userip.e_step import Subspace, user_nll
 from userip.training.progress import track
@@ -28,7 +26,7 @@ class PromptInit:
     filler: bool
     random_seed: int | None
 
-    def of(self, lm: FrozenLM, fillers: SlotInitializer, histories: Histories, views: Ints) -> Tensor:
+    def of(self, language: Language, histories: Histories, views: Ints) -> Tensor:
         """Starts of B histories: [B, J, m, d]. A user without history starts at the shared prompt."""
         B = len(histories)
         J, m, d = self.shared.shape
@@ -38,7 +36,7 @@ class PromptInit:
         start = self.shared.expand(B, -1, -1, -1)
         if not self.filler:
             return start.clone()
-        offset = fillers.slots(histories, lm.table.float()) - self.words
+        offset = language.slots.slots(histories, language.lm.table.float()) - self.words
         offset[torch.from_numpy(histories.lengths == 0)] = 0.0
         return start + offset[:, :, None]
 
@@ -69,20 +67,19 @@ class PromptInit:
         )
 
 
-def fit_prompt_init(
-    lm: FrozenLM, reader: PromptBuilder, fillers: SlotInitializer, train: Histories, config: InferConfig, seed: int
-) -> PromptInit:
+def fit_prompt_init(language: Language, train: Histories, config: InferConfig, seed: int) -> PromptInit:
     """Collect the train users' slot words, open the subspace, and tune the shared prompt on train histories."""
+    lm, prompts, words_of = language
     table = lm.table.float()
     some = np.random.default_rng([seed, 5]).permutation(len(train))[:20_000]
-    slots = fillers.slots(train.of(np.sort(some)), table).detach()  # [n, J, d]
+    slots = words_of.slots(train.of(np.sort(some)), table).detach()  # [n, J, d]
     words = slots.mean(dim=0)
-    facets, m = len(reader.facets), reader.soft_tokens
+    facets, m = len(prompts.facets), prompts.soft_tokens
     if config.rank == 0:
         subspace = Subspace.whole(facets, lm.width, lm.rms)
     else:
         rows = table[torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))[:8192]]
-        spoken = [config.start == "filler" and facet.filler != "none" for facet in reader.facets]
+        spoken = [config.start == "filler" and facet.filler != "none" for facet in prompts.facets]
         parts = [
             Subspace.of((slots[:, j] if words_differ else rows)[None], config.rank)
             for j, words_differ in enumerate(spoken)
@@ -91,31 +88,23 @@ def fit_prompt_init(
     shared = words[:, None].expand(-1, m, -1).clone()
     start = PromptInit(shared, words, subspace, config.start == "filler", seed if config.start == "random" else None)
     if config.shared_steps and config.start != "random":
-        start = PromptInit(_tune(lm, reader, fillers, train, start, config, seed), words, subspace, start.filler, None)
+        start = PromptInit(_tune(language, train, start, config, seed), words, subspace, start.filler, None)
     return start
 
 
-def _tune(
-    lm: FrozenLM,
-    reader: PromptBuilder,
-    fillers: SlotInitializer,
-    train: Histories,
-    start: PromptInit,
-    config: InferConfig,
-    seed: int,
-) -> Tensor:
+def _tune(language: Language, train: Histories, start: PromptInit, config: InferConfig, seed: int) -> Tensor:
     """Ordinary prompt tuning of zbar: mean loss of random train users around it, Adam."""
     draw = np.random.default_rng([seed, 6])
     users = np.flatnonzero(train.lengths > 0)
     shared = start.shared.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([shared], lr=0.02 * lm.rms)
+    optimiser = torch.optim.Adam([shared], lr=0.02 * language.lm.rms)
     for turn in track(range(config.shared_steps), label="shared prompt"):
         chosen = draw.choice(users, min(config.shared_users, len(users)), replace=False)
         part = train.of(chosen).sample(config.items_per_step, draw)
-        batch = reader.batch(part).every(config.title_stride, turn)
-        offset = start.of(lm, fillers, part, chosen) - start.shared
+        batch = language.prompts.batch(part).every(config.title_stride, turn)
+        offset = start.of(language, part, chosen) - start.shared
         items = torch.from_numpy(part.lengths).clamp(min=1).float()
-        nll, _ = user_nll(lm, reader, batch, shared + offset, batch.weight / items[batch.row])
+        nll, _ = user_nll(language, batch, shared + offset, batch.weight / items[batch.row])
         (shared.grad,) = torch.autograd.grad(nll.mean(), shared)
         optimiser.step()
     return shared.detach()

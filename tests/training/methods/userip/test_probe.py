@@ -8,6 +8,7 @@ from tests.training.tiny_language import ATTRIBUTES, FACETS, catalogue, historie
 from userip.training.crossfit.histories import Histories
 from userip.training.language.config import HistoryConfig, LanguageConfig
 from userip.training.language.frozen import FrozenLM
+from userip.training.language.language import Language
 from userip.training.language.pretrain import new_model, pretrain
 from userip.training.language.prompt_builder import PromptBuilder
 from userip.training.language.slot_initializer import SlotInitializer
@@ -39,8 +40,8 @@ def choice() -> Choice:
     model = new_model(LANGUAGE, tokenizer(), 0)
     pretrain(model, reader, fillers, train, LANGUAGE, 0, torch.float32)
     lm = FrozenLM.of(model, tokenizer())
-    start = fit_prompt_init(lm, reader, fillers, train, INFER, 0)
-    return select_e_steps(lm, reader, fillers, train, start, INFER, 0)
+    language = Language(lm, reader, fillers)
+    return select_e_steps(language, train, fit_prompt_init(language, train, INFER, 0), INFER, 0)
 
 
 def test_ones_own_profile_predicts_best(choice: Choice) -> None:

@@ -1,4 +1,4 @@
-"""What an M step leaves behind: codebooks, surrogate, and the objective of the E step that follows."""
+"""Between an M step and the E step after it: codebooks, surrogate, and the settings of that E step."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,8 +13,6 @@ from torch import Tensor
 from userip.files import beside
 from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
-from userip.training.methods.userip.config import QuantizeConfig
-from userip.training.methods.userip.e_step import Objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +27,6 @@ class EMState:
     surrogate: Surrogate | None
     rec: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
-
-    def objective(self, prior: float, config: QuantizeConfig) -> Objective:
-        """The objective of the E step with these codebooks and this surrogate fixed."""
-        for module in (*self.codebooks, *([self.surrogate] if self.surrogate else [])):
-            module.requires_grad_(False).eval()
-        return Objective(
-            prior=prior,
-            commitment=config.gamma * config.alpha * config.beta,
-            rec=self.rec,
-            reduction=config.reduction,
-            codebooks=self.codebooks,
-            surrogate=self.surrogate,
-        )
 
     def assign(self, z: Tensor) -> Tensor:
         """Codes of z [n, J, m, d]: int64 [n, J]."""

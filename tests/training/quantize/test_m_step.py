@@ -11,21 +11,16 @@ from torch import Tensor
 from userip.models.quantizers.codebook import Codebook
 from userip.training.crossfit.histories import Histories
 from userip.training.crossfit.views import CrossFitViews
+from userip.training.methods.em_state import EMState
 from userip.training.methods.table import ProfileTable
-from userip.training.methods.userip.config import QuantizeConfig
-from userip.training.methods.userip.m_step import (
-    Clicks,
-    first_m_step,
-    fit_surrogate,
-    move_codes,
-    new_surrogate,
-    next_m_step,
-)
-from userip.training.methods.userip.state import EMState
+from userip.training.quantize.clicks import Clicks, fit_surrogate, new_surrogate
+from userip.training.quantize.config import QuantizeConfig
+from userip.training.quantize.kmeans import fit_kmeans
+from userip.training.quantize.m_step import move_codes, next_m_step
 
 USERS, HELD_OUT, ITEMS, EACH, D = 90, 6, 12, 8, 6
 FOLDS = 2
-CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, rounds=1, click_weight=4.0)
+CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, em_rounds=1, click_weight=4.0)
 SIZES = (3, 2)
 
 
@@ -65,7 +60,7 @@ class _Case:
 
     def first(self, seed: int = 0, sizes: tuple[int, ...] = SIZES, **settings: object) -> EMState:
         config = CONFIG.model_copy(update=settings)
-        return first_m_step(self.z, self.table, self.clicks, sizes, ITEMS, config, seed)
+        return fit_kmeans(self.z, self.table, self.clicks, sizes, ITEMS, config, seed)
 
     def next(self, state: EMState, *, last: bool, **settings: object) -> EMState:
         config = CONFIG.model_copy(update=settings)
@@ -162,8 +157,8 @@ def test_a_uniform_start_is_the_released_one(case: _Case) -> None:
 
 
 def test_without_rounds_the_surrogate_reads_dense_profiles_only(case: _Case) -> None:
-    """rounds = 0 is k-means of z: one fit for the metric, no second one on codes."""
-    assert len(case.first(rounds=0).figures["surrogate_loss"]) == CONFIG.surrogate_epochs
+    """em_rounds = 0 is k-means of z: one fit for the metric, no second one on codes."""
+    assert len(case.first(em_rounds=0).figures["surrogate_loss"]) == CONFIG.surrogate_epochs
 
 
 def test_the_same_seed_gives_the_same_state(case: _Case) -> None:

@@ -7,8 +7,7 @@ import torch
 
 from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
-from userip.training.methods.userip.config import QuantizeConfig
-from userip.training.methods.userip.state import EMState
+from userip.training.methods.em_state import EMState
 
 J, D, ITEMS = 2, 6, 9
 
@@ -62,17 +61,3 @@ def test_codes_are_the_nearest_in_each_facets_metric() -> None:
         for j, book in enumerate(state.codebooks):
             distances = [float((book.scale @ (z[n, j, 0] - code)).square().sum()) for code in book.codes.detach()]
             assert assigned[n, j] == distances.index(min(distances))
-
-
-def test_the_objective_freezes_what_the_e_step_must_not_move() -> None:
-    """In the E step codebooks and surrogate are fixed; the weights are those of Eq. 5 and 7."""
-    state = _state()
-    objective = state.objective(2.0, QuantizeConfig(alpha=0.5, beta=0.25, gamma=0.1, reduction="mean"))
-    assert objective.prior == 2.0
-    assert objective.commitment == pytest.approx(0.1 * 0.5 * 0.25)
-    assert objective.rec == 0.25
-    assert objective.reduction == "mean"
-    assert state.surrogate is not None
-    assert not state.surrogate.training
-    frozen = [*state.surrogate.parameters(), *(book.codes for book in state.codebooks)]
-    assert not any(parameter.requires_grad for parameter in frozen)
