@@ -22,17 +22,26 @@ BATCH = 64  # requests of one /score/batch
 Trained = tuple[Dataset, Path]
 
 
-@pytest.fixture(scope="module", params=["easy", "held_out"])
+@pytest.fixture(scope="module", params=[("easy", "dcn"), ("held_out", "dcn"), ("held_out", "dcnv2")], ids="-".join)
 def trained(request: pytest.FixtureRequest, once: Once) -> Trained:
-    """A run on the random split with a user field, and one on held-out users without: the two ways to serve."""
-    profiles: Run = request.getfixturevalue(request.param)
-    settings = () if request.param == "easy" else (*HASTE, *ROUNDS, "fit.user_field=false")
+    """A run on the random split with a user field, and one on held-out users without: the two ways to serve.
+
+    A DCN is served as a folded graph, a DCNv2 as a plain one.
+    """
+    split, recommender = request.param
+    profiles: Run = request.getfixturevalue(split)
+    settings = () if split == "easy" else (*HASTE, *ROUNDS, "fit.user_field=false")
 
     def make(place: Path) -> None:
         copy_steps(profiles.path, place / "run", *PROFILE_STEPS)
-        train(profiles.dataset, place / "run", tiny_config(place, *settings), ["fit", "release"])
+        train(
+            profiles.dataset,
+            place / "run",
+            tiny_config(place, *settings, f"fit.recommender={recommender}"),
+            ["fit", "release"],
+        )
 
-    return profiles.dataset, once(f"end-to-end-{request.param}", make) / "run"
+    return profiles.dataset, once(f"end-to-end-{split}-{recommender}", make) / "run"
 
 
 @pytest.fixture(params=["lmdb", "redis"])

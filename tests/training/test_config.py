@@ -162,3 +162,12 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("[infer\n")
     with pytest.raises(ConfigError, match=r"--config .*broken\.toml: not TOML: .*line 1"):
         load_config(file=tmp_path / "broken.toml")
+
+
+def test_a_recommender_is_named_or_the_known_ones_are_said() -> None:
+    """A name that is none fails before anything is trained; the default leaves no trace in what is written."""
+    with pytest.raises(ConfigError, match=r"fit\.recommender: no recommender 'dnc'; there are dcn, dcnv2, .*ffm"):
+        load_config(settings=["fit.recommender=dnc"], environment={})
+    chosen = load_config(settings=["fit.recommender=pnn"], environment={}).fit
+    assert chosen.model_dump()["recommender"] == chosen.recommender == "pnn"
+    assert "recommender" not in load_config(environment={}).fit.model_dump(mode="json")
