@@ -81,7 +81,9 @@ def _check(message: memoryview, kind: str, name: str, seen: Counter[str]) -> Non
         if where in _DOMAIN_FIELDS and bytes(value).decode() not in _STANDARD_DOMAINS:
             raise ReleaseError(f"{name}: uses operators of {bytes(value).decode()!r}, not of standard ONNX")
         if where == _OPERATOR and (operator := bytes(value).decode()) not in OPERATORS:
-            raise ReleaseError(f"{name}: uses the operator {operator!r}, which no export has; export the release again")
+            raise ReleaseError(
+                f"{name}: uses the operator {operator!r}, which is not among the allowed (release.graph_allowlist)"
+            )
         inside = _INSIDE.get(kind, {}).get(number)
         if inside is not None:
             _check(value, inside, name, seen)
