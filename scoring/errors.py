@@ -11,16 +11,9 @@ UserIPError
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from userip.errors import UserIPError
-
-
-class FieldProblem(NamedTuple):
-    """What is wrong with one field of a request, e.g. `("item_ids[3]", "expected str, got int")`."""
-
-    field: str
-    problem: str
+from userip.scoring.messages import FieldProblem
 
 
 class ScoringError(UserIPError):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -30,6 +30,24 @@ class ReloadRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of what the service answers."""
+
+
+class FieldProblem(Answer, frozen=True):
+    """What is wrong with one field of a request, e.g. `("item_ids[3]", "expected str, got int")`."""
+
+    field: str
+    problem: str
+
+
+class Problem(Answer, frozen=True):
+    """RFC 9457. `errors` names the fields of a request that cannot be used."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | UnsetType = UNSET
+    request_id: str | UnsetType = UNSET
 
 
 class ScoreResponse(Answer, frozen=True):
@@ -160,6 +178,7 @@ class RolledBack(Answer, frozen=True):
 # that are set, so `service.routes.decoding` makes theirs.
 MESSAGES: Final = (
     ReloadRequest,
+    Problem,
     ScoreResponse,
     BatchResponse,
     ProfileAnswer,

@@ -19,12 +19,13 @@ UserIPError
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import orjson
+import msgspec
 
 from userip.errors import UserIPError
-from userip.scoring.errors import BankAwayError, FieldProblem, InvalidRequestError, RequestError, UnknownUserError
+from userip.scoring.errors import BankAwayError, InvalidRequestError, RequestError, UnknownUserError
+from userip.scoring.messages import FieldProblem, Problem
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -124,44 +125,43 @@ class NotReadyError(RequestError):
         super().__init__("The service answers, but not as it should; see errors.", errors)
 
 
-class Problem(NamedTuple):
+class ProblemKind(NamedTuple):
     """How an error is told: status, the end of `urn:userip:problem:`, title, and headers of its own."""
 
     status: int
-    kind: str
+    name: str
     title: str
     headers: tuple[tuple[str, str], ...] = ()
 
 
 _SOON: Final = (("retry-after", "1"),)
-INTERNAL: Final = Problem(500, "internal", "Internal error")
-PROBLEMS: Final[dict[type[RequestError], Problem]] = {
-    MalformedBodyError: Problem(400, "malformed-body", "Malformed body"),
-    UnauthorizedError: Problem(401, "unauthorized", "Unauthorized", (("www-authenticate", "ApiKey"),)),
-    ForbiddenError: Problem(403, "forbidden", "Forbidden"),
-    UnknownUserError: Problem(404, "unknown-user", "Unknown user"),
-    ConflictError: Problem(409, "conflict", "Conflict"),
-    BodyTooLargeError: Problem(413, "body-too-large", "Body too large"),
-    EncodedBodyError: Problem(415, "encoded-body", "Encoded body"),
-    InvalidRequestError: Problem(422, "invalid-request", "Invalid request"),
-    RateLimitedError: Problem(429, "rate-limited", "Too many requests"),
-    OverloadedError: Problem(503, "overloaded", "Overloaded", _SOON),
-    DeadlineError: Problem(503, "deadline", "Deadline exceeded", _SOON),
-    BankAwayError: Problem(503, "bank-unavailable", "Bank unavailable", _SOON),
-    NotReadyError: Problem(503, "not-ready", "Not ready"),
+INTERNAL: Final = ProblemKind(500, "internal", "Internal error")
+PROBLEMS: Final[dict[type[RequestError], ProblemKind]] = {
+    MalformedBodyError: ProblemKind(400, "malformed-body", "Malformed body"),
+    UnauthorizedError: ProblemKind(401, "unauthorized", "Unauthorized", (("www-authenticate", "ApiKey"),)),
+    ForbiddenError: ProblemKind(403, "forbidden", "Forbidden"),
+    UnknownUserError: ProblemKind(404, "unknown-user", "Unknown user"),
+    ConflictError: ProblemKind(409, "conflict", "Conflict"),
+    BodyTooLargeError: ProblemKind(413, "body-too-large", "Body too large"),
+    EncodedBodyError: ProblemKind(415, "encoded-body", "Encoded body"),
+    InvalidRequestError: ProblemKind(422, "invalid-request", "Invalid request"),
+    RateLimitedError: ProblemKind(429, "rate-limited", "Too many requests"),
+    OverloadedError: ProblemKind(503, "overloaded", "Overloaded", _SOON),
+    DeadlineError: ProblemKind(503, "deadline", "Deadline exceeded", _SOON),
+    BankAwayError: ProblemKind(503, "bank-unavailable", "Bank unavailable", _SOON),
+    NotReadyError: ProblemKind(503, "not-ready", "Not ready"),
 }
 
 
-def problem_body(problem: Problem, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> bytes:
+def problem_body(kind: ProblemKind, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> bytes:
     """Render one problem document."""
-    document: dict[str, Any] = {
-        "type": f"urn:userip:problem:{problem.kind}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-    }
-    if errors:
-        document["errors"] = [{"field": error.field, "problem": error.problem} for error in errors]
-    if request_id:
-        document["request_id"] = request_id
-    return orjson.dumps(document)
+    return msgspec.json.encode(
+        Problem(
+            f"urn:userip:problem:{kind.name}",
+            kind.title,
+            kind.status,
+            detail,
+            list(errors) or msgspec.UNSET,
+            request_id or msgspec.UNSET,
+        )
+    )

@@ -9,14 +9,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from userip.scoring.errors import FieldProblem, RequestError
+from userip.scoring.errors import RequestError
+from userip.scoring.messages import FieldProblem
 from userip.service.errors import (
     INTERNAL,
     PROBLEM_JSON,
     PROBLEMS,
     KeyRefusedError,
     OverloadedError,
-    Problem,
+    ProblemKind,
     RateLimitedError,
     ShedError,
     problem_body,
@@ -56,7 +57,7 @@ def problem_response(error: RequestError, scope: Scope) -> Response:
     if isinstance(error, ShedError):
         record.shed = error.reason
     elif isinstance(error, KeyRefusedError):
-        record.refused = problem.kind.replace("-", "_")
+        record.refused = problem.name.replace("-", "_")
     if isinstance(error, RateLimitedError):
         problem = problem._replace(headers=(("retry-after", str(error.retry_after_s)),))
     return _response(problem, error.detail, record.request_id, error.errors)
@@ -84,7 +85,7 @@ async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     headers = tuple((error.headers or {}).items())
-    problem = Problem(status, status.phrase.lower().replace(" ", "-"), status.phrase, headers)
+    problem = ProblemKind(status, status.phrase.lower().replace(" ", "-"), status.phrase, headers)
     return _response(problem, _DETAILS.get(status, status.phrase), record_of(request.scope).request_id)
 
 
@@ -93,7 +94,7 @@ async def _of_fault(request: Request, _: Exception) -> Response:
     return internal_problem(record_of(request.scope).request_id)
 
 
-def _response(problem: Problem, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> Response:
+def _response(problem: ProblemKind, detail: str, request_id: str, errors: Sequence[FieldProblem] = ()) -> Response:
     return Response(
         problem_body(problem, detail, request_id, errors),
         status_code=problem.status,

@@ -15,7 +15,7 @@ import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from userip.service.errors import PROBLEM_JSON, Problem, problem_body
+from userip.service.errors import PROBLEM_JSON, ProblemKind, problem_body
 from userip.service.http.head_buffering import HeadBufferingTransport
 from userip.service.http.middleware import ADMITTED, RequestMiddleware
 
@@ -30,7 +30,7 @@ _WORK_S = 300.0
 
 
 class _Refusal(NamedTuple):
-    problem: Problem
+    problem: ProblemKind
     detail: str
 
     def answer(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -40,12 +40,12 @@ class _Refusal(NamedTuple):
         return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", length), (b"connection", b"close")], body
 
 
-_MALFORMED: Final = _Refusal(Problem(400, "malformed-request", "Malformed request"), "This is not HTTP/1.1.")
+_MALFORMED: Final = _Refusal(ProblemKind(400, "malformed-request", "Malformed request"), "This is not HTTP/1.1.")
 _LONG_URL: Final = _Refusal(
-    Problem(414, "url-too-long", "URL too long"), f"The URL is longer than {MAX_URL_BYTES} bytes."
+    ProblemKind(414, "url-too-long", "URL too long"), f"The URL is longer than {MAX_URL_BYTES} bytes."
 )
 _LARGE: Final = _Refusal(
-    Problem(431, "headers-too-large", "Headers too large"),
+    ProblemKind(431, "headers-too-large", "Headers too large"),
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
 )
 _OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})

@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from userip.scoring.errors import FieldProblem, InvalidRequestError
-from userip.scoring.messages import BatchRequest, ScoreRequest
+from userip.scoring.errors import InvalidRequestError
+from userip.scoring.messages import BatchRequest, FieldProblem, ScoreRequest
 from userip.service.errors import MalformedBodyError, in_sentence
 from userip.service.settings import Settings
 

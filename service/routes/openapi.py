@@ -16,31 +16,7 @@ from userip.service.errors import PROBLEM_JSON
 from userip.service.routes.decoding import Decoders
 from userip.service.routes.hot import BATCH, SCORE
 
-_PROBLEM = "Problem"
 KEYED = (401, 403, 429)  # what a route that wants a key can answer
-_PROBLEM_SCHEMA: dict[str, Any] = {
-    "title": _PROBLEM,
-    "description": "RFC 9457. `errors` names the fields of a request that cannot be used.",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "problem": {"type": "string"}},
-                "required": ["field", "problem"],
-                "additionalProperties": False,
-            },
-        },
-    },
-    "required": ["type", "title", "status", "detail"],
-    "additionalProperties": False,
-}
 _MEANING = {
     400: "The body is not JSON.",
     401: "The key is missing or wrong.",
@@ -58,7 +34,7 @@ _MEANING = {
 
 def problem_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can answer with these problems (and with 500)."""
-    content = {PROBLEM_JSON: {"schema": _ref(_PROBLEM)}}
+    content = {PROBLEM_JSON: {"schema": _ref("Problem")}}
     return {status: {"description": _MEANING[status], "content": content} for status in (*statuses, 500)}
 
 
@@ -92,7 +68,6 @@ def _extend(document: dict[str, Any], decoders: Decoders, *, keyed: bool) -> Non
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(components)
-    schemas[_PROBLEM] = _PROBLEM_SCHEMA
     # FastAPI documents its own validation errors, which never leave this service.
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)

@@ -2,7 +2,7 @@
 
 from userip.bank.errors import BankError, BankKeyError
 from userip.bank.protocol import AsyncReader
-from userip.scoring.errors import FieldProblem
+from userip.scoring.messages import FieldProblem
 
 
 async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool = False) -> list[FieldProblem]:

@@ -10,9 +10,17 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from userip.scoring.current_release import CurrentRelease
 from userip.scoring.dataplane import Dataplane
-from userip.scoring.errors import FieldProblem, InvalidRequestError
+from userip.scoring.errors import InvalidRequestError
 from userip.scoring.lookup import Profiles
-from userip.scoring.messages import FacetAnswer, FieldAnswer, Health, ProfileAnswer, Readiness, ReleaseAnswer
+from userip.scoring.messages import (
+    FacetAnswer,
+    FieldAnswer,
+    FieldProblem,
+    Health,
+    ProfileAnswer,
+    Readiness,
+    ReleaseAnswer,
+)
 from userip.scoring.shadow import Shadow
 from userip.service.auth.access import ApiKeyAuth
 from userip.service.errors import NotReadyError

@@ -59,7 +59,7 @@ def test_access_log_can_be_switched_off(serve: Serve, lmdb_url: str, log: io.Byt
 
 
 def gated(app: ASGIApp, log: io.BytesIO, metrics: Metrics, *, in_flight: int = 10) -> ASGIApp:
-    """`app` behind the gate."""
+    """`app` behind the middleware."""
     limits = Limits(in_flight=in_flight, body_bytes=1000, queue_s=0.005, deadline_s=10)
     logger = make_logger(stream=log)
     return RequestMiddleware(app, hot={}, limits=limits, metrics=metrics, log=logger, access_log=AccessLog(logger, 1))
