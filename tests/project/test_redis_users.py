@@ -92,7 +92,7 @@ def test_each_user_has_the_commands_that_it_needs_and_no_other() -> None:
     logging_in = {"auth", "ping", "select"}
     with RedisServer() as server:
         with server.client() as client:
-            client.set(lock_key("first"), "a publisher that was killed", px=400)
+            client.set(lock_key("first"), "a publisher that was killed", px=1_500)
         _called(server)
         _publish_everything(server.url)
         # CONFIG GET only serves warnings, and would show a server's secrets; MEMORY USAGE only a figure.
