@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.evaluation.intervals import Bootstrap, Difference, Figures, Metric
+from userip.evaluation.intervals import Bootstrap, Difference, Figures
 from userip.evaluation.results import Results, Scored, Section
 from userip.training.recommender.metrics import auc, evaluate
 
@@ -54,7 +54,7 @@ class Comparisons:
         self.users = results.test["user_id"].to_numpy()
         self.bootstrap = Bootstrap(self.users, self.labels, resamples, seed)
         self._resamples, self._seed = resamples, seed
-        self._figures: dict[tuple[tuple[str, str, str, str], Metric], Figures] = {}
+        self._figures: dict[tuple[str, str, str, str], Figures] = {}
         self._valid: dict[tuple[str, str, str, str], float] = {}
         self._measures: dict[tuple[str, str, str, str], dict[str, float]] = {}
 
@@ -71,12 +71,11 @@ class Comparisons:
         found = [one for one in self.rows(section, method, recommender) if one.variant == variant]
         return found[0] if found else None
 
-    def figures(self, row: Row, metric: Metric = "auc") -> Figures:
-        """Of the test rows, whole and resampled."""
-        key = (row.key, metric)
-        if key not in self._figures:
-            self._figures[key] = self.bootstrap.figures(np.stack([one.test for one in row.scored]), metric)
-        return self._figures[key]
+    def figures(self, row: Row) -> Figures:
+        """AUC of the test rows, whole and resampled."""
+        if row.key not in self._figures:
+            self._figures[row.key] = self.bootstrap.figures(np.stack([one.test for one in row.scored]))
+        return self._figures[row.key]
 
     def measures(self, row: Row) -> dict[str, float]:
         """auc, logloss, gauc, ece of the test rows: means over seeds."""
@@ -96,9 +95,9 @@ class Comparisons:
         """The best by validation; None of none. A row without a validation AUC is not chosen before one that has."""
         return max(rows, key=lambda one: np.nan_to_num(self.valid_auc(one), nan=-1.0)) if rows else None
 
-    def difference(self, mine: Row, other: Row, metric: Metric = "auc") -> Difference:
-        """Mine minus other, paired by seed; undetermined (NaN) where they have no seed in common."""
-        picked = _pair([mine, other], [self.figures(one, metric) for one in (mine, other)])
+    def difference(self, mine: Row, other: Row) -> Difference:
+        """AUC of mine minus other, paired by seed; undetermined (NaN) where they have no seed in common."""
+        picked = _pair([mine, other], [self.figures(one) for one in (mine, other)])
         return self.bootstrap.difference(*picked) if picked else UNDETERMINED
 
     def recovered(self, mine: Row, unknown: Row, retrained: Row) -> Difference:

@@ -14,7 +14,7 @@ from userip.reporting.plots import draw, drawn_of
 from userip.reporting.tables import as_table
 
 PLOTS: tuple[Plot, ...] = (sample.INTERVALS, sample.LINES, sample.NAMED, sample.CODEMAP)
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 def colours(drawing: str, name: str) -> int:
@@ -111,6 +111,22 @@ def test_nothing_is_drawn_where_a_value_is_missing() -> None:
     y = (1.0, 2.0, NAN, 3.0)
     series = Series("s", (1, 2, 3, 4), y, tuple(v - 0.1 for v in y), tuple(v + 0.1 for v in y))
     assert "nan" not in draw(Lines("t", "x", "y", (series,)), "k")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Intervals("t", "a", (IntervalRow("a", INF, -INF, INF), IntervalRow("b", 1, 0.5, INF)), (Reference("r", NAN),)),
+        Lines(
+            "t", "x", "y", (Series("s", (1, 2, 3), (1, INF, 2), (0, 1, -INF), (INF, 2, 3)), Series("e", (1,), (INF,)))
+        ),
+        Lines("t", "x", "y", (Series("s", (1, 2), (1, INF)),), log_x=True, log_y=True),
+    ],
+    ids=["intervals", "lines", "logarithmic"],
+)
+def test_a_value_without_bound_leaves_the_others_drawn(block: Plot) -> None:
+    """Ratios to nothing are infinite: the plot goes without them, its table has them."""
+    assert not re.search(r"\b(nan|inf)\b", draw(block, "k"))
 
 
 def test_a_code_map_of_many_users_draws_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
