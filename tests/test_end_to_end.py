@@ -38,7 +38,7 @@ def trained(request: pytest.FixtureRequest, once: Once) -> Trained:
             profiles.dataset,
             place / "run",
             tiny_config(place, *settings, f"fit.recommender={recommender}"),
-            ["fit", "release"],
+            ["fit", "export"],
         )
 
     return profiles.dataset, once(f"end-to-end-{split}-{recommender}", make) / "run"

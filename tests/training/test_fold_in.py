@@ -52,7 +52,7 @@ def trained(held_out: Run, once: Once) -> tuple[Dataset, Path]:
 
     def make(place: Path) -> None:
         copy_steps(held_out.path, place / "run", *PROFILE_STEPS)
-        train(held_out.dataset, place / "run", tiny_config(place, *HASTE, *ROUNDS), ["fit", "release"])
+        train(held_out.dataset, place / "run", tiny_config(place, *HASTE, *ROUNDS), ["fit", "export"])
 
     return held_out.dataset, once("fold-in", make) / "run"
 
