@@ -21,6 +21,8 @@ def test_worker_that_leaves_says_so_first_and_goes_on_answering(
 ) -> None:
     """After SIGTERM `/readyz` says 503, new connections are answered and closed; then the service ends with 0."""
     with ServeProcess(tiny.path, lmdb_url, tmp_path / "log", "--workers", workers, *DRAIN) as service:
+        while sum(line["event"] == "serving" for line in service.lines()) < int(workers):
+            time.sleep(0.05)
         assert "connection" not in service.score().headers
         service.process.send_signal(signal.SIGTERM)
         answers: list[httpx2.Response] = []
@@ -56,6 +58,8 @@ def test_no_request_is_lost_between_sigterm_and_readiness(tmp_path: Path, tiny: 
         senders = [threading.Thread(target=send) for _ in range(4)]
         for sender in senders:
             sender.start()
+        while len(statuses) < 2 * len(senders):  # all of them are under way
+            time.sleep(0.01)
         service.process.send_signal(signal.SIGTERM)
         while service.client.get("/readyz").status_code == 200:
             time.sleep(0.02)
