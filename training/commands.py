@@ -9,12 +9,13 @@ import typer
 from userip.ops.commands import BankOption
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import Dataset
+from userip.training.methods import DEFAULT, METHODS
 from userip.training.run import read_step, run_step, set_up_logging, steps_of
 
 DatasetPath = Annotated[Path, typer.Option("--dataset", help="A data set directory, as `userip prepare` writes it.")]
 RunPath = Annotated[Path, typer.Option("--out", help="The run directory. Finished steps in it are kept.")]
-Method = Annotated[str | None, typer.Option(help="The profile method: userip (default) or counts; as --set method=.")]
-Preset = Annotated[str, typer.Option(help="quick or default; of the method userip also paper or released.")]
+Method = Annotated[str | None, typer.Option(help=f"The profile method: {', '.join(METHODS)}; default {DEFAULT}.")]
+Preset = Annotated[str, typer.Option(help="quick or default; for some methods also others.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, as infer.steps=6; repeatable.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, number of threads and kind of CPU: same bytes.")]
