@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from userip.training.methods.counts.method import Counts
 from userip.training.methods.protocol import ProfileMethod
 from userip.training.methods.userip.method import UserIP
 
 METHODS: Final[dict[str, ProfileMethod]] = {
     "userip": UserIP(),
+    "counts": Counts(),
 }
 DEFAULT: Final = next(iter(METHODS))

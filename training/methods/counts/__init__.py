@@ -1,0 +1,1 @@
+"""Counts: how generously users judge, how much they like and how much they do. No language model."""
