@@ -1,10 +1,11 @@
 """The application: everything that it is made of, wired in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
@@ -14,7 +15,7 @@ from userip.scoring.background import keep_doing
 from userip.scoring.current_release import CurrentRelease
 from userip.scoring.dataplane import Dataplane
 from userip.scoring.initial_release import load_first
-from userip.scoring.lookup import make_profiles, reader_of
+from userip.scoring.lookup import Profiles, make_profiles, reader_of
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.release_override import ReleaseOverride
 from userip.scoring.release_sync import ReleaseSync
@@ -53,17 +54,14 @@ def create_app(
     auth = ApiKeyAuth(settings, log)
     release = load_first(settings.initial_release, log)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
-
     reader = reader_of(settings.lookup)
     current = CurrentRelease(settings.release_dir, release, reader, settings.max_candidates, settings.releases_dir)
     keeper = _replica_keeper(settings, current, log)
     profiles = make_profiles(reader, settings.lookup, log, None if keeper is None else keeper.reader)
     shadow = _shadow(settings, metrics, log)
     dataplane = Dataplane(current, profiles, None if shadow is None else shadow.offer)
-    override = ReleaseOverride(settings.runtime_dir)
-    sync = ReleaseSync(
-        current, reader, metrics, log, override, follows=settings.follows, every_s=settings.follow_seconds
-    )
+    override, follows = ReleaseOverride(settings.runtime_dir), settings.follows
+    sync = ReleaseSync(current, reader, metrics, log, override, follows=follows, every_s=settings.follow_seconds)
     share = partial(_share, metrics, current, reader, keeper)
     drain, decoders, tracing = Drain(), make_decoders(settings), make_tracing(settings)
 
@@ -72,37 +70,21 @@ def create_app(
         sharing = keep_doing(share, log, "metrics could not be shared with the other workers", _SHARE_EVERY_S)
         forever = [sync.follow(), auth.follow(), sharing]
         forever += [each.run() for each in (keeper, shadow) if each is not None]
-        background = [asyncio.create_task(work) for work in forever]
-        for reason in await not_ready_reasons(reader, current.release.name, follows=settings.follows):
-            log.warning("not ready", field=reason.field, problem=reason.problem)
-        await _warm_up(Dataplane(current, profiles), current)
-        if settle is not None:
-            settle()
-        drain.on_sigterm(settings.drain_seconds, log)
-        log.info("serving", release=current.release.name, keys=auth.closed, admin=auth.has_keys)
-        yield
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        async with _in_background(forever):
+            await _warm_up(current, profiles, log, follows=follows)
+            if settle is not None:
+                settle()
+            drain.on_sigterm(settings.drain_seconds, log)
+            log.info("serving", release=current.release.name, keys=auth.closed, admin=auth.has_keys)
+            yield
         await reader.close()
         metrics.leave()
         if tracing is not None:
             await asyncio.to_thread(tracing.stop)
         log.info("stopped", release=current.release.name)
 
-    app = FastAPI(
-        title="UserIP",
-        summary="Click-through scores from language-model-inferred user profiles.",
-        version=_version(),
-        lifespan=lifespan,
-        redirect_slashes=False,
-        openapi_url="/openapi.json" if settings.docs else None,
-        # The framework's own would record paths, which hold user ids (see userip.service.observe.tracing for ours).
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        routes=[*OTHER_METHODS],
-    )
-    public = PublicRoutes(dataplane, current, profiles, shadow, metrics, drain, auth, settings)
-    app.include_router(public.router())
+    app = _framework(settings, lifespan)
+    app.include_router(PublicRoutes(dataplane, current, profiles, shadow, metrics, drain, auth, settings).router())
     if auth.has_keys:
         app.include_router(AdminRoutes(current, sync, auth, settings, log).router())
     problems.register(app)
@@ -140,10 +122,36 @@ def _shadow(settings: Settings, metrics: Metrics, log: FilteringBoundLogger) -> 
     )
 
 
-async def _warm_up(dataplane: Dataplane, current: CurrentRelease) -> None:
-    """Score one item for nobody, so that no request pays for what is made on first use."""
+@asynccontextmanager
+async def _in_background(forever: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Have work done beside, and end it."""
+    tasks = [asyncio.create_task(work) for work in forever]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _warm_up(current: CurrentRelease, profiles: Profiles, log: FilteringBoundLogger, *, follows: bool) -> None:
+    """Say what is missing, and score one item for nobody, so that no request pays for what is made on first use."""
+    for reason in await not_ready_reasons(profiles.reader, current.release.name, follows=follows):
+        log.warning("not ready", field=reason.field, problem=reason.problem)
     item = next(iter(current.release.item_rows), "")
-    await dataplane.score([ScoreRequest("warm-up", [item])], RequestStats(), batch=False)
+    await Dataplane(current, profiles).score([ScoreRequest("warm-up", [item])], RequestStats(), batch=False)
+
+
+def _framework(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPI(
+        title="UserIP",
+        summary="Click-through scores from language-model-inferred user profiles.",
+        version=_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url="/openapi.json" if settings.docs else None,
+        # The framework's own would record paths, which hold user ids (see userip.service.observe.tracing for ours).
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        routes=[*OTHER_METHODS],
+    )
 
 
 async def _share(metrics: Metrics, current: CurrentRelease, reader: AsyncReader, keeper: ReplicaKeeper | None) -> None:
