@@ -20,12 +20,11 @@ from sklearn.metrics import adjusted_rand_score
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.training.recommender.codes import FULL, CodeTable
-from userip.training.recommender.metrics import CLIP, auc, logloss
+from userip.training.recommender.metrics import auc
 
 Floats = NDArray[np.float64]
 LEVEL: Final = 0.95
 BLOCK: Final = 1 << 17  # weights that are worked on at once: what a core's cache holds
-Metric = str  # "auc" or "logloss"
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,10 @@ class Difference:
         """In how many seeds the figure is above zero."""
         return sum(value > 0 for value in self.per_seed)
 
-    @property
-    def below(self) -> int:
-        """In how many seeds the figure is below zero."""
-        return sum(value < 0 for value in self.per_seed)
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """One metric of one method: of all rows float64 [S], and of every resample of users float64 [S, R]."""
+    """AUC of one method: of all rows float64 [S], and of every resample of users float64 [S, R]."""
 
     whole: Floats
     resampled: Floats
@@ -82,18 +71,15 @@ class Bootstrap:
         # uint16 [R, U]: how often each user was drawn. One user drawn again is the same user: no draw, no interval.
         self.drawn = _draws(np.random.default_rng([seed, 0]), resamples if len(names) > 1 else 0, len(names))
 
-    def figures(self, predictions: ArrayLike, metric: Metric = "auc") -> Figures:
-        """AUC or logloss of predictions [S, n]. Raises ValueError for another metric or number of rows."""
+    def figures(self, predictions: ArrayLike) -> Figures:
+        """AUC of predictions [S, n]. Raises ValueError for another number of rows."""
         scores = np.atleast_2d(np.asarray(predictions, dtype=np.float64))
         if scores.shape[1] != len(self.labels):
             raise ValueError(f"{scores.shape[1]} predictions for {len(self.labels)} rows")
-        if metric == "auc":
-            whole = [auc(self.labels, one) for one in scores]
-            return Figures(np.array(whole), np.stack([self._auc(one) for one in scores]))
-        if metric == "logloss":
-            whole = [logloss(self.labels, one) for one in scores]
-            return Figures(np.array(whole), self._logloss(scores))
-        raise ValueError(f"metric: {metric!r} is neither 'auc' nor 'logloss'")
+        whole = [auc(self.labels, one) for one in scores]
+        return Figures(
+            np.array(whole), np.stack([_weighted_auc(self.labels, one, self.drawn, self.user) for one in scores])
+        )
 
     def difference(self, mine: Figures, other: Figures) -> Difference:
         """Mine minus other, seed by seed. One seed of one side stands against all seeds of the other."""
@@ -110,7 +96,7 @@ class Bootstrap:
         above = self._redraw(retrained.resampled - unknown.resampled)
         share = self._redraw(mine.resampled - unknown.resampled) / np.where(above == 0, np.nan, above)
         known = ~np.isnan(above)
-        # of either sign: a logloss falls on the way
+        # The way may go either up or down, but in a resample it has to go as the whole does.
         turned = np.sign(above[known]) != np.sign(way.mean())
         if not known.any() or turned.mean() > (1 - LEVEL) / 2:
             share = np.full(1, np.nan)
@@ -118,19 +104,6 @@ class Bootstrap:
             per_seed = np.atleast_1d(gain / way)
             mean = float(np.mean(gain) / np.mean(way))
         return self._interval(per_seed, share, mean)
-
-    def _auc(self, scores: Floats) -> Floats:
-        return _weighted_auc(self.labels, scores, self.drawn, self.user)
-
-    def _logloss(self, probabilities: Floats) -> Floats:
-        """[S, R] of probabilities [S, n], from the sums of every user."""
-        clipped = np.clip(probabilities, CLIP, 1 - CLIP)
-        losses = -np.log(np.where(self.labels, clipped, 1 - clipped))
-        users = self.drawn.shape[1]
-        sums = np.stack([np.bincount(self.user, line, users) for line in (*losses, np.ones(len(self.labels)))])
-        totals = sums @ self.drawn.T.astype(np.float64)
-        means: Floats = totals[:-1] / totals[-1]
-        return means
 
     def _redraw(self, values: Floats) -> Floats:
         """Means [R] over redrawn seeds of values [S, R]."""
@@ -148,26 +121,6 @@ class Bootstrap:
         low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
         middle = float(np.mean(per_seed)) if mean is None else mean
         return Difference(middle, float(low), float(high), tuple(float(value) for value in per_seed))
-
-
-def paired_interval(
-    labels: ArrayLike,
-    users: ArrayLike,
-    mine: ArrayLike,
-    other: ArrayLike,
-    resamples: int = 1000,
-    seed: int = 0,
-    metric: Metric = "auc",
-) -> Difference:
-    """Mine minus other for predictions [S, n] of the same rows; of many methods, compare `Bootstrap.figures`."""
-    bootstrap = Bootstrap(users, labels, resamples, seed)
-    return bootstrap.difference(bootstrap.figures(mine, metric), bootstrap.figures(other, metric))
-
-
-def weighted_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Floats:
-    """AUC float64 [R] under each of the weights [R, n] of rows, ties counting one half; NaN with one class."""
-    rows = np.atleast_2d(np.asarray(weights))
-    return _weighted_auc(np.asarray(labels, bool), np.asarray(scores), rows, np.arange(rows.shape[1]))
 
 
 def code_agreement(tables: Sequence[CodeTable]) -> dict[str, float]:

@@ -25,11 +25,10 @@ from userip.evaluation.results import Predictions
 from userip.evaluation.runs import Profiles
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.codes import CodeTable
-from userip.training.recommender.config import CodesKind, RecommenderConfig
+from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.fit import fit_recommender
 from userip.training.recommender.networks import NETWORKS
 
-KINDS: Final[dict[str, CodesKind]] = {"constant": "constant", "random": "random", "shuffled": "shuffled"}
 WHOLE_MACHINE: Final = ("kar-style", "pepler-style", "rella-style")  # they use all cores themselves
 
 
@@ -104,7 +103,7 @@ def compute(dataset: Dataset, report: Path, trial: Trial) -> Stored:
 
 
 def work(path: Path, report: Path, trial: Trial) -> str | None:
-    """`compute` in a process of its own. What goes wrong comes back as one experiment."""
+    """`compute` in a process of its own: what went wrong in one line, or None."""
     try:
         compute(_opened(path), report, trial)
     except Exception as error:
@@ -113,7 +112,7 @@ def work(path: Path, report: Path, trial: Trial) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """One experiment that says what went wrong."""
+    """What went wrong, in one line."""
     said = " ".join(str(error).split())[:500]
     named = type(error).__module__.startswith("userip.") and said
     return said if named else f"{type(error).__name__}: {said}"
@@ -132,7 +131,8 @@ def _fit(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
         assert trial.profiles is not None
         return fit_dense(dataset, trial.profiles.run, trial.settings, trial.seed)
     codes = codes_of(dataset, report, trial)
-    kind: CodesKind = "none" if codes is None else KINDS.get(trial.experiment.method, "profile")
+    method = trial.experiment.method
+    kind = "none" if codes is None else method if method in SHAPED else "profile"
     settings = trial.settings.model_copy(update={"codes": kind})
     return fit_recommender(dataset, codes, settings, trial.seed, network=NETWORKS[trial.experiment.network])
 

@@ -5,34 +5,29 @@ results.json   per experiment: means over seeds, and the paired difference to co
 report.md, report.html   the same for people
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from userip.evaluation.intervals import Bootstrap, Difference, Figures
-from userip.evaluation.results import BASE, SECTIONS, Results, Scored
+from userip.evaluation.results import BASE, SECTIONS, Results
 from userip.evaluation.sections import build_report
+from userip.evaluation.sections.comparisons import Comparisons
 from userip.files import json_text, write_text
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
 from userip.training.progress import track
 from userip.training.recommender.metrics import auc, evaluate, logloss
 
-RESAMPLES: Final = {"quick": 400, "full": 1000}
 Rows = list[dict[str, Any]]
 
 
 def write_reports(results: Results, out: Path) -> None:
     """Write all of it to `out`, each file whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = quality_rows(results)
-    write_text(out / "quality.json", json_text(rows))
-    summary = summarise(results)
-    write_text(out / "results.json", json_text(summary))
-    report = build_report(results)
+    compare = Comparisons(results)
+    write_text(out / "quality.json", json_text(quality_rows(results)))
+    write_text(out / "results.json", json_text(summarise(compare)))
+    report = build_report(compare)
     write_text(out / "report.md", markdown(report))
     write_text(out / "report.html", html(report))
 
@@ -54,33 +49,19 @@ def quality_rows(results: Results) -> Rows:
     return rows
 
 
-def summarise(results: Results) -> dict[str, Any]:
+def summarise(compare: Comparisons) -> dict[str, Any]:
     """Means over seeds and intervals, and everything else that is a number in the report."""
-    bootstrap = Bootstrap(results.test["user_id"], results.test["label"], RESAMPLES[results.preset])
-    made: dict[tuple[int, ...], Figures] = {}
-
-    def figures(cells: Sequence[Scored]) -> Figures:
-        key = tuple(id(one) for one in cells)
-        if key not in made:
-            made[key] = bootstrap.figures(np.stack([one.test for one in cells]), "auc")
-        return made[key]
-
-    lines = []
-    todo = [(section, line) for section in SECTIONS for line in results.rows_of(section)]
-    for section, (method, recommender, variant) in track(todo, label="intervals"):
-        mine = results.of(section, method, recommender, variant)
-        aucs = [auc(results.test["label"], one.test) for one in mine]
-        losses = [logloss(results.test["label"], one.test) for one in mine]
+    results, lines = compare.results, []
+    for row in track([row for section in SECTIONS for row in compare.rows(section)], label="intervals"):
+        measures = compare.measures(row)
         entry: dict[str, Any] = {
-            "section": section, "method": method, "recommender": recommender, "variant": variant,
-            "seeds": [one.result.seed for one in mine], "auc": float(np.mean(aucs)), "logloss": float(np.mean(losses)),
-            "settings": mine[0].settings,
+            "section": row.section, "method": row.method, "recommender": row.recommender, "variant": row.variant,
+            "seeds": list(row.seeds), "auc": measures["auc"], "logloss": measures["logloss"],
+            "settings": row.scored[0].settings,
         }  # fmt: skip
-        other = results.of(section, BASE, recommender) if method != BASE else []
-        pairs = _paired(mine, other)
-        if pairs:
-            difference = bootstrap.difference(*(figures([pair[side] for pair in pairs]) for side in (0, 1)))
-            entry[f"minus_{BASE}"] = _stated(difference)
+        base = compare.row(row.section, BASE, row.recommender) if row.method != BASE else None
+        if base and (difference := compare.difference(row, base)).per_seed:
+            entry[f"minus_{BASE}"] = asdict(difference)
         lines.append(entry)
     return {
         "dataset": results.dataset, "split": results.split, "split_hash": results.split_hash,
@@ -94,12 +75,6 @@ def summarise(results: Results) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _paired(mine: Sequence[Scored], other: Sequence[Scored]) -> list[tuple[Scored, Scored]]:
-    """The results of the same seeds."""
-    by_seed = {one.result.seed: one for one in other}
-    return [(one, by_seed[one.result.seed]) for one in mine if one.result.seed in by_seed]
-
-
 def _curve(results: Results) -> dict[str, Any] | None:
     """AUC per method, number of items and seed."""
     curve, label = results.curve, results.test["label"]
@@ -111,10 +86,3 @@ def _curve(results: Results) -> dict[str, Any] | None:
     }
     references = {method: [auc(label, one) for one in lines] for method, lines in curve.references.items()}
     return {"items": list(curve.items), "auc": methods, "references": references}
-
-
-def _stated(difference: Difference) -> dict[str, Any]:
-    return {
-        "mean": difference.mean, "low": difference.low, "high": difference.high,
-        "per_seed": [float(one) for one in difference.per_seed],
-    }  # fmt: skip

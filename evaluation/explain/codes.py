@@ -17,6 +17,7 @@ import polars as pl
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.evaluation.explain.lift import Lift, Sums, Z
+from userip.reporting.blocks import Estimate
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.export.describe import Votes, collect_votes, spelled
@@ -26,25 +27,16 @@ ITEM, TITLE = "item", "title"
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean over users, one value each, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Judgement:
-    """How a group of users rates. Means of each user's own mean; None for fewer than two users.
+    """How a group of users rates: means over users, one value each, with 95 % intervals; None for fewer than two users.
 
     label     share of positive labels        activity  train rows
     polarity  label minus the item's mean label over all train rows: above 0 likes what others like less
     """
 
-    label: Mean | None
-    activity: Mean | None
-    polarity: Mean | None
+    label: Estimate | None
+    activity: Estimate | None
+    polarity: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -179,11 +171,11 @@ def _judgement(users: pl.DataFrame) -> Judgement:
     return Judgement(*(_mean(users[name].to_numpy()) for name in ("label", "activity", "polarity")))
 
 
-def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Mean | None:
+def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Estimate | None:
     if len(values) < 2:
         return None
     mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
-    return Mean(mean, mean - Z * error, mean + Z * error)
+    return Estimate(mean, mean - Z * error, mean + Z * error)
 
 
 @dataclass(frozen=True, eq=False)

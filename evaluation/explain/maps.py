@@ -19,7 +19,7 @@ CODEBOOKS = "codebooks.safetensors"
 
 @dataclass(frozen=True)
 class FacetMap:
-    """A sample of users, each at (x, y) with its code, and the codes' own places, index = code.
+    """A sample of users, each at (x, y) with its code.
 
     users      rows of z that were drawn, ascending
     explained  share of the variance of all users along x, and along y
@@ -31,8 +31,6 @@ class FacetMap:
     x: tuple[float, ...]
     y: tuple[float, ...]
     codes: tuple[int, ...]
-    centre_x: tuple[float, ...]
-    centre_y: tuple[float, ...]
     explained: tuple[float, float]
     nearest: float
 
@@ -65,11 +63,10 @@ def code_map(
         flat = z[torch.from_numpy(known), j].flatten(1).float()
         mine = codes[known, j].astype(np.int64)
         scaled = (flat @ book.scale.T).double().numpy()  # || A (z - e) ||: plain distances from here on
-        centre = (book.codes.detach() @ book.scale.T).double().numpy()
-        mean = scaled.mean(axis=0) if len(known) else centre.mean(axis=0)
+        mean = scaled.mean(axis=0) if len(known) else np.zeros(scaled.shape[1])
         axes, explained = _axes(scaled - mean)
         drawn = np.sort(np.random.default_rng([seed, 13, j]).permutation(len(known))[:most])
-        place, places = (scaled[drawn] - mean) @ axes, (centre - mean) @ axes
+        place = (scaled[drawn] - mean) @ axes
         nearest = float((book.assign(flat).numpy() == mine).mean()) if len(known) else 0.0
         made.append(
             FacetMap(
@@ -78,8 +75,6 @@ def code_map(
                 x=tuple(place[:, 0].tolist()),
                 y=tuple(place[:, 1].tolist()),
                 codes=tuple(mine[drawn].tolist()),
-                centre_x=tuple(places[:, 0].tolist()),
-                centre_y=tuple(places[:, 1].tolist()),
                 explained=explained,
                 nearest=nearest,
             )

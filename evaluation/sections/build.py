@@ -1,6 +1,5 @@
 """The report of an evaluation, section by section; parts that were not made have no section."""
 
-from userip.evaluation.results import Results
 from userip.evaluation.sections.ablations import ablations, sweeps
 from userip.evaluation.sections.codes import codes_explained, codes_in_use
 from userip.evaluation.sections.comparisons import Comparisons
@@ -20,12 +19,12 @@ COMPARED = (
 READ = (codes_in_use, codes_explained, nearest_words, attention_moves, profile_worth)
 
 
-def build_report(results: Results, resamples: int = 1000) -> Report:
-    """Every claim that `results` bear on, each with its answer and verdict, then the protocol.
+def build_report(compare: Comparisons) -> Report:
+    """Every claim that the results bear on, each with its answer and verdict, then the protocol.
 
-    resamples: draws of users and seeds behind every interval. The same results give the same report.
+    The same results give the same report.
     """
-    compare = Comparisons(results, resamples)
+    results = compare.results
     sections = [section for part in COMPARED for section in part(compare)]
     sections += [section for part in READ for section in part(results)]
     users = "users never seen" if results.split == "users" else "users seen"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from userip.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement, Mean
+from userip.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement
 from userip.evaluation.explain.maps import FacetMap
 from userip.evaluation.results import Codebook, Results
 from userip.evaluation.sections.claims import listed
@@ -111,8 +111,7 @@ def _judgements(facet: FacetExplanation) -> Table:
 
 
 def _estimates(one: Judgement) -> list[Estimate | None]:
-    means: tuple[Mean | None, ...] = (one.label, one.polarity, one.activity)
-    return [None if mean is None else Estimate(mean.mean, mean.low, mean.high) for mean in means]
+    return [one.label, one.polarity, one.activity]
 
 
 def _title(code: CodeExplanation) -> str:

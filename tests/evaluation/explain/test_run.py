@@ -28,9 +28,7 @@ def test_a_run_is_explained_whole(held_out: Run) -> None:
     assert found.attention is not None
     assert found.attention.users == 10
     assert {one.fill for one in found.attention.shares} == {"random", "shared prompt", "own z", "even"}
-    assert [(place.facet, len(place.x), len(place.centre_x)) for place in found.maps] == [
-        ("hobby", 20, 4), ("background", 20, 3),
-    ]  # fmt: skip
+    assert [(place.facet, len(place.x)) for place in found.maps] == [("hobby", 20), ("background", 20)]
     assert found == explain_run(dataset, run, users=10, items=4, most=20)
     assert json.loads(json.dumps(asdict(found), allow_nan=False))
 

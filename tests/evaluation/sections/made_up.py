@@ -9,12 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.evaluation.explain.attention import PARTS, QUERIES, Attention, AttentionChange, AttentionShare
-from userip.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement, Mean
+from userip.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement
 from userip.evaluation.explain.lift import Lift
 from userip.evaluation.explain.maps import FacetMap
 from userip.evaluation.explain.run import RANDOM, SHARED, TUNED, FacetWords, RunExplanation
 from userip.evaluation.explain.words import Chance, Near, NearestWords
 from userip.evaluation.results import Codebook, Failure, LearningCurve, Result, Results, Scored, Section, Timing
+from userip.reporting.blocks import Estimate
 from userip.training.data.dataset import Split
 
 USERS, ROWS, SEEDS = 80, 10, 2
@@ -89,8 +90,8 @@ def curve(strengths: Mapping[int, float], unknown: float = 0.5, retrained: float
 def explanation(*, stands_out: bool = True, near: float = 0.01, content: float = 0.02) -> RunExplanation:
     """One facet of two codes. near: adjusted p of nearest words; content: attention that content gets more of."""
     lift = Lift("genre", "noir", "Noir <b>", 30, 0.6, 0.2, 3.0, 2.0, 4.5, 1e-4)
-    mean = Mean(0.6, 0.5, 0.7)
-    judged = Judgement(mean, Mean(12.0, 10.0, 14.0), None)
+    mean = Estimate(0.6, 0.5, 0.7)
+    judged = Judgement(mean, Estimate(12.0, 10.0, 14.0), None)
     codes = tuple(CodeExplanation(code, 40, 0.5, judged, (), (lift,) if stands_out else (), ()) for code in range(2))
     chances = (Chance("words", 0.3, 0.4, near / 2, near), Chance("profiles", 0.3, 0.4, near / 2, near))
     words = tuple(NearestWords(f"hobby {code}", 1.0, (Near("noir", 0.5), Near("war", 0.4)), chances) for code in (0, 1))
@@ -107,7 +108,7 @@ def explanation(*, stands_out: bool = True, near: float = 0.01, content: float =
         (FacetExplanation("hobby", 80, 20, judged, codes),),
         (FacetWords("hobby", words, words[:1]),),
         Attention(50, 3, 4, shares, changes),
-        (FacetMap("hobby", (0, 1), (0.0, 1.0), (0.0, 1.0), (0, 1), (0.1, 0.9), (0.1, 0.9), (0.6, 0.3), 0.98),),
+        (FacetMap("hobby", (0, 1), (0.0, 1.0), (0.0, 1.0), (0, 1), (0.6, 0.3), 0.98),),
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.evaluation.sections import made_up
 from userip.evaluation.sections import build_report
+from userip.evaluation.sections.comparisons import Comparisons
 from userip.reporting.blocks import Report
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
@@ -24,7 +25,7 @@ OWN: dict[Split, set[str]] = {
 @pytest.fixture(scope="module")
 def report() -> Report:
     """Of all parts there are, for users never seen."""
-    return build_report(made_up.full(), resamples=100)
+    return build_report(Comparisons(made_up.full(), 100))
 
 
 def test_every_claim_has_question_answer_and_verdict(report: Report) -> None:
@@ -40,21 +41,21 @@ def test_every_claim_has_question_answer_and_verdict(report: Report) -> None:
 
 def test_other_splits_ask_of_users_seen() -> None:
     """A random split has its own question, and none of the users split."""
-    titles = {section.title for section in build_report(made_up.full("random"), resamples=20).sections}
+    titles = {section.title for section in build_report(Comparisons(made_up.full("random"), 20)).sections}
     assert titles == BOTH | OWN["random"]
 
 
 def test_missing_parts_are_left_out() -> None:
     """Controls alone come to their sections and the protocol."""
     few = made_up.results(made_up.controls({"constant": 1.0, "random": 1.0, "userip": 2.0}))
-    titles = [section.title for section in build_report(few, resamples=20).sections]
+    titles = [section.title for section in build_report(Comparisons(few, 20)).sections]
     assert titles == ["Users seen", "Against every other grouping", "Protocol"]
 
 
 def test_without_userip_the_report_says_so() -> None:
     """Where UserIP itself failed, its claims are undecided, and the controls are shown all the same."""
     few = made_up.results(made_up.controls({"constant": 1.0, "random": 1.0}))
-    section = build_report(few, resamples=20).sections[0]
+    section = build_report(Comparisons(few, 20)).sections[0]
     assert section.verdict == "undecided"
     assert "no predictions" in section.answer
     assert section.blocks
@@ -73,4 +74,4 @@ def test_both_renderers_take_it(report: Report) -> None:
 
 def test_the_same_results_give_the_same_text(report: Report) -> None:
     """Nothing in it is drawn anew."""
-    assert markdown(build_report(made_up.full(), resamples=100)) == markdown(report)
+    assert markdown(build_report(Comparisons(made_up.full(), 100))) == markdown(report)
