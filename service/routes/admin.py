@@ -5,20 +5,16 @@ from dataclasses import dataclass
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError, UnknownReleaseError
 from userip.bank.opening import open_bank
-from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import BankAwayError, ReloadError
 from userip.scoring.messages import Reloaded, ReloadRequest, RolledBack
-from userip.scoring.release_sync import ReleaseSync
-from userip.service.auth.access import ApiKeyAuth
 from userip.service.errors import ConflictError
+from userip.service.parts import Parts
 from userip.service.routes.decoding import decode
 from userip.service.routes.openapi import KEYED, answer_docs, body_docs
 from userip.service.routes.public import json_answer
-from userip.service.settings import Settings
 
 _RELOAD = msgspec.json.Decoder(ReloadRequest | None)
 
@@ -27,15 +23,13 @@ _RELOAD = msgspec.json.Decoder(ReloadRequest | None)
 class AdminRoutes:
     """Only made when there are keys: without any the routes are not there at all."""
 
-    current: CurrentRelease
-    sync: ReleaseSync
-    auth: ApiKeyAuth
-    settings: Settings
-    log: FilteringBoundLogger
+    parts: Parts
 
     def router(self) -> APIRouter:
         """The routes and what each of them can answer."""
-        router = APIRouter(prefix="/admin", dependencies=self.auth.needs("admin"), default_response_class=Response)
+        router = APIRouter(
+            prefix="/admin", dependencies=self.parts.auth.needs("admin"), default_response_class=Response
+        )
         router.add_api_route(
             "/reload",
             self.reload,
@@ -63,18 +57,18 @@ class AdminRoutes:
         """
         body = await request.body()
         order = decode(_RELOAD, body) if body else None
-        self.auth.refresh()
+        self.parts.auth.refresh()
         try:
-            name, before = await self.sync.reload(None if order is None else order.release)
+            name, before = await self.parts.sync.reload(None if order is None else order.release)
         except ReloadError as error:
-            raise ConflictError(f"{self.current.release.name} is still served: {error}") from None
+            raise ConflictError(f"{self.parts.current.release.name} is still served: {error}") from None
         return json_answer(Reloaded(name, before))
 
     async def rollback(self) -> Response:
         """Move the bank's pointer. A service that follows it serves that release soon; another waits for a reload."""
-        active = await asyncio.to_thread(_roll_back, self.settings.bank_url.get_secret_value())
-        served = self.current.release.name
-        self.log.info("rolled back", active=active, served=served)
+        active = await asyncio.to_thread(_roll_back, self.parts.settings.bank_url.get_secret_value())
+        served = self.parts.current.release.name
+        self.parts.log.info("rolled back", active=active, served=served)
         return json_answer(RolledBack(active, served))
 
 

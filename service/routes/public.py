@@ -8,10 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
-from userip.scoring.current_release import CurrentRelease
-from userip.scoring.dataplane import Dataplane
 from userip.scoring.errors import InvalidRequestError
-from userip.scoring.lookup import Profiles
 from userip.scoring.messages import (
     FacetAnswer,
     FieldAnswer,
@@ -21,15 +18,12 @@ from userip.scoring.messages import (
     Readiness,
     ReleaseAnswer,
 )
-from userip.scoring.shadow import Shadow
-from userip.service.auth.access import ApiKeyAuth
 from userip.service.errors import NotReadyError
-from userip.service.http.draining import Drain
-from userip.service.observe.metrics import CONTENT_TYPE, Metrics
+from userip.service.observe.metrics import CONTENT_TYPE
 from userip.service.observe.request_record import record_of
+from userip.service.parts import Parts
 from userip.service.routes.openapi import KEYED, answer_docs
 from userip.service.routes.probes import not_ready_reasons
-from userip.service.settings import Settings
 
 
 class _AnyId(Convertor[str]):
@@ -56,19 +50,13 @@ def json_answer(message: msgspec.Struct) -> Response:
 class PublicRoutes:
     """What people and probes ask. Probes and metrics never need a key: they say nothing of any user."""
 
-    dataplane: Dataplane
-    current: CurrentRelease
-    profiles: Profiles
-    shadow: Shadow | None
-    metrics: Metrics
-    drain: Drain
-    auth: ApiKeyAuth
-    settings: Settings
+    parts: Parts
 
     def router(self) -> APIRouter:
         """The routes and what each of them can answer."""
         router = APIRouter(default_response_class=Response)
-        keyed, auth = KEYED if self.auth.closed else (), self.auth
+        auth = self.parts.auth
+        keyed = KEYED if auth.closed else ()
         router.add_api_route(
             "/profile/{user_id:any_id}",
             self.profile,
@@ -93,8 +81,8 @@ class PublicRoutes:
 
     async def profile(self, user_id: str, request: Request) -> Response:
         """Slashes and other special characters of the user id are percent-encoded."""
-        _check_user_id(user_id, request.scope["raw_path"], self.settings.max_id_length)
-        return json_answer(await self.dataplane.profile(user_id, record_of(request.scope)))
+        _check_user_id(user_id, request.scope["raw_path"], self.parts.settings.max_id_length)
+        return json_answer(await self.parts.dataplane.profile(user_id, record_of(request.scope)))
 
     async def healthz(self) -> Response:
         """The process answers."""
@@ -102,20 +90,20 @@ class PublicRoutes:
 
     async def readyz(self) -> Response:
         """The release is loaded, and the bank holds its records."""
-        if self.drain.begun:
+        if self.parts.drain.begun:
             raise NotReadyError([FieldProblem("service", "is stopping; it still answers")])
-        name = self.current.release.name
-        if reasons := await not_ready_reasons(self.profiles.reader, name, follows=self.settings.follows):
+        name = self.parts.current.release.name
+        if reasons := await not_ready_reasons(self.parts.profiles.reader, name, follows=self.parts.settings.follows):
             raise NotReadyError(reasons)
         return json_answer(Readiness("ready", name))
 
     async def prometheus(self) -> Response:
         """In the text format, of all workers."""
-        return Response(self.metrics.render(), headers={"content-type": CONTENT_TYPE})
+        return Response(self.parts.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def release(self) -> Response:
         """The served release, the last reload, and the shadow."""
-        release = self.current.release
+        release = self.parts.current.release
         manifest = release.manifest
         dataset = manifest.dataset.get("name")
         answer = ReleaseAnswer(
@@ -136,9 +124,9 @@ class PublicRoutes:
             ],
             facets=[FacetAnswer(facet.name, facet.codebook_size) for facet in manifest.facets],
             metrics=manifest.metrics,
-            wanted=self.current.wanted,
-            last_reload=self.current.last_reload,
-            shadow=None if self.shadow is None else self.shadow.describe(),
+            wanted=self.parts.current.wanted,
+            last_reload=self.parts.current.last_reload,
+            shadow=None if self.parts.shadow is None else self.parts.shadow.describe(),
         )
         return json_answer(answer)
 
