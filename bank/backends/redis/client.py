@@ -5,10 +5,9 @@ No client retries: a publisher fails whole and starts anew, a reader falls back 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import redis
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -27,22 +26,6 @@ from userip.bank.release_meta import ReleaseMeta
 SyncClient = redis.Redis | redis.RedisCluster
 Pipeline = redis.client.Pipeline | redis.cluster.ClusterPipeline
 
-_TLS_VERIFY: Final = {"full": "required", "ca": "required", "none": "none"}
-
-
-def tls_settings(url: RedisUrl) -> dict[str, Any]:
-    """redis-py's names for the TLS settings of `url`; empty without TLS."""
-    if not url.tls:
-        return {}
-    settings: dict[str, Any] = {
-        "ssl_cert_reqs": _TLS_VERIFY[url.verify],
-        "ssl_check_hostname": url.verify == "full",
-        "ssl_ca_certs": url.ca and str(url.ca),
-        "ssl_certfile": url.cert and str(url.cert),
-        "ssl_keyfile": url.key and str(url.key),
-    }
-    return {name: value for name, value in settings.items() if value is not None}
-
 
 def connection_settings(url: RedisUrl) -> dict[str, Any]:
     """What every connection to `url` is told, but for its timeouts and retries."""
@@ -58,28 +41,26 @@ def connection_settings(url: RedisUrl) -> dict[str, Any]:
         settings |= {"host": url.host, "port": url.port}
     if not url.cluster:
         settings["db"] = url.db
+    if url.tls:
+        settings |= {
+            "ssl_cert_reqs": "none" if url.verify == "none" else "required",
+            "ssl_check_hostname": url.verify == "full",
+        }
+        files = {"ssl_ca_certs": url.ca, "ssl_certfile": url.cert, "ssl_keyfile": url.key}
+        settings |= {name: str(file) for name, file in files.items() if file is not None}
     return settings
 
 
 def sync_client(url: RedisUrl, timeout_s: float) -> SyncClient:
     """A client whose every answer must come within `timeout_s`. A cluster is contacted at once."""
-    settings = connection_settings(url) | tls_settings(url)
+    settings = connection_settings(url)
     settings |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    settings |= {"ssl": url.tls, "retry": Retry(NoBackoff(), 0)}
     if url.cluster:
-        return redis.RedisCluster(ssl=url.tls, retry=no_retry(), **settings)
+        return redis.RedisCluster(**settings)
     if url.socket is not None:
         settings["unix_socket_path"] = settings.pop("path")
-    return redis.Redis(ssl=url.tls, retry=no_retry(), **settings)
-
-
-def no_retry() -> Retry:
-    """One attempt per command."""
-    return Retry(NoBackoff(), 0)
-
-
-def no_retry_async() -> AsyncRetry:
-    """One attempt per command, for asyncio."""
-    return AsyncRetry(NoBackoff(), 0)
+    return redis.Redis(**settings)
 
 
 def meta_of(raw: Mapping[Any, Any]) -> ReleaseMeta:
