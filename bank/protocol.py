@@ -152,11 +152,6 @@ class AsyncReader(Protocol):
     async def active(self) -> str | None:
         """The name of the active release. Raises BankUnavailableError."""
 
-    async def has_release(self, release: str) -> bool:
-        """Whether the bank holds the complete release. Raises BankUnavailableError, or BankKeyError for one whose
-        user ids are hidden by a key that is not ours.
-        """
-
     async def meta(self, release: str) -> ReleaseMeta | None:
         """What the bank knows of a complete release, None if it does not hold it. Raises BankUnavailableError."""
 

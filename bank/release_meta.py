@@ -60,6 +60,10 @@ class ReleaseMeta(BaseModel):
         """Where the release keeps its users. Raises BankKeyError without the key that it wants."""
         return Layout(self.salt, self.buckets, user_key_of(self.key_check))
 
+    def require_key(self) -> None:
+        """Raise BankKeyError unless this process has the key that hides the release's user ids, if one does."""
+        user_key_of(self.key_check)
+
     @property
     def updated_at(self) -> float:
         """When the records last changed, unix seconds."""

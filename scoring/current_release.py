@@ -71,6 +71,7 @@ class CurrentRelease:
         meta, manifest = await self._reader.meta(release.name), release.manifest
         if meta is None:
             raise ReloadError(f"the bank holds no records of release {release.name}: publish it first")
+        meta.require_key()
         if (meta.slots, meta.vector) != (manifest.slots, manifest.vector):
             raise ReloadError(
                 f"the bank's records of release {release.name} have {meta.slots} codes and {meta.vector} floats, "

@@ -110,8 +110,9 @@ async def _check_bank(settings: Settings, directory: Path, release: str, log: Fi
     # Patient, unlike the request path: here a slow answer is better than none.
     reader = open_reader(url, deadline_s=2.0, max_connections=1)
     try:
-        if not reader.exists() or not await reader.has_release(release):
+        if not reader.exists() or (meta := await reader.meta(release)) is None:
             raise missing
+        meta.require_key()
     except BankUnavailableError as error:
         log.warning("bank does not answer; scores are served with the default profile", bank=shown, problem=str(error))
     finally:

@@ -12,13 +12,14 @@ async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool 
     serves the one before as well as ever. Every replica would turn unready at once otherwise.
     """
     try:
-        active = await reader.active()
-        held = await reader.has_release(release)
+        active, meta = await reader.active(), await reader.meta(release)
+        if meta is not None:
+            meta.require_key()
     except BankKeyError:
         return [FieldProblem("bank", f"hides the users of {release} with a key that this service does not have")]
     except BankError:
         return [FieldProblem("bank", "does not answer; scores are served with the default profile")]
-    if not held:
+    if meta is None:
         return [FieldProblem("bank", f"holds no records of release {release}; publish it")]
     if active != release and not follows:
         return [

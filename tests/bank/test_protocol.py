@@ -114,14 +114,14 @@ def test_a_reader_follows_the_active_pointer(bank: Bank, bank_url: str) -> None:
         USERS.publish(bank, "a")
         reader = open_reader(bank_url, deadline_s=5)
         assert await reader.active() is None
-        assert await reader.has_release("a")
-        assert not await reader.has_release("b")
+        assert await reader.meta("a")
+        assert not await reader.meta("b")
         for release in ("a", "b"):
             if release == "b":
                 OTHERS.publish(bank, "b")
             bank.activate(release)
             assert await reader.active() == release
-            assert await reader.has_release(release)
+            assert await reader.meta(release)
         assert await reader.get_many("b", ["other-1", "user-1"]) == [Record(2, (1, 1, 0xFFFF)), None]
         await reader.active()
         await reader.close()

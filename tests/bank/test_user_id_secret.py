@@ -52,7 +52,7 @@ def test_same_secret_reads_what_it_published(bank_url: str, use: Use) -> None:
 
     async def read() -> None:
         reader = open_reader(bank_url, deadline_s=5.0)
-        assert await reader.has_release("r")
+        assert await reader.meta("r")
         assert await reader.get_many("r", ["new", "user-1"]) == [Record(0, (1, 2, 3)), Record(2, (1, 1, 0xFFFF))]
         await reader.close()
 
@@ -82,8 +82,10 @@ def test_missing_or_wrong_secret_is_an_error_and_no_default(
     async def read() -> None:
         reader = open_reader(bank_url, deadline_s=5.0)
         assert await reader.active() == "r"
+        meta = await reader.meta("r")
+        assert meta is not None
         with pytest.raises(BankKeyError, match=words):
-            await reader.has_release("r")
+            meta.require_key()
         with pytest.raises(BankKeyError, match=words):
             await reader.get_many("r", ["user-0"])
         await reader.close()

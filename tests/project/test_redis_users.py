@@ -82,7 +82,7 @@ async def _read_everything(url: str) -> None:
     await reader.active()
     release = await reader.active()
     assert release is not None
-    assert await reader.has_release(release)
+    assert await reader.meta(release)
     assert await reader.get_many(release, ["a"])
     await reader.close()
 
@@ -159,7 +159,7 @@ def test_service_can_read_and_nothing_else(guarded: RedisServer) -> None:
         reader = open_reader(_url(guarded, "service"), deadline_s=5.0)
         await reader.active()
         assert await reader.active() == "served"
-        assert await reader.has_release("served")
+        assert await reader.meta("served")
         assert await reader.get_many("served", ["a", "x"]) == [Record(5, (6,)), None]
         await reader.close()
 

@@ -14,9 +14,11 @@ from tests.fixtures.tiny_release import ITEMS, TinyRelease, write_release
 from userip.bank.backends.lmdb.reader import LmdbReader
 from userip.bank.backends.lmdb.url import parse_url
 from userip.bank.protocol import Lookup
+from userip.bank.user_id_secret import VARIABLE
 from userip.scoring.breaker import Breaker
 from userip.scoring.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.dataplane import Dataplane, Scored
+from userip.scoring.errors import ReloadError
 from userip.scoring.lookup import Profiles
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.record_cache import RecordCache
@@ -108,4 +110,21 @@ async def test_what_was_replaced_is_freed_when_its_last_user_is_done(
     await settled(current)
     assert rows == {}
     assert len(current.release.item_rows) == len(ITEMS)
+    await reader.close()
+
+
+@in_a_loop
+async def test_a_release_whose_user_ids_are_hidden_by_another_key_is_refused(
+    lmdb_url: str, tiny: TinyRelease, tmp_path: Path
+) -> None:
+    """No user of it could be found, so the release before is served on; the answer names the variable to set."""
+    hidden = write_release(tmp_path / "releases" / "hidden", seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "correct horse battery staple")
+        publish(lmdb_url, hidden.name)
+    reader = HeldReader(lmdb_url)
+    current = CurrentRelease(tiny.path, load_and_warm_up(tiny.path, 10), reader, 10, hidden.path.parent)
+    with pytest.raises(ReloadError, match=f"hides its user ids by a key .*{VARIABLE}"):
+        await current.reload(hidden.name)
+    assert current.release.name == tiny.name
     await reader.close()

@@ -44,10 +44,6 @@ class Bank:
         """The one release."""
         return "r"
 
-    async def has_release(self, release: str) -> bool:
-        """It has any."""
-        return True
-
     async def meta(self, release: str) -> ReleaseMeta | None:
         """Nobody asks."""
         return None

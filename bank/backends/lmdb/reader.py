@@ -111,11 +111,6 @@ class LmdbReader:
         history = self._env.read(read_history)
         return history[0] if history else None
 
-    async def has_release(self, release: str) -> bool:
-        """Whether the bank holds the complete release. Raises BankKeyError for one whose key is not ours."""
-        meta = await self.meta(release)
-        return meta is not None and meta.layout is not None  # asking for the layout asks for its key
-
     async def meta(self, release: str) -> ReleaseMeta | None:
         """What the bank knows of a complete release, None if it does not hold it."""
         try:

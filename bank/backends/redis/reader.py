@@ -52,12 +52,6 @@ class RedisReader:
             (name,) = await self._send([(b"LINDEX", HISTORY_KEY.encode(), b"0")])
         return None if name is None else str(name.decode())
 
-    async def has_release(self, release: str) -> bool:
-        """Whether the bank holds the complete release. Raises BankKeyError for one whose key is not ours."""
-        with self._bounded():
-            known = await self._learn(release)
-        return known is not None and known.meta.layout is not None  # asking for the layout asks for its key
-
     def updated(self, release: str) -> float | None:
         """When the release's records last changed, unix seconds, as far as is known without asking."""
         known = self._known.get(release)

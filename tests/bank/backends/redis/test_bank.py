@@ -143,7 +143,7 @@ def test_the_service_needs_four_commands(start_redis: Callable[..., RedisServer]
         reader = open_reader(url, deadline_s=5)
         await reader.active()
         assert await reader.active() == "a"
-        assert await reader.has_release("a")
+        assert await reader.meta("a")
         assert await reader.get_many("a", USERS.ids) == EXPECTED
         await reader.close()
 

@@ -56,7 +56,7 @@ def test_a_server_that_is_away_and_comes_back_empty(start_redis: Callable[..., R
         await asyncio.to_thread(server.start)
         await reader.active()
         assert await reader.active() is None
-        assert not await reader.has_release("a")
+        assert not await reader.meta("a")
         with pytest.raises(UnknownReleaseError):
             await reader.get_many("a", ["user-1"])
         await asyncio.to_thread(publish, server.url)
@@ -77,7 +77,7 @@ def test_flushall_is_noticed_within_a_second(redis_url: str, redis_server: Redis
         await asyncio.sleep(1.05)
         with pytest.raises(UnknownReleaseError):
             await reader.get_many("a", ["user-1"])
-        assert not await reader.has_release("a")
+        assert not await reader.meta("a")
 
     with_reader(read, redis_url)
 
