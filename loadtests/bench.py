@@ -144,23 +144,9 @@ def _write(
     names: list[Scenario | str] = [*PRESETS[config.preset], *extras]
     rows = [row for name in names for row in results.kept(name) or ()]
     gates = judge(rows)
-    plain = [gate._asdict() for gate in gates]
-    write_report(config.out, rows, plain, machine_facts(config.seed), [*notes, *caveats(rows)])
-    write_text(config.out / "gates.json", json_text(plain))
+    write_report(config.out, rows, gates, machine_facts(config.seed), notes)
+    write_text(config.out / "gates.json", json_text([gate._asdict() for gate in gates]))
     return rows, gates
-
-
-def caveats(rows: Sequence[Row]) -> list[str]:
-    """What the report's own table of caveats lacks: the kind of failures, and whether cores were shared."""
-    load = [row for row in rows if row.get("generator", IN_PROCESS) != IN_PROCESS]
-    notes = []
-    for name in dict.fromkeys(row["scenario"] for row in load):
-        own = [row for row in load if row["scenario"] == name]
-        if failures := _failures(own):
-            notes.append(f"{name}: {failures}; the other figures are of the requests that were answered.")
-        if not all(row["apart"] for row in own):
-            notes.append(f"{name}: too few cores to keep service and load apart; they shared one.")
-    return notes
 
 
 def _lines(scenario: Scenario, rows: Sequence[Row]) -> Iterator[str]:

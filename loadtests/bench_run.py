@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
-from types import TracebackType
 from typing import Final, Protocol
 
 from userip.loadtests.errors import LoadTestError
-from userip.loadtests.figures import Figures
 from userip.loadtests.results import Row
 from userip.loadtests.scenarios import Scenario
 from userip.loadtests.servers.cores import available_cores, rss_mb
 from userip.loadtests.servers.processes import Servers
 from userip.loadtests.traffic.answers import Expected, Oracle, expect_codes, expect_scores, write_expected
-from userip.loadtests.traffic.drivers import Window, drive
+from userip.loadtests.traffic.drivers import drive
+from userip.loadtests.traffic.figures import Figures
+from userip.loadtests.traffic.generator import Plan
 from userip.loadtests.traffic.workload import Population, Workload, make_workload
 from userip.training.recommender.fit import one_thread
 
@@ -59,18 +59,21 @@ class BenchRun:
         if "echo" in scenario.variants and not self._has_echo:
             self._make_echo(scenario)
         server = self.servers.serve(scenario)[variant]
-        window = Window(
-            scenario=scenario,
+        expected = self._expected_file(scenario, variant)
+        plan = Plan(
             port=server.port,
-            server=server.pid,
-            workload=self._workload_file(scenario),
-            expected=self._expected_file(scenario, variant),
+            workload=str(self._workload_file(scenario)),
+            expected=str(expected) if expected else None,
+            connections=scenario.connections,
+            seconds=scenario.seconds,
+            warm_up=scenario.warm_up,
             rate=rate,
             prefill=repeat == 0 and scenario.cache == "warm" and variant != "echo",
             seed=self._seed + repeat,
+            server=server.pid,
         )
         cores = self.servers.cores(scenario.workers)
-        seen = drive(window, cores.load[0])
+        seen = drive(plan, scenario.generator, cores.load[0])
         return _row(scenario, variant, repeat, rate, seen) | {"rss_mb": rss_mb(server.pid), "apart": cores.apart}
 
     def _make_echo(self, scenario: Scenario) -> None:
@@ -119,9 +122,7 @@ class BenchRun:
     def __enter__(self) -> "BenchRun":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.servers.stop()
 
 

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from userip.bank import AsyncReader, open_bank, open_reader
 from userip.bank.opening import backend_of
 from userip.loadtests.errors import LoadTestError
-from userip.loadtests.figures import quantiles_of
 from userip.loadtests.scenarios import Preset
+from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import Population, Workload, make_workload, population_of_release
 from userip.ops.publish import publish_release
 from userip.release.manifest import SCORER, read_manifest

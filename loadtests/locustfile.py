@@ -27,9 +27,9 @@ from locust.env import Environment
 
 from userip.files import write_text
 from userip.loadtests.errors import LoadTestError
-from userip.loadtests.figures import figures
 from userip.loadtests.servers.cores import cpu_seconds
 from userip.loadtests.traffic.answers import Verifier, read_expected
+from userip.loadtests.traffic.figures import figures
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release, read_workload
 
 

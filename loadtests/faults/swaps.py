@@ -24,11 +24,11 @@ from userip.bank.protocol import Bank
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.broken_releases import BROKEN, write_broken
 from userip.loadtests.faults.swap_load import Watcher
-from userip.loadtests.figures import quantiles_of
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import available_cores, share_out, status_mb
 from userip.loadtests.servers.processes import Server, serve
 from userip.loadtests.servers.redis_server import RedisServer
+from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
 from userip.ops.publish import publish_release

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from userip.files import json_text, write_text
+from userip.loadtests.gates import Gate
 from userip.loadtests.report.build import build_report
-from userip.loadtests.report.rows import read_gates, read_rows
+from userip.loadtests.report.rows import read_rows
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
 
@@ -20,18 +21,18 @@ __all__ = ["write_report"]
 def write_report(
     out: Path,
     rows: Sequence[Mapping[str, Any]],
-    gates: Sequence[Mapping[str, Any]],
+    gates: Sequence[Gate],
     machine: Mapping[str, str],
     notes: Sequence[str],
 ) -> None:
     """Write latency.json, report.md and report.html to `out`; the same input gives the same bytes.
 
-    rows, gates: as `loadtests.report.rows` reads them; further keys of a row stand in latency.json only
+    rows: as `loadtests.report.rows` reads them; further keys of a row stand in latency.json only
     machine: facts to show (CPU, cores, versions, date, commit), in their order; notes: sentences about this run
 
-    Raises BenchInputError, before anything is written, for a row or gate that lacks a key or has an impossible value.
+    Raises BenchInputError, before anything is written, for a row that lacks a key or has an impossible value.
     """
-    report = build_report(read_rows(rows), read_gates(gates), machine, notes)
+    report = build_report(read_rows(rows), gates, machine, notes)
     lines = ",\n".join(json_text(row, indent=None) for row in rows)
     texts = {"latency.json": f"[\n{lines}\n]\n", "report.md": markdown(report), "report.html": html(report)}
     out.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from userip.loadtests.gates import Gate
 from userip.loadtests.report.caveats import caveats, everything, machine_section
 from userip.loadtests.report.cells import load_cells
 from userip.loadtests.report.gates import gates_section, headline
 from userip.loadtests.report.in_process import per_10k
 from userip.loadtests.report.load import comparisons, latency_at_rates, latency_by_candidates, saturation
-from userip.loadtests.report.rows import Gate, Rows
+from userip.loadtests.report.rows import Rows
 from userip.loadtests.report.scale import scale
 from userip.reporting.blocks import Report
 

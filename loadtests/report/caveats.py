@@ -1,5 +1,6 @@
 """What to read with care, and everything that was measured. What no bench on one machine can say stands in the docs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from userip.loadtests.report.cells import LoadCell
@@ -34,9 +35,14 @@ def caveats(cells: Sequence[LoadCell], notes: Sequence[str]) -> list[Section]:
 
 def _reasons(cell: LoadCell) -> list[str]:
     cpu, late, p99 = (cell.values(name) for name in ("generator_cpu", "late_ms", "p99_ms"))
+    kinds = Counter[str]()
+    for row in cell.rows:
+        kinds.update(row.failures)
+    mostly = f", mostly {kinds.most_common(1)[0][0]}" if kinds else ""
     reasons = {
         "wrong answers": bool(cell.total("wrong")),
-        "failed requests": bool(cell.total("failed")),
+        f"failed requests{mostly}: the other figures are of those that were answered": bool(cell.total("failed")),
+        "too few cores: service and load shared one": not all(row.apart for row in cell.rows),
         "the generator's core was full": bool(cpu) and cell.middle("generator_cpu") >= BUSY,
         "the generator was late": bool(late and p99) and cell.middle("late_ms") >= LATE * cell.middle("p99_ms"),
         "repeats do not agree": len(p99) > 1 and min(p99) > 0 and max(p99) / min(p99) >= APART,

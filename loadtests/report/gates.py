@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from userip.loadtests.gates import Gate
 from userip.loadtests.report.cells import LoadCell, by_variant, ratio, settings
 from userip.loadtests.report.in_process import SECONDS, STANDARD, paper_ratio, process_cells, standard
 from userip.loadtests.report.names import OURS, look, setting
-from userip.loadtests.report.rows import Gate, InProcessRow, Rows, ScaleRow
+from userip.loadtests.report.rows import InProcessRow, Rows, ScaleRow
 from userip.reporting.blocks import Column, Estimate, Headline, Kind, Outcome, Section, Table, Verdict
 from userip.reporting.numbers import write_number
 

@@ -1,4 +1,4 @@
-"""What the bench hands over, checked: rows of three kinds, and gates.
+"""The rows that the bench hands over, checked, of four kinds.
 
 LoadRow        one window of load on one variant: any row that is none of the others
 InProcessRow   `generator` is "in-process": seconds per 10,000 instances, without HTTP
@@ -7,13 +7,11 @@ ReleaseRow     `scenario` begins with "release": a release of so many users and 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from userip.loadtests.errors import BenchInputError
-
-Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class _Row(BaseModel):
@@ -29,6 +27,7 @@ class LoadRow(_Row):
     """A window of load. `rate` is None in a closed loop; a figure is None where nothing was answered or counted.
 
     Milliseconds; requests per second; shares of one core; MiB; `quantiles` are (share, ms) in ascending order.
+    `failures` counts failed requests by kind; `apart`: service and load had cores of their own.
     """
 
     variant: str
@@ -54,6 +53,8 @@ class LoadRow(_Row):
     server_cpu: float | None = None
     rss_mb: float | None = None
     quantiles: tuple[tuple[float, float], ...] = ()
+    failures: dict[str, int] = {}
+    apart: bool = True
 
 
 class InProcessRow(_Row):
@@ -98,16 +99,7 @@ class ReleaseRow(_Row):
     p50_us: float | None = None
 
 
-class Gate(BaseModel):
-    """A bound, the value that was measured and how; `ok` is None where it was not measured."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    gate: str
-    value: float | str | None
-    limit: float | str | None
-    ok: bool | None
-    how: str = ""
+Row = LoadRow | InProcessRow | ScaleRow | ReleaseRow
 
 
 class Rows(NamedTuple):
@@ -121,7 +113,7 @@ class Rows(NamedTuple):
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
     """`rows` by kind. Raises BenchInputError naming the first bad row, its keys, and the fix."""
-    read = [_read(_kind(row), row, f"row {number}") for number, row in enumerate(rows)]
+    read = [_read(row, f"row {number}") for number, row in enumerate(rows)]
     return Rows(
         tuple(row for row in read if isinstance(row, LoadRow)),
         tuple(row for row in read if isinstance(row, InProcessRow)),
@@ -130,23 +122,18 @@ def read_rows(rows: Sequence[Mapping[str, Any]]) -> Rows:
     )
 
 
-def read_gates(gates: Sequence[Mapping[str, Any]]) -> tuple[Gate, ...]:
-    """`gates`, checked as rows are."""
-    return tuple(_read(Gate, gate, f"gate {number}") for number, gate in enumerate(gates))
-
-
-def _kind(row: Mapping[str, Any]) -> type[LoadRow | InProcessRow | ScaleRow | ReleaseRow]:
+def _kind(row: Mapping[str, Any]) -> type[Row]:
     if row.get("generator") == "in-process":
         return InProcessRow
     scenario = str(row.get("scenario", ""))
     return ScaleRow if scenario.startswith("bank") else ReleaseRow if scenario.startswith("release") else LoadRow
 
 
-def _read(kind: type[Kind], row: Mapping[str, Any], name: str) -> Kind:
+def _read(row: Mapping[str, Any], name: str) -> Row:
     try:
-        return kind.model_validate(row)
+        return _kind(row).model_validate(row)
     except ValidationError as error:
-        told = ", ".join(str(row[key]) for key in ("scenario", "variant", "gate") if key in row)
+        told = ", ".join(str(row[key]) for key in ("scenario", "variant") if key in row)
         problems = "; ".join(_problem(one["loc"], one["type"], one["msg"]) for one in error.errors(include_url=False))
         raise BenchInputError(f"{name} ({told}): {problems}; measure it again, or leave it out") from None
 

@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 
 from userip.loadtests.errors import LoadTestError
-from userip.loadtests.figures import quantiles_of
 from userip.loadtests.servers.processes import environment
+from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import cumulative, distinct, population_of_release
 from userip.loadtests.variants import build_variants
 from userip.scoring.loaded_release import Release, load_release

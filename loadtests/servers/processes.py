@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import userip
@@ -127,7 +126,7 @@ class Key:
 
 
 class Servers:
-    """Redis with every release published, and the servers that the present scenario needs. A context manager."""
+    """Redis with every release published, and the servers that the present scenario needs; `stop` ends them all."""
 
     def __init__(self, directory: Path, available: Iterable[int]) -> None:
         self._directory, self._available = directory, tuple(available)
@@ -186,14 +185,6 @@ class Servers:
         port = free_port()
         command = [sys.executable, "-m", "userip.loadtests.servers.echo", str(self._echo_answer), str(port)]
         return Server("echo", command, port, log, cores)
-
-    def __enter__(self) -> "Servers":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _settings(key: Key) -> list[str]:

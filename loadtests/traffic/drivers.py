@@ -6,41 +6,23 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from userip import loadtests
 from userip.loadtests.errors import GeneratorError
-from userip.loadtests.figures import Figures
-from userip.loadtests.scenarios import Generator, Scenario
-from userip.loadtests.servers.processes import HOST, run_to_end
+from userip.loadtests.scenarios import Generator
+from userip.loadtests.servers.processes import run_to_end
+from userip.loadtests.traffic.figures import Figures
 from userip.loadtests.traffic.generator import Plan
 
 
-@dataclass(frozen=True)
-class Window:
-    """What to send and where; `server` is the process whose CPU time is taken.
-
-    With `prefill` the whole pool is asked for once before, so that a cache that keeps all records has them.
-    """
-
-    scenario: Scenario
-    port: int
-    server: int
-    workload: Path
-    expected: Path | None
-    rate: float | None
-    prefill: bool
-    seed: int
-
-
-def drive(window: Window, core: int) -> Figures:
+def drive(plan: Plan, generator: Generator, core: int) -> Figures:
     """Load one server for one window. Raises GeneratorError when the generator gives no figures."""
-    if window.prefill and window.scenario.generator != "own":
-        short = replace(window.scenario, generator="own", rate=None, share=None, seconds=0.01)
-        _own(replace(window, scenario=short, rate=None), core)
-    return DRIVERS[window.scenario.generator](window, core)
+    if plan.prefill and generator != "own":
+        _own(replace(plan, rate=None, seconds=0.01, warm_up=0.0), core)
+    return DRIVERS[generator](plan, core)
 
 
 def missing(generator: Generator) -> str | None:
@@ -50,50 +32,35 @@ def missing(generator: Generator) -> str | None:
     return None
 
 
-def _own(window: Window, core: int) -> Figures:
-    scenario = window.scenario
-    plan = Plan(
-        port=window.port,
-        workload=str(window.workload),
-        expected=str(window.expected) if window.expected else None,
-        connections=scenario.connections,
-        seconds=scenario.seconds,
-        warm_up=scenario.warm_up,
-        rate=window.rate,
-        prefill=window.prefill,
-        seed=window.seed,
-        server=window.server,
-    )
+def _own(plan: Plan, core: int) -> Figures:
     command = [sys.executable, "-m", "userip.loadtests.traffic.generator"]
-    out = run_to_end(command, json.dumps(dataclasses.asdict(plan)), (core,), scenario.seconds + 120)
-    return _figures(out)
+    return _figures(run_to_end(command, json.dumps(dataclasses.asdict(plan)), (core,), plan.seconds + 120))
 
 
-def _locust(window: Window, core: int) -> Figures:
-    scenario = window.scenario
+def _locust(plan: Plan, core: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="userip-locust-") as directory:
         summary = Path(directory) / "summary.json"
         given = {
             "--locustfile": Path(loadtests.__file__).with_name("locustfile.py"),
-            "--host": f"http://{HOST}:{window.port}",
-            "--users": 1 if window.rate else scenario.connections,
+            "--host": f"http://{plan.host}:{plan.port}",
+            "--users": 1 if plan.rate else plan.connections,
             "--spawn-rate": 100,  # a second; Locust warns above it
-            "--seconds": scenario.seconds,
+            "--seconds": plan.seconds,
             "--stop-timeout": 5,
             "--loglevel": "ERROR",
-            "--workload": window.workload,
-            "--expected": window.expected or "",
-            "--rate": window.rate or 0,
-            "--warm-up": scenario.warm_up,
-            "--seed": window.seed,
-            "--server-pid": window.server,
+            "--workload": plan.workload,
+            "--expected": plan.expected or "",
+            "--rate": plan.rate or 0,
+            "--warm-up": plan.warm_up,
+            "--seed": plan.seed,
+            "--server-pid": plan.server or 0,
             "--summary": summary,
         }
         command = [sys.executable, "-m", "locust", "--headless", "--only-summary"]
         # Locust ends with 1 when a request has failed; that is for the row to say.
         command += ["--exit-code-on-error", "0"]
         command += [f"{name}={value}" for name, value in given.items()]
-        run_to_end(command, cores=(core,), timeout=scenario.seconds + 120)
+        run_to_end(command, cores=(core,), timeout=plan.seconds + 120)
         return _figures(summary.read_text())
 
 
@@ -105,4 +72,4 @@ def _figures(text: str) -> Figures:
         raise GeneratorError(f"the generator's figures cannot be read ({error}): {text[:200]!r}") from None
 
 
-DRIVERS: Final[dict[Generator, Callable[[Window, int], Figures]]] = {"own": _own, "locust": _locust}
+DRIVERS: Final[dict[Generator, Callable[[Plan, int], Figures]]] = {"own": _own, "locust": _locust}

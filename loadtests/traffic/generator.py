@@ -25,9 +25,9 @@ from typing import Final
 import numpy as np
 
 from userip.loadtests.errors import BenchInputError
-from userip.loadtests.figures import Figures, figures
 from userip.loadtests.servers.cores import cpu_seconds, fine_timers
 from userip.loadtests.traffic.answers import Verifier, read_expected
+from userip.loadtests.traffic.figures import Figures, figures
 from userip.loadtests.traffic.wire import Connection
 from userip.loadtests.traffic.workload import read_workload
 

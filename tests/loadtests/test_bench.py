@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from userip.loadtests.bench import BenchConfig, caveats, run_bench
+from userip.loadtests.bench import BenchConfig, run_bench
 from userip.loadtests.bench_run import BenchRun, Subject
 from userip.loadtests.errors import BenchInputError, ServerStartError, WrongAnswerError
 from userip.loadtests.scenarios import PRESETS, Scenario
@@ -166,18 +166,6 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchInputError, match=r"--out .*file: not a directory"):
         _run(BenchConfig(tmp_path / "file"))
-
-
-def test_what_to_read_with_care_is_said() -> None:
-    """The kind of failures, and cores that were shared; nothing about good rows, nor about what was not load."""
-    good: dict[str, Any] = {"scenario": "s", "generator": "own", "apart": True, "failed": 0}
-    assert caveats([good]) == []
-    assert caveats([good | {"generator": "in-process", "apart": False}]) == []
-    failures = {"status 503": 2, "no answer": 1}
-    (failed,) = caveats([good, good | {"failed": 3, "failures": failures}])
-    assert failed.startswith("s: 3 failed (status 503); the other figures are")
-    (shared,) = caveats([good | {"apart": False}])
-    assert "too few cores" in shared
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from userip.loadtests.gates import Gate
+
 Row = dict[str, Any]
 EVIL = "<script>alert('1')</script> & \"quotes\" | *stars*"
 
@@ -29,9 +31,9 @@ def scale_row(bank: str, users: int, p50_us: float, **given: Any) -> Row:  # noq
     return {"scenario": "bank-scale", "bank": bank, "users": users, "p50_us": p50_us, "bytes_per_user": 24.0} | given
 
 
-def gate(name: str = "a gate", ok: bool | None = True, **given: Any) -> Row:  # noqa: ANN401
+def gate(name: str = "a gate", ok: bool | None = True, **given: Any) -> Gate:  # noqa: ANN401
     """A gate of 1.04 where at most 1.10 is allowed."""
-    return {"gate": name, "value": 1.04, "limit": "<= 1.10", "ok": ok, "how": "median of 3 repeats"} | given
+    return Gate(name, 1.04, "<= 1.10", ok, "median of 3 repeats")._replace(**given)
 
 
 def whole(text: str = "") -> list[Row]:

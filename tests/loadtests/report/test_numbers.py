@@ -3,15 +3,16 @@
 import re
 
 from tests.loadtests.report.made_up import Row, gate, load_row, process_row, scale_row
+from userip.loadtests.gates import Gate
 from userip.loadtests.report.build import build_report
-from userip.loadtests.report.rows import read_gates, read_rows
+from userip.loadtests.report.rows import read_rows
 from userip.reporting.markdown import markdown
 
 
-def report(*rows: Row, gates: tuple[Row, ...] = ()) -> str:
+def report(*rows: Row, gates: tuple[Gate, ...] = ()) -> str:
     """The report as Markdown, with a plain x, dash and space."""
     plain: dict[str, str | int | None] = {"\N{NO-BREAK SPACE}": " ", "\N{MULTIPLICATION SIGN}": "x", "\N{EN DASH}": "-"}
-    return markdown(build_report(read_rows(rows), read_gates(gates), {}, ())).translate(str.maketrans(plain))
+    return markdown(build_report(read_rows(rows), gates, {}, ())).translate(str.maketrans(plain))
 
 
 def cells(text: str, title: str) -> dict[str, list[str]]:
@@ -189,3 +190,16 @@ def test_cells_with_a_late_or_busy_generator_or_unlike_repeats_are_caveats() -> 
     assert found["late, UserIP"][0] == "the generator was late"
     assert found["unlike, UserIP"][0] == "repeats do not agree"
     assert "3 of 4 cells are to be read with care." in text
+
+
+def test_what_failed_and_cores_that_were_shared_are_caveats() -> None:
+    """The kind that most failures are of; nothing about good rows."""
+    rows = [
+        load_row(scenario="good"),
+        load_row(scenario="failing", failed=3, failures={"no answer": 1, "status 503": 2}),
+        load_row(scenario="shared", apart=False),
+    ]
+    found = cells(report(*rows), "Cells to read with care")
+    assert found["failing, UserIP"][0].startswith("failed requests, mostly status 503: the other figures are")
+    assert found["shared, UserIP"][0].startswith("too few cores")
+    assert "good, UserIP" not in found

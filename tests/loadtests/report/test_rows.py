@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.loadtests.report.made_up import gate, load_row, process_row, scale_row
+from tests.loadtests.report.made_up import load_row, process_row, scale_row
 from userip.loadtests.errors import BenchInputError
-from userip.loadtests.report.rows import InProcessRow, LoadRow, ReleaseRow, ScaleRow, read_gates, read_rows
+from userip.loadtests.report.rows import InProcessRow, LoadRow, ReleaseRow, ScaleRow, read_rows
 
 
 def test_rows_are_told_apart_by_scenario_and_generator() -> None:
@@ -47,11 +47,3 @@ def test_an_impossible_value_is_named(row: dict[str, Any], message: str) -> None
     """Every key that is wrong, in one line."""
     with pytest.raises(BenchInputError, match=re.escape(message)):
         read_rows([row])
-
-
-def test_a_gate_without_its_value_is_named() -> None:
-    """As rows are."""
-    bad = gate("p99")
-    del bad["value"]
-    with pytest.raises(BenchInputError, match=r"^gate 0 \(p99\): value is missing"):
-        read_gates([bad])

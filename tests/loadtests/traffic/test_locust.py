@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.loadtests.small_server import SmallServer
-from userip.loadtests.scenarios import Generator, Scenario
 from userip.loadtests.servers.processes import environment
-from userip.loadtests.traffic.drivers import Window, drive
+from userip.loadtests.traffic.drivers import drive
+from userip.loadtests.traffic.generator import Plan
 from userip.loadtests.traffic.workload import Population, make_workload
 
 PEOPLE = Population(("u", "v"), ("a", "b", "c", "d"))
 
 
-def _window(directory: Path, port: int, generator: Generator, rate: float | None = None) -> Window:
+def _plan(directory: Path, port: int, rate: float | None = None) -> Plan:
     workload = make_workload(PEOPLE, "/score", 3, 1)
     workload.write(directory / "w.json")
     right = {i: [{"user_id": workload.asks[i][0].user_id, "scores": [0.5]}] for i in range(len(workload))}
     (directory / "e.json").write_text(json.dumps(right))
-    scenario = Scenario("s", generator=generator, connections=2, rate=rate, seconds=1.0)
-    return Window(scenario, port, 1, directory / "w.json", directory / "e.json", rate, prefill=False, seed=0)
+    files = (str(directory / "w.json"), str(directory / "e.json"))
+    return Plan(port, *files, connections=2, seconds=1.0, warm_up=1.0, rate=rate, server=1)
 
 
 def _answer(_: str, body: bytes) -> tuple[int, bytes]:
@@ -35,7 +35,7 @@ def _answer(_: str, body: bytes) -> tuple[int, bytes]:
 def test_locust_sends_the_pool_and_verifies(tmp_path: Path, rate: float | None) -> None:
     """In both loops: bodies of the pool, wrong answers seen, latencies finer than Locust's own milliseconds."""
     with SmallServer(_answer) as server:
-        seen = drive(_window(tmp_path, server.port, "locust", rate), 0)
+        seen = drive(_plan(tmp_path, server.port, rate), "locust", 0)
         bodies = {body for _, _, body in server.asked}
     workload = make_workload(PEOPLE, "/score", 3, 1)
     assert bodies <= {workload.body(i) for i in range(len(workload))}
@@ -63,9 +63,9 @@ def test_locust_says_what_it_needs() -> None:
 def test_a_pool_is_asked_for_before_by_our_own_generator(tmp_path: Path) -> None:
     """With prefill every request of the pool was sent, whatever generator follows."""
     with SmallServer(_answer) as server:
-        window = _window(tmp_path, server.port, "locust", rate=5.0)
+        plan = _plan(tmp_path, server.port, rate=5.0)
         workload = make_workload(PEOPLE, "/score", 1000, 1)  # a small pool
-        workload.write(window.workload)
-        drive(replace(window, prefill=True, expected=None), 0)
+        workload.write(Path(plan.workload))
+        drive(replace(plan, prefill=True, expected=None), "locust", 0)
         first = [body for _, _, body in server.asked[: len(workload)]]
     assert sorted(first) == sorted(workload.body(i) for i in range(len(workload)))

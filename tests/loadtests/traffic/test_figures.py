@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from userip.loadtests.figures import SHARES, figures
+from userip.loadtests.traffic.figures import SHARES, figures
 
 
 def test_quantiles_are_nearest_rank() -> None:
