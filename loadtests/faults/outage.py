@@ -55,5 +55,5 @@ def outage(rig: FaultRig, name: str, seconds: float, *settings: str) -> list[Gat
             f"{len(during):,} requests in {seconds:g} s, {known:,} of them known; {p99_ms(after):.1f} ms afterwards",
         ),
         Gate(f"{name}: seconds until all are known again", back, f"<= {BACK_S:g}", back <= BACK_S, shares(after)),
-        Gate(f"{name}: known users whose scores changed", traffic.changed, "0", not traffic.changed, "byte by byte"),
+        Gate(f"{name}: known users whose scores changed", traffic.wrong, "0", not traffic.wrong, "byte by byte"),
     ]

@@ -10,7 +10,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from statistics import median
@@ -23,12 +25,12 @@ from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.broken_releases import BROKEN, write_broken
-from userip.loadtests.faults.swap_load import Watcher
+from userip.loadtests.faults.rig import Answered, Traffic, p99_ms, shares
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import available_cores, share_out, status_mb
 from userip.loadtests.servers.processes import Server, serve
 from userip.loadtests.servers.redis_server import RedisServer
-from userip.loadtests.traffic.figures import quantiles_of
+from userip.loadtests.traffic.answers import TOLERANCE
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
 from userip.ops.publish import publish_release
@@ -48,6 +50,14 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     refused: int = 0
+
+
+@dataclass
+class Load:
+    """What came of the requests: their answers, and how many were never sent."""
+
+    answers: list[Answered] = field(default_factory=list)
+    unsent: int = 0
 
 
 def swap_under_load(
@@ -72,21 +82,38 @@ def swap_under_load(
         pool = make_workload(population_of_release(good[0].release), "/score", candidates)
         workload = Workload(pool.route, pool.asks[:_POOL])
         right = {name: _scores(variant, workload) for name, variant in zip(names, good, strict=True)}
-        watcher = Watcher(server.port, workload, right)
-        stack.callback(watcher.close)
-        loading = threading.Thread(target=watcher.at_rate, args=(rate,), daemon=True)
-        loading.start()
+        traffic = Traffic(server.port, workload, 16, partial(_is_right, right))
+        stack.callback(traffic.close)
+        done = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(_load, traffic, rate, done)
+            try:
+                time.sleep(_QUIET_S)
+                begun = time.perf_counter()
+                seen = _swap(server, bank, names, broken, swaps)
+            finally:
+                done.set()
         try:
-            time.sleep(_QUIET_S)
-            quiet = len(watcher.latencies)
-            seen = _swap(server, bank, names, broken, swaps)
-        finally:
-            watcher.done.set()
-            loading.join(_PATIENCE_S)
-        if watcher.failed_with is not None or loading.is_alive():
-            raise LoadTestError(f"the load ended early: {watcher.failed_with or 'no answer'}")
+            load = loading.result()
+        except OSError as error:
+            raise LoadTestError(f"the load ended early: {error}") from None
         mapped = _foreign_tables(server.pid, str(_get(server, "/release").get("release")))
-    return _gates(watcher, seen, quiet, swaps, mapped)
+    return [*_answer_gates(load, traffic.wrong, begun, swaps), *_gates(seen, mapped)]
+
+
+def _load(traffic: Traffic, rate: float, done: threading.Event) -> Load:
+    """Requests at a rate until `done`, some seconds of them at a time."""
+    load = Load()
+    while not done.is_set():
+        load.answers += traffic.at_rate(rate, _QUIET_S)
+        load.unsent += traffic.failures["not sent"]
+    return load
+
+
+def _is_right(right: Mapping[str, Sequence[Any]], index: int, body: bytes) -> bool:
+    """Whether the scores are those of the release that the answer names."""
+    told = orjson.loads(body)
+    return bool(np.abs(np.asarray(told["scores"]) - right[told["release"]][index]).max() <= TOLERANCE)
 
 
 def _swap(server: Server, bank: Bank, names: Sequence[str], broken: Mapping[str, str], swaps: int) -> Seen:
@@ -111,19 +138,26 @@ def _swap(server: Server, bank: Bank, names: Sequence[str], broken: Mapping[str,
     return seen
 
 
-def _gates(watcher: Watcher, seen: Seen, quiet: int, swaps: int, mapped: int) -> list[Gate]:
-    failed, asked = sum(watcher.failures.values()), len(watcher.latencies)
-    grown = growth(seen.resident)
-    latencies = np.asarray(watcher.latencies) * 1000
-    before, under = (quantiles_of(part, (0.5, 0.99, 1.0)) for part in (latencies[:quiet], latencies[quiet:]))
+def _answer_gates(load: Load, wrong: int, begun: float, swaps: int) -> list[Gate]:
+    failed = load.unsent + sum(answer.status != 200 for answer in load.answers)
+    wrong += sum(answer.status == 200 and answer.profile != "known" for answer in load.answers)
+    parts = {
+        "without swaps": [answer for answer in load.answers if answer.due < begun],
+        "with": [answer for answer in load.answers if answer.due >= begun],
+    }
     told = "; ".join(
-        f"{when} p50 {at[0][1]:.2f} ms, p99 {at[1][1]:.2f}, most {at[2][1]:.1f}"
-        for when, at in (("without swaps", before), ("with", under))
+        f"{when} p99 {p99_ms(part):.2f} ms, most {1000 * max((one.latency for one in part), default=0):.1f}"
+        for when, part in parts.items()
     )
-    why = ", ".join(f"{count} x {kind}" for kind, count in watcher.failures.items()) or f"{asked:,} answered"
     return [
-        Gate(f"failed requests in {swaps} swaps", failed, "0", not failed, why),
-        Gate("answers that are not those of the release they name", watcher.wrong, "0", not watcher.wrong, told),
+        Gate(f"failed requests in {swaps} swaps", failed, "0", not failed, shares(load.answers)),
+        Gate("answers that are not those of the release they name", wrong, "0", not wrong, told),
+    ]
+
+
+def _gates(seen: Seen, mapped: int) -> list[Gate]:
+    grown = growth(seen.resident)
+    return [
         Gate(
             "swaps that ended elsewhere than they should",
             len(seen.missed),

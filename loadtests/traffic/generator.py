@@ -59,8 +59,8 @@ class Plan:
 class LoadGenerator:
     """Sends the messages of a pool over `connections` connections; forgets what came before `measure_from`."""
 
-    def __init__(self, plan: Plan, messages: Sequence[bytes], verifier: Verifier) -> None:
-        self._messages, self._verifier, self._grace = messages, verifier, plan.grace
+    def __init__(self, plan: Plan, messages: Sequence[bytes], verifier: Verifier | None = None) -> None:
+        self._messages, self._verifier, self._grace = messages, verifier or Verifier({}), plan.grace
         self._connections = [Connection(plan.host, plan.port) for _ in range(plan.connections)]
         self._by_file: dict[int, Connection] = {}
         self._epoll = select.epoll()
