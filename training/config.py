@@ -66,10 +66,17 @@ def load_config(
     sources = [(said, _renamed(said, values)) for said, values in sources]
     sources.insert(0, ("", _preset(preset, _merged(sources).get("method", DEFAULT))))
     try:
-        return TrainConfig.model_validate(_merged(sources))
+        config = TrainConfig.model_validate(_merged(sources))
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(_giver(sources, first["loc"]) + _explain(first, _merged(sources))) from None
+    for section in () if config.profile_method.needs_language else ("facets", "language"):
+        if getattr(config, section) != TrainConfig.model_fields[section].default:
+            said = _giver(sources, [section])
+            raise ConfigError(
+                f"{said}{section}: method {config.method!r} has no language model and would ignore it; leave it out"
+            )
+    return config
 
 
 def write_config(config: TrainConfig, file: Path) -> None:

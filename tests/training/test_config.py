@@ -99,6 +99,7 @@ def test_presets_are_not_changed_by_a_run() -> None:
         (["language.width=33"], "language: width=33 has to be a multiple of heads=4"),
         (["infer.folds=1"], "infer.folds: 0 is off, 2 or more cross-fit"),
         (['facets=[{name="a", phrase="x"}]'], "infer.start = 'filler' needs a facet"),
+        (["method=counts", "language.layers=7"], "language: method 'counts' has no language model and would ignore it"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: list[str], said: str) -> None:

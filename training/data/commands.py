@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from userip.training.data.build import BuildConfig, build_dataset
 from userip.training.data.dataset import Dataset, Split
-from userip.training.data.raw import RowReport
+from userip.training.data.raw import RawData, RowReport
 from userip.training.data.readers import FORMATS, READERS, TABLE
 from userip.training.data.readers.table import TableColumns, read_any_table
 from userip.training.data.simulate import SimulationConfig, simulate_raw
@@ -67,42 +67,20 @@ def prepare(
     separator: Annotated[str | None, typer.Option(help="table only: the character between CSV cells.")] = None,
 ) -> None:
     """Read interactions and catalogue, clean, label and split them, and write a data set directory."""
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format}: unknown format; known are {', '.join(FORMATS)}")
     refuse_to_overwrite(out)
     config = _checked(
-        BuildConfig,
-        name=name or format,
-        split=split,
-        seed=seed,
-        min_interactions=min_interactions,
+        BuildConfig, name=name or format, split=split, seed=seed, min_interactions=min_interactions,
         positive_above=positive_above,
-    )
+    )  # fmt: skip
     columns = _checked(
-        TableColumns,
-        user_column=user_column,
-        item_column=item_column,
-        rating_column=rating_column,
-        label_column=label_column,
-        time_column=time_column,
-        title_column=title_column,
-        items=items,
-        items_key=items_key,
-        users=users,
-        user_fields=tuple(user_field or ()),
-        item_fields=tuple(item_field or ()),
-        context_fields=tuple(context_field or ()),
-        attributes=None if attribute is None else tuple(attribute),
+        TableColumns, user_column=user_column, item_column=item_column, rating_column=rating_column,
+        label_column=label_column, time_column=time_column, title_column=title_column, items=items,
+        items_key=items_key, users=users, user_fields=tuple(user_field or ()), item_fields=tuple(item_field or ()),
+        context_fields=tuple(context_field or ()), attributes=None if attribute is None else tuple(attribute),
         separator=separator,
-    )
+    )  # fmt: skip
     report = RowReport()
-    if format == TABLE:
-        raw = read_any_table(source, report, columns)
-    elif columns != TableColumns():
-        changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)
-        raise ConfigError(f"{_flag(changed)} is for --format table only; {format} has fixed columns")
-    else:
-        raw = READERS[format](source, report)
+    raw = _read(format, source, columns, report)
     report.refuse_if_many(allowed=allow_bad_rows)
     _summarise(build_dataset(raw, report, out, config), report, out)
 
@@ -146,6 +124,18 @@ def simulate(
     raw, planted = simulate_raw(simulation)
     report = RowReport()
     _summarise(build_dataset(raw, report, out, config, planted), report, out)
+
+
+def _read(format: str, source: Path, columns: TableColumns, report: RowReport) -> RawData:
+    """Read the source by the reader of its format. Raises ConfigError for a format or column flag that it has not."""
+    if format == TABLE:
+        return read_any_table(source, report, columns)
+    if format not in READERS:
+        raise ConfigError(f"--format {format}: unknown format; known are {', '.join(FORMATS)}")
+    if columns != TableColumns():
+        changed = next(name for name, value in columns if value != TableColumns.model_fields[name].default)
+        raise ConfigError(f"{_flag(changed)} is for --format table only; {format} has fixed columns")
+    return READERS[format](source, report)
 
 
 def _checked(kind: type[C], **values: object) -> C:

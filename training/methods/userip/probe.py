@@ -5,6 +5,7 @@ part, the other part judges. The same users then say what a profile is worth: th
 prompt and against another user's z.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -53,16 +54,35 @@ def select_e_steps(language: Language, train: Histories, start: PromptInit, conf
         weighted = history.title_weight * nats.title + history.polarity_weight * nats.polarity
         return weighted / tokens, nats
 
+    begin = start.of(language, known, np.arange(len(known)))
+    curve: dict[str, Any] = {"0 steps": asdict(judge(begin)[1])}
+    tried: list[tuple[float, int, float, Tensor]] = []
+    for prior, steps, z in _e_steps(language, known, begin, start, config, seed):
+        score, nats = judge(z)
+        curve[f"{steps} steps, prior {prior:g}"] = asdict(nats)
+        tried.append((score, steps, prior, z))
+    _, steps, prior, best = min(tried, key=lambda entry: entry[:2])
+    judged = {
+        "own z": best,
+        "own z before the E steps": begin,
+        "shared prompt": start.shared.expand_as(best),
+        "another user's z": best[torch.from_numpy(np.roll(np.arange(len(known)), 1))],
+    }
+    figures: dict[str, Any] = {"users": len(users), "held_out_items": len(target.items)}
+    figures |= {name: asdict(judge(z)[1]) for name, z in judged.items()}
+    return Choice(steps, prior, figures | {"steps": steps, "prior": prior, "curve": curve})
+
+
+def _e_steps(
+    language: Language, known: Histories, begin: Tensor, start: PromptInit, config: InferConfig, seed: int
+) -> Iterator[tuple[float, int, Tensor]]:
+    """(prior, steps, z [n, J, m, d]): where every prior has led after each further round of steps."""
+    prompts = language.prompts
     lengths = token_lengths(known.last(config.items_per_step), prompts.texts)
     groups = batches(lengths, len(prompts.prompt.tokens), config.batch_tokens)
-    views = np.arange(len(known))
-    begin = start.of(language, known, views)
-    tried: list[tuple[float, int, float, Tensor]] = []
     looks = range(ROUND, config.steps + 1, ROUND) or range(config.steps, config.steps + 1)
-    curve: dict[str, Any] = {"0 steps": asdict(judge(begin)[1])}
-    todo = [(prior, steps) for prior in config.priors for steps in looks]
     z = begin
-    for prior, steps in track(todo, label="probe"):
+    for prior, steps in track([(prior, steps) for prior in config.priors for steps in looks], label="probe"):
         if steps == looks[0]:
             z = begin.clone()
         moved = z.clone()
@@ -73,16 +93,4 @@ def select_e_steps(language: Language, train: Histories, start: PromptInit, conf
                 title_stride=config.title_stride, seed=seed + 1000 * steps,
             )  # fmt: skip
         z = moved
-        score, nats = judge(z)
-        curve[f"{steps} steps, prior {prior:g}"] = asdict(nats)
-        tried.append((score, steps, prior, z))
-    _, steps, prior, best = min(tried, key=lambda entry: entry[:2])
-    judged = {
-        "own z": best,
-        "own z before the E steps": begin,
-        "shared prompt": start.shared.expand_as(best),
-        "another user's z": best[torch.from_numpy(np.roll(views, 1))],
-    }
-    figures: dict[str, Any] = {"users": len(users), "held_out_items": len(target.items)}
-    figures |= {name: asdict(judge(z)[1]) for name, z in judged.items()}
-    return Choice(steps, prior, figures | {"steps": steps, "prior": prior, "curve": curve})
+        yield prior, steps, z
