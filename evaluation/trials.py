@@ -187,12 +187,12 @@ def _kar_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
 
 def _pepler_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
     assert trial.profiles is not None
-    return fit_pepler_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed, label=None)
+    return fit_pepler_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed)
 
 
 def _rella_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
     assert trial.profiles is not None
-    return fit_rella_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed, label=None)
+    return fit_rella_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed)
 
 
 SPECIAL: Final[dict[str, Callable[[Dataset, Path, Trial], Predicts]]] = {

@@ -93,7 +93,6 @@ def fit_kar_style(
     *,
     kar: KarConfig | None = None,
     vectors: TextVectors | None = None,
-    label: str | None = None,
 ) -> FittedKar:
     """Fit on the train rows, stop on the valid rows, as `fit_recommender` does; text vectors lie in `directory`.
 
@@ -122,7 +121,7 @@ def fit_kar_style(
             (rows_of(train, cross_fitted=True), torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (rows_of(valid, cross_fitted=False), valid["label"].to_numpy()),
             config=config,
-            label=label,
+            label=None,
             groups=[
                 {"params": [parameter for parameter in model.parameters() if id(parameter) not in own]},
                 {"params": adaptor, "lr": kar.lr, "weight_decay": kar.weight_decay},

@@ -33,7 +33,6 @@ from userip.training.crossfit.histories import Histories, catalogue_rows
 from userip.training.data.dataset import Dataset
 from userip.training.language.item_texts import ItemTexts
 from userip.training.language.sequences import build_batch, put_in_slots
-from userip.training.progress import track
 from userip.training.recommender.encoder import rows_of_values
 from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread, predict_rows
 from userip.training.recommender.metrics import auc
@@ -101,13 +100,11 @@ def fit_pepler_style(
     seed: int,
     *,
     settings: PeplerConfig | None = None,
-    label: str | None = "PEPLER-style",
 ) -> PeplerStyle:
     """Fit on the train rows, stop on the valid rows, with the language model of RUN/language.
 
-    The same arguments give the same bytes. Nothing is written, no test row is read. Progress is shown under
-    `label`, if given. Raises DataError or SplitMismatchError for a run that does not suit, EmptyDataError when no
-    AUC can be taken.
+    The same arguments give the same bytes. Nothing is written, no test row is read. Raises DataError or
+    SplitMismatchError for a run that does not suit, EmptyDataError when no AUC can be taken.
     """
     settings = settings or PeplerConfig()
     train, valid = labelled_rows(dataset, "train"), labelled_rows(dataset, "valid")
@@ -122,7 +119,7 @@ def fit_pepler_style(
             (id_rows(train, users, items), torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (id_rows(valid, users, items), valid["label"].to_numpy()),
         )  # fmt: skip
-        log = fitting.stages(label)
+        log = fitting.stages()
     return PeplerStyle(network, users, items, settings, log)
 
 
@@ -168,24 +165,24 @@ class _Fitting:
         self.draw = np.random.default_rng([seed, 7])
         self.turn, self.best = 0, BestWeights(network)
 
-    def stages(self, label: str | None) -> tuple[Epoch, ...]:
+    def stages(self) -> tuple[Epoch, ...]:
         """Run both, and leave the network with its best weights."""
         settings, lm = self.settings, self.teller.lm.model
         prompts: dict[str, Any] = {"params": self.network.parameters(), "weight_decay": settings.weight_decay}
         optimiser = torch.optim.Adam([prompts], settings.lr, fused=True)
-        self._stage(optimiser, settings.prompt_epochs, label and f"{label}, prompts")
+        self._stage(optimiser, settings.prompt_epochs)
         if settings.tuned_epochs:
             self.best.again()
             lm.requires_grad_(True)
             prompts = {"params": self.network.parameters(), "weight_decay": settings.weight_decay}
             optimiser = torch.optim.Adam([prompts, {"params": lm.parameters()}], settings.tuned_lr, fused=True)
-            self._stage(optimiser, settings.tuned_epochs, label and f"{label}, all weights")
+            self._stage(optimiser, settings.tuned_epochs)
         self.best.again()
         self.network.eval()
         return tuple(self.best.log)
 
-    def _stage(self, optimiser: torch.optim.Optimizer, epochs: int, label: str | None) -> None:
-        for _ in track(range(epochs), epochs, label) if label else range(epochs):
+    def _stage(self, optimiser: torch.optim.Optimizer, epochs: int) -> None:
+        for _ in range(epochs):
             loss = self._epoch(optimiser)
             self.network.settle_unknown()
             score = auc(self.valid[1], predict_rows(self.network, self.valid[0]))

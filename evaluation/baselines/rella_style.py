@@ -33,7 +33,6 @@ from userip.training.crossfit.histories import Ints
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.language.sequences import batches
-from userip.training.progress import track
 from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread
 from userip.training.recommender.metrics import auc
 
@@ -84,12 +83,12 @@ class RellaStyle:
     seed: int
     log: tuple[Epoch, ...] = ()
 
-    def predict(self, interactions: pl.DataFrame, *, label: str | None = None) -> NDArray[np.float32]:
+    def predict(self, interactions: pl.DataFrame) -> NDArray[np.float32]:
         """Click probabilities float32 [n] of interactions (`user_id, item_id`), in their order.
 
         Prompts hold the user's train and history rows; never a row of the item that is asked for.
         """
-        return self.probabilities(self.read(interactions, labelled=False), label=label)
+        return self.probabilities(self.read(interactions, labelled=False))
 
     def read(self, rows: pl.DataFrame, *, labelled: bool) -> Interactions:
         """Rows as arrays; without `labelled` no label is looked at."""
@@ -99,13 +98,13 @@ class RellaStyle:
         """The past rows that every target's prompt holds: int64 [n, K]."""
         return most_similar(targets, self.past, self.vectors, self.settings.past_items)
 
-    def probabilities(self, targets: Interactions, *, label: str | None = None) -> NDArray[np.float32]:
+    def probabilities(self, targets: Interactions) -> NDArray[np.float32]:
         """Probabilities float32 [n]; prompts of like length are read together."""
         found = self.found(targets)
         result = np.empty(len(targets), dtype=np.float32)
         groups = batches(self.prompts.lengths(targets.item, self.past, found), 0, READ_TOKENS)
         with one_thread(), torch.no_grad():
-            for rows in track(groups, len(groups), label) if label else groups:
+            for rows in groups:
                 batch = self.prompts.batch(targets.item[rows], self.past, found[rows])
                 result[rows] = torch.sigmoid(self.logits(batch)).numpy()
         return result
@@ -129,12 +128,10 @@ def fit_rella_style(
     seed: int,
     *,
     settings: RellaConfig | None = None,
-    label: str | None = "ReLLa-style",
 ) -> RellaStyle:
     """Tune a copy of RUN/language on a sample of the train rows; a sample of the valid rows chooses the weights.
 
-    The same arguments give the same bytes. Nothing is written, no test row is read. Progress is shown under
-    `label`, if given. Raises DataError or SplitMismatchError for a run that does not suit, EmptyDataError when no
+    The same arguments give the same bytes. Nothing is written, no test row is read. Raises DataError or SplitMismatchError for a run that does not suit, EmptyDataError when no
     AUC can be taken, ConfigError for prompts that the model has no positions for.
     """
     settings = settings or RellaConfig()
@@ -146,7 +143,7 @@ def fit_rella_style(
         targets = replace(fitted.read(train, labelled=True), fold=folds)
         draw = np.random.default_rng([seed, 8])
         few = np.sort(draw.permutation(valid.height)[: settings.valid_rows])
-        log = _tune(fitted, targets, fitted.read(valid, labelled=True).take(few), draw, label)
+        log = _tune(fitted, targets, fitted.read(valid, labelled=True).take(few), draw)
     return replace(fitted, log=log)
 
 
@@ -169,9 +166,7 @@ def _prepare(dataset: Dataset, model: TunedLM, settings: RellaConfig, seed: int)
     return RellaStyle(model, prompts, vectors, past, users, settings, seed)
 
 
-def _tune(
-    fitted: RellaStyle, train: Interactions, valid: Interactions, draw: np.random.Generator, label: str | None
-) -> tuple[Epoch, ...]:
+def _tune(fitted: RellaStyle, train: Interactions, valid: Interactions, draw: np.random.Generator) -> tuple[Epoch, ...]:
     """Tune all weights in place and leave them at their best; no dropout, as the model came."""
     settings, module = fitted.settings, fitted.model.lm.model
     module.requires_grad_(True)
@@ -179,8 +174,7 @@ def _tune(
     steps = settings.epochs * -(-min(settings.train_rows, len(train)) // settings.batch)
     checks = {round(steps * (k + 1) / settings.checks) for k in range(settings.checks)}
     best, losses = BestWeights(module), list[float]()
-    todo = _minibatches(fitted, train, draw)
-    for step, (rows, found) in enumerate(track(todo, steps, label) if label else todo, start=1):
+    for step, (rows, found) in enumerate(_minibatches(fitted, train, draw), start=1):
         for group in optimiser.param_groups:
             group["lr"] = settings.lr * _schedule(step, steps)
         part = train.take(rows)

@@ -85,8 +85,8 @@ def swap_under_load(
         traffic = Traffic(server.port, workload, 16, partial(_is_right, right))
         stack.callback(traffic.close)
         done = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
-            loading = pool.submit(_load, traffic, rate, done)
+        with ThreadPoolExecutor(1) as thread:
+            loading = thread.submit(_load, traffic, rate, done)
             try:
                 time.sleep(_QUIET_S)
                 begun = time.perf_counter()

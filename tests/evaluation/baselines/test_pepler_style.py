@@ -21,7 +21,7 @@ HASTY = PeplerConfig(batch=512, prompt_epochs=1, tuned_epochs=1, text_rows=4)
 
 def _fit(toy: Toy, settings: PeplerConfig, seed: int = 0, **other: Any) -> PeplerStyle:  # noqa: ANN401
     given: dict[str, Any] = {"dataset": toy.dataset, "run": toy.run, "config": toy.config} | other
-    return fit_pepler_style(**given, seed=seed, settings=settings, label=None)
+    return fit_pepler_style(**given, seed=seed, settings=settings)
 
 
 def test_it_learns_planted_tastes(toy: Toy) -> None:

@@ -25,7 +25,7 @@ HASTY = RellaConfig(past_items=2, past_tokens=4, target_tokens=4, train_rows=128
 
 def _fit(toy: Toy, settings: RellaConfig, seed: int = 0, **other: Any) -> RellaStyle:  # noqa: ANN401
     given: dict[str, Any] = {"dataset": toy.dataset, "run": toy.run, "config": toy.config} | other
-    return fit_rella_style(**given, seed=seed, settings=settings, label=None)
+    return fit_rella_style(**given, seed=seed, settings=settings)
 
 
 @pytest.fixture(scope="module")
