@@ -131,8 +131,9 @@ def fit_rella_style(
 ) -> RellaStyle:
     """Tune a copy of RUN/language on a sample of the train rows; a sample of the valid rows chooses the weights.
 
-    The same arguments give the same bytes. Nothing is written, no test row is read. Raises DataError or SplitMismatchError for a run that does not suit, EmptyDataError when no
-    AUC can be taken, ConfigError for prompts that the model has no positions for.
+    The same arguments give the same bytes. Nothing is written, no test row is read. Raises DataError or
+    SplitMismatchError for a run that does not suit, EmptyDataError when no AUC can be taken, and ConfigError for
+    prompts that the model has no positions for.
     """
     settings = settings or RellaConfig()
     train, valid = labelled_rows(dataset, "train"), labelled_rows(dataset, "valid")
