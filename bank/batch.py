@@ -1,8 +1,8 @@
 """A release's users as they are written: checked, laid out without collisions, encoded, sorted by place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from userip.bank.user_id_secret import user_key
 
 Users = slice | NDArray[np.int64]  # positions in a batch
 
+_SAMPLE: Final = 4096  # records that are read back
 _SALTS: Final = 16  # at 10^9 users a salt fails with a probability of about one in a thousand
 
 
@@ -74,10 +75,17 @@ class Batch:
         buckets = np.flatnonzero(np.diff(starts))
         return buckets, np.append(starts[buckets], len(self))
 
-    def sample(self, size: int) -> NDArray[np.int64]:
-        """Sorted positions of at most `size` users, spread at random, for reading back what was written."""
-        generator = np.random.default_rng()
-        return np.sort(generator.choice(len(self), size=min(size, len(self)), replace=False))
+    def check_stored(self, where: str, found: int, read_back: Callable[[NDArray[np.int64]], list[Any]]) -> None:
+        """Check what was written: `found` records, and by `read_back` those at sorted positions [m], chosen at random.
+
+        Raises PublishError if the store at `where` holds anything else.
+        """
+        sample = np.sort(np.random.default_rng().choice(len(self), size=min(_SAMPLE, len(self)), replace=False))
+        problem = f"{len(self)} written, {found} found" if found != len(self) else ""
+        if not problem and len(sample) and read_back(sample) != self.records(sample).tolist():
+            problem = "a record reads back different"
+        if problem:
+            raise PublishError(f"{where}: verification failed: {problem}; the active release is unchanged")
 
 
 def _lay_out(
@@ -95,7 +103,5 @@ def _lay_out(
             return layout, places, tags, order
         for first, second in np.sort([order[shared], order[shared + 1]], axis=0).T.tolist():
             if user_ids[first] == user_ids[second]:
-                raise PublishError(
-                    f"user_ids: {user_ids[first]!r} stands at positions {first} and {second}; each user once"
-                )
+                raise PublishError(f"user_ids: {user_ids[first]!r} is given twice, at positions {first} and {second}")
     raise PublishError(f"no salt in {_SALTS} gives {len(user_ids)} users places of their own")

@@ -10,7 +10,6 @@ BankError
 ├── RecordError           a value that is not a record of this format
 └── PublishError          publishing did not finish; the active release is unchanged
 
-
 Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.
 """
 

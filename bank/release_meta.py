@@ -111,11 +111,6 @@ def taken_over(where: str) -> str:
     return f"{where}: the lease of this publisher expired; publish again"
 
 
-def verification_failed(where: str, what: str) -> str:
-    """The message for records that read back wrong."""
-    return f"{where}: verification failed: {what}; the active release is unchanged"
-
-
 def replaced_meanwhile(where: str, release: str) -> str:
     """The message for a release that was published again or pruned while its records were changed."""
     return f"{where}: release {release!r} was replaced in the meantime; run the command again"

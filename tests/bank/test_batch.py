@@ -46,7 +46,7 @@ def test_two_users_at_one_place_take_another_salt() -> None:
 
 def test_the_same_user_twice_is_refused() -> None:
     """A duplicate is named with both positions instead of one record overwriting the other."""
-    with pytest.raises(PublishError, match="'b' stands at positions 1 and 3"):
+    with pytest.raises(PublishError, match="'b' is given twice, at positions 1 and 3"):
         Batch.of(
             ReleaseRecords(["a", "b", "c", "b"], np.zeros(4, np.uint32), np.zeros((4, 1), np.uint16)),
             users_per_bucket=80,

@@ -175,7 +175,7 @@ def test_bad_input_leaves_the_bank_as_it_was(bank: Bank) -> None:
     """A duplicate user or a bad name is refused before anything is written."""
     USERS.publish(bank, "a")
     bank.activate("a")
-    with pytest.raises(PublishError, match="stands at positions"):
+    with pytest.raises(PublishError, match="is given twice"):
         bank.publish("b", ReleaseRecords(["x", "x"], np.zeros(2, np.uint32), np.zeros((2, 1), np.uint16)))
     with pytest.raises(PublishError, match=r"codes: shape \(300,\)"):
         bank.publish("b", ReleaseRecords(USERS.ids, USERS.rows, USERS.codes[:, 0]))

@@ -16,12 +16,12 @@ from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
 from userip.bank.backends.lmdb.reader import (
     HISTORY_KEY,
     RELEASE_PREFIX,
-    json_of,
     read_history,
     read_many,
     read_meta,
     read_names,
     record_prefix,
+    write_meta,
 )
 from userip.bank.backends.lmdb.staging import Stagings, count_records, items_of
 from userip.bank.backends.lmdb.url import LmdbUrl
@@ -126,10 +126,7 @@ class LmdbBank:
             raise PublishError(active_already(self._env.where, release))
         if (old := get(txn, RELEASE_PREFIX + release.encode())) is not None:
             self._stagings.retire(txn, release, ReleaseMeta.model_validate_json(old).staging)
-        self._put_meta(txn, release, meta)
-
-    def _put_meta(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
-        txn.put(RELEASE_PREFIX + release.encode(), json_of(meta))
+        write_meta(txn, release, meta)
 
     def warnings(self) -> list[str]:
         """None: a directory drops nothing by itself."""
@@ -167,7 +164,7 @@ class LmdbBank:
             meta = held(txn)
             found = count_records(txn, meta.staging)
             if found < meta.users:
-                self._put_meta(txn, release, meta.model_copy(update={"users": found, "updated": now()}))
+                write_meta(txn, release, meta.model_copy(update={"users": found, "updated": now()}))
             return max(0, meta.users - found)
 
         written = sum(self._env.write(partial(fill, items=items)) for items in items_of(first.staging, batch))
@@ -240,7 +237,7 @@ class LmdbBank:
                     raise PublishError(place_taken(self._env.where, release, user_id))
                 fresh += old is None
                 txn.put(key, value)
-            self._put_meta(txn, release, meta.model_copy(update={"users": meta.users + fresh, "updated": now()}))
+            write_meta(txn, release, meta.model_copy(update={"users": meta.users + fresh, "updated": now()}))
 
         self._require(release)
         self._env.write(step)

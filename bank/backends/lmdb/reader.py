@@ -11,6 +11,7 @@ r STAGING PLACE     record; staging 4 bytes, place = bucket and field, 8 bytes, 
 import functools
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from userip.bank.backends.lmdb.environment import LmdbEnvironment, get, key_of
@@ -57,9 +58,17 @@ def read_meta(txn: "Transaction", release: str, where: str) -> ReleaseMeta:
     return _parse_meta(raw)
 
 
-def json_of(meta: ReleaseMeta) -> bytes:
-    """What `read_meta` reads."""
-    return json.dumps(meta.stored(), separators=(",", ":")).encode()
+def find_meta(env: LmdbEnvironment, release: str) -> ReleaseMeta | None:
+    """The same in a transaction of its own; None if there is no such release. Raises BankUnavailableError."""
+    try:
+        return env.read(lambda txn: read_meta(txn, release, env.where))
+    except UnknownReleaseError:
+        return None
+
+
+def write_meta(txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
+    """Store what `read_meta` reads."""
+    txn.put(RELEASE_PREFIX + release.encode(), json.dumps(meta.stored(), separators=(",", ":")).encode())
 
 
 @functools.lru_cache(maxsize=64)
@@ -113,10 +122,7 @@ class LmdbReader:
 
     async def meta(self, release: str) -> ReleaseMeta | None:
         """What the bank knows of a complete release, None if it does not hold it."""
-        try:
-            return self._env.read(lambda txn: read_meta(txn, release, self._env.where))
-        except UnknownReleaseError:
-            return None
+        return find_meta(self._env, release)
 
     async def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""
@@ -125,10 +131,10 @@ class LmdbReader:
 
     def updated(self, release: str) -> float | None:
         """When the release's records last changed, unix seconds."""
-        try:
-            return self._env.read(lambda txn: read_meta(txn, release, self._env.where)).updated_at
-        except (BankUnavailableError, UnknownReleaseError):
-            return None
+        with suppress(BankUnavailableError):
+            if (meta := find_meta(self._env, release)) is not None:
+                return meta.updated_at
+        return None
 
     async def read_buckets(self, release: str, meta: ReleaseMeta, buckets: Iterable[int]) -> list[StoredRecord]:
         """Everything that `buckets` hold."""

@@ -16,14 +16,15 @@ from userip.bank.backends.lmdb.reader import (
     HISTORY_KEY,
     RELEASE_PREFIX,
     LmdbReader,
-    json_of,
+    find_meta,
     read_meta,
     read_names,
     record_prefix,
+    write_meta,
 )
 from userip.bank.backends.lmdb.staging import Stagings
 from userip.bank.backends.lmdb.url import LmdbUrl
-from userip.bank.errors import PublishError, UnknownReleaseError
+from userip.bank.errors import PublishError
 from userip.bank.protocol import StoredRecord
 from userip.bank.release_meta import ReleaseMeta
 
@@ -42,12 +43,7 @@ class Replica:
 
     def held(self, release: str) -> ReleaseMeta | None:
         """The metadata of the copy of `release`; None if there is none."""
-        if not self._env.exists():
-            return None
-        try:
-            return self._env.read(lambda txn: read_meta(txn, release, self._env.where))
-        except UnknownReleaseError:
-            return None
+        return find_meta(self._env, release) if self._env.exists() else None
 
     def begin(self, release: str, meta: ReleaseMeta) -> "ReplicaCopy":
         """Start to copy the release that the source describes by `meta`, or to bring its copy up to date."""
@@ -108,8 +104,7 @@ class ReplicaCopy:
             for name in read_names(txn, RELEASE_PREFIX):
                 self._stagings.retire(txn, name, read_meta(txn, name, self._env.where).staging)
                 txn.delete(RELEASE_PREFIX + name.encode())
-        here = self._meta.model_copy(update={"staging": self._staging})
-        txn.put(RELEASE_PREFIX + self._release.encode(), json_of(here))
+        write_meta(txn, self._release, self._meta.model_copy(update={"staging": self._staging}))
         txn.put(HISTORY_KEY, json.dumps([self._release]).encode())
 
 

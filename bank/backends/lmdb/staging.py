@@ -7,6 +7,7 @@ or the records of a release that was replaced or pruned; it is deleted piece by 
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import LAYOUT_VERSION
 from userip.bank.protocol import Progress, StaleStaging
-from userip.bank.release_meta import now, published_elsewhere, taken_over, verification_failed
+from userip.bank.release_meta import now, published_elsewhere, taken_over
 
 if TYPE_CHECKING:
     from userip.bank.backends.lmdb.environment import Transaction
@@ -28,7 +29,6 @@ _PREFIX: Final = b"m:attempt:"
 _NEXT_KEY: Final = b"m:next"
 _CHUNK: Final = 1 << 17  # users per transaction: other writers wait for a chunk, not for a release
 _CHUNK_BYTES: Final = 16 << 20  # of records, where they are long
-_SAMPLE: Final = 4096
 
 
 class _Staging(BaseModel):
@@ -95,24 +95,20 @@ class Stagings:
 
     def verify(self, staging: str, batch: Batch) -> None:
         """Count the records and read some back. Raises PublishError if the store holds anything else."""
-        found, prefix = 0, record_prefix(staging)
-        last = prefix
+        prefix = last = record_prefix(staging)
+        found = 0
         while True:
-
-            def step(txn: "Transaction", after: bytes = last) -> tuple[bytes, int]:
-                return _count(txn, prefix, after)
-
-            last, counted = self._env.read(step)
+            last, counted = self._env.read(partial(_count, prefix=prefix, after=last))
             found += counted
             if counted < _CHUNK:
                 break
             self._env.write(lambda txn: self._beat(txn, staging))
-        if found != len(batch):
-            raise PublishError(verification_failed(self._env.where, f"{len(batch)} written, {found} found"))
-        sample = batch.sample(_SAMPLE)
-        keys: list[bytes] = _keys(staging, batch.places[sample]).tolist()
-        if self._env.read(lambda txn: [get(txn, key) for key in keys]) != batch.records(sample).tolist():
-            raise PublishError(verification_failed(self._env.where, "a record reads back different"))
+
+        def read_back(sample: NDArray[np.int64]) -> list[bytes | None]:
+            keys: list[bytes] = _keys(staging, batch.places[sample]).tolist()
+            return self._env.read(lambda txn: [get(txn, key) for key in keys])
+
+        batch.check_stored(self._env.where, found, read_back)
 
     def finish(self, txn: "Transaction", staging: str) -> None:
         """Inside `txn`: the staging becomes a release. Raises PublishError if another publisher took over."""

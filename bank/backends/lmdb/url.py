@@ -34,7 +34,7 @@ def parse_url(url: str) -> LmdbUrl:
         if path in ("", "/"):
             raise BankUrlError(f"bank {redact(url)!r}: no directory given; write lmdb:///path/to/bank")
         settings: dict[str, Any] = dict(query_settings(url, ("map_mb",)))
-        # Here, where everybody comes by: readers would ask for a publication, which could not make the directory.
+        # Checked here for all: a reader would advise to publish, which could not make the directory.
         nearest = next(place for place in (Path(path), *Path(path).parents) if os.path.lexists(place))
         if not nearest.is_dir():
             problem = f"{nearest} is not a directory; give an existing or a new one"

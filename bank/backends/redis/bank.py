@@ -322,7 +322,7 @@ class RedisBank:
 def _look_at_staging(client: SyncClient, release: str, staging: str) -> tuple[bytes | str | None, bytes | str | None]:
     """Who holds the release's lock, and then what is known of the staging.
 
-    Reads alone, for users who may run no script. In this order: a lock that was lost is lost for good, and what is an
-    staging still after losing it has not become a release in between.
+    Two reads, for logins that may run no script. In this order: a lost lock is lost for good, so what is still a
+    staging after that can no longer become a release.
     """
     return client.get(lock_key(release)), client.hget(STAGINGS_KEY, staging)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from redis.exceptions import ResponseError
 
 from userip.bank.backends.redis.client import SyncClient, text
@@ -33,13 +35,11 @@ from userip.bank.release_meta import (
     now,
     published_elsewhere,
     taken_over,
-    verification_failed,
 )
 
 _USERS_PER_FLUSH: Final = 20_000  # about 0.7 MB on the wire; the lock is renewed in between
 _BYTES_PER_FLUSH: Final = 1 << 20  # of records, where they are long
 _KEYS_PER_FLUSH: Final = 2_000
-_SAMPLE: Final = 4096
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class RedisPublication:
     def abandon(self, buckets: int) -> None:
         """Give the lock back and delete what was written, unless it became a release with its answer lost."""
         self._client.eval(UNLOCK, 1, self._lock, self.staging)
-        # Without the lock it can become one no more, so this answer stays true.
+        # Without the lock it can no longer become one, so this answer stays true.
         if self._client.hget(release_key(self._release), "attempt") != self.staging.encode():
             delete_staging(self._client, self._release, self.staging, buckets)
 
@@ -92,15 +92,14 @@ class RedisPublication:
         for counted in record_counts(self._client, prefix, buckets.tolist()):
             found += counted
             self._renew()
-        if found != len(batch):
-            raise PublishError(verification_failed(self._where, f"{len(batch)} written, {found} found"))
-        sample = batch.sample(_SAMPLE)
-        pipe = self._client.pipeline(transaction=False)
-        fields = batch.fields(sample).tolist()
-        for place, field in zip(batch.places[sample].tolist(), fields, strict=True):
-            pipe.hget(prefix + b"%x" % (place >> 40), field)
-        if len(sample) and run(pipe) != batch.records(sample).tolist():
-            raise PublishError(verification_failed(self._where, "a record reads back different"))
+
+        def read_back(sample: NDArray[np.int64]) -> list[Any]:
+            pipe = self._client.pipeline(transaction=False)
+            for place, field in zip(batch.places[sample].tolist(), batch.fields(sample).tolist(), strict=True):
+                pipe.hget(prefix + b"%x" % (place >> 40), field)
+            return run(pipe)
+
+        batch.check_stored(self._where, found, read_back)
 
     def complete(self, meta: ReleaseMeta) -> None:
         """Make the staging a release. Raises PublishError if the lock was lost or the release is active."""
