@@ -1,9 +1,7 @@
 """The commands on a bank: publish, activate, rollback, prune, inspect."""
 
-import contextlib
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -29,28 +27,19 @@ BankOption = Annotated[
 ]
 
 
-@contextmanager
-def _bank(url: str) -> Iterator[Bank]:
-    with closing(open_bank(url, create=False)) as bank:
-        yield bank
-
-
 def publish(
     release: Annotated[Path, typer.Option(help="A release directory: RUN/release.")],
     bank: BankOption,
     activate: Annotated[bool, typer.Option(help="Activate the release afterwards.")] = True,
 ) -> None:
     """Records beside the old ones, verified, then the pointer; of the active release, records that were lost."""
-    opened = open_bank(bank)
-    try:
+    with closing(open_bank(bank)) as opened:
         name = read_manifest(release).release
         if opened.active() == name:
-            with contextlib.suppress(UnknownReleaseError):  # a pointer to a release that was lost: it is written anew
+            with suppress(UnknownReleaseError):  # a pointer to a release that was lost: it is written anew
                 print(_complete(release, opened, name))
                 return
         manifest = publish_release(release, opened, activate)
-    finally:
-        opened.close()
     state = "active" if activate else "published, not active"
     print(f"{manifest.release}: {manifest.users:,} users {state}")
     serve = f"userip serve --release {release} --bank {redact(bank)}"
@@ -79,7 +68,7 @@ def activate(
     """Make a published release the active one."""
     if (name is None) == (release is None):
         raise typer.BadParameter("give one release; `userip inspect --bank URL` lists them")
-    with _bank(bank) as opened:
+    with closing(open_bank(bank, create=False)) as opened:
         before = opened.active()
         wanted = name or release or ""
         opened.activate(wanted)
@@ -88,7 +77,7 @@ def activate(
 
 def rollback(bank: BankOption) -> None:
     """Make the release active that was active before."""
-    with _bank(bank) as opened:
+    with closing(open_bank(bank, create=False)) as opened:
         before = opened.active()
         now = opened.rollback()
     print(f"active: {now} (before: {before})")
@@ -100,7 +89,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted (dry run).")] = False,
 ) -> None:
     """Delete releases that nothing points to, and what unfinished publications left."""
-    with _bank(bank) as opened:
+    with closing(open_bank(bank, create=False)) as opened:
         names = opened.prune(keep, dry_run=dry_run)
     for name in names:
         print(f"{'would delete' if dry_run else 'deleted'}: {name}")
@@ -121,7 +110,7 @@ def inspect(
 
     Exit code 1 when bank, release directory and service do not agree.
     """
-    with _bank(bank) as opened:
+    with closing(open_bank(bank, create=False)) as opened:
         held = BankView.of(redact(bank), opened)
     directory = None if release is None else DirectoryView.of(release)
     running = None if service is None else ServiceView.of(service, key)

@@ -134,16 +134,9 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
         "differences": differences(bank, directory, service),
     }
     if directory is not None:
-        manifest = directory.manifest
-        document["directory"] = {
-            "path": str(directory.path),
-            "release": None if manifest is None else manifest.release,
-            "created": None if manifest is None else manifest.created,
-            "users": None if manifest is None else manifest.users,
-            "items": None if manifest is None else manifest.items,
-            "bytes": directory.bytes,
-            "problem": directory.problem,
-        }
+        stated = {name: getattr(directory.manifest, name, None) for name in ("release", "created", "users", "items")}
+        own = {"bytes": directory.bytes, "problem": directory.problem}
+        document["directory"] = {"path": str(directory.path), **stated, **own}
     if service is not None:
         document["service"] = {
             "url": service.url,
@@ -158,11 +151,10 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
 def age(then: datetime) -> str:
     """How long ago, in the largest unit that fits: `3 days`."""
     seconds = max(0, int((datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()))
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if seconds >= 2 * length or unit == "second":
-            count = seconds // length
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError("seconds fit always")
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, length = next((each for each in units if seconds >= 2 * each[1]), units[-1])
+    count = seconds // length
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def _of_bank(bank: BankView) -> list[str]:

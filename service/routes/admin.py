@@ -1,6 +1,7 @@
 """The operator's routes: reload the release directory, roll the bank back."""
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass
 
 import msgspec
@@ -73,18 +74,16 @@ class AdminRoutes:
 
 
 def _roll_back(bank_url: str) -> str:
-    bank = open_bank(bank_url, create=False)
-    try:
-        return bank.rollback()
-    except UnknownReleaseError:
-        raise ConflictError("The bank has no release before the active one.") from None
-    except BankRefusedError:
-        raise ConflictError(
-            "The service's user may not write to the bank; use `userip rollback` as the publisher."
-        ) from None
-    except BankUnavailableError:
-        raise BankAwayError from None
-    except BankError:
-        raise ConflictError("The bank did not roll back; the active release is unchanged.") from None
-    finally:
-        bank.close()
+    with closing(open_bank(bank_url, create=False)) as bank:
+        try:
+            return bank.rollback()
+        except UnknownReleaseError:
+            raise ConflictError("The bank has no release before the active one.") from None
+        except BankRefusedError:
+            raise ConflictError(
+                "The service's user may not write to the bank; use `userip rollback` as the publisher."
+            ) from None
+        except BankUnavailableError:
+            raise BankAwayError from None
+        except BankError:
+            raise ConflictError("The bank did not roll back; the active release is unchanged.") from None
