@@ -1,8 +1,8 @@
 """Deadlines at the price of one timer for all: `asyncio.timeout` would cost each request and each bank read 4 us.
 
-They blame nobody for what this process slept through. A process that is kept from running (another one took the core,
-or its quota was spent) wakes up with its deadlines past and the replies in its sockets, and an event loop looks at its
-timers first. So a timer that fires late gives the loop one more look at the sockets before it ends anything.
+A pause of this process is nobody's fault. A process that could not run (another one had the core, or its quota was
+spent) resumes with its deadlines past and the replies in its sockets, and an event loop looks at its timers first. So a
+timer that fires late lets the loop poll the sockets once more before it ends anything.
 """
 
 import asyncio

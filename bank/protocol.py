@@ -64,7 +64,7 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class StoreUsage:
-    """What a store says of all that it holds: its version, bytes of memory or disk, processor seconds until now."""
+    """What a whole store takes: its version, bytes of memory or disk, processor seconds until now."""
 
     version: str
     bytes: int
@@ -94,7 +94,7 @@ class Bank(Protocol):
         """What in the store's settings may lose records, one line each with the fix."""
 
     def count_missing(self, release: str) -> int:
-        """How many records of a complete release are not there any more: evicted, or deleted by another hand.
+        """How many records of a complete release are not there any more: evicted, or deleted by something else.
 
         Users that were folded in count too. Raises UnknownReleaseError.
         """

@@ -54,7 +54,7 @@ _DATA_LOCATION = ("tensor", 14)
 
 
 def refuse_unsafe(model: bytes, name: str) -> None:
-    """Raise ReleaseError, naming the file, for operators that no export of ours has, custom domains, functions, inner
+    """Raise ReleaseError, naming the file, for operators that no export has, custom domains, functions, inner
     graphs, external data, and more nodes or tensors than any export has.
 
     External data matters most: a model from bytes resolves it against the working directory, so a crafted

@@ -15,9 +15,9 @@ async def keep_doing(
 ) -> None:
     """Do `work`, wait `every_s` seconds, and again, until cancelled.
 
-    `work` handles what it foresees. What nobody foresaw is logged as `problem` with its traceback, once until the work
-    succeeds or fails with something else, and the work is tried again, ever more seldom: what ended here would never
-    tell, and be missed much later.
+    `work` handles the errors that it expects. Any other is logged as `problem` with its traceback, once until the work
+    succeeds or fails differently, and the work is tried again at growing intervals: if it ended here, nobody would
+    notice until much later.
     """
     said, wait_s = "", every_s
     while True:

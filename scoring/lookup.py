@@ -26,8 +26,8 @@ from userip.scoring.settings import LookupSettings
 
 # known: the bank holds this user; default: it does not; unavailable: it could not say.
 Outcome = Literal["known", "default", "unavailable"]
-# unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not even asked.
-# Of a request whose lookup went on as a probe: what the bank's failure was before.
+# unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not asked.
+# A request whose lookup went on as a probe has the last failure of the bank.
 Failure = Literal["unavailable", "no_release", "error", "breaker"]
 
 
@@ -91,7 +91,7 @@ class Profiles:
         self, release: str, shape: Shape, user_ids: Sequence[str], now: float, stats: RequestStats
     ) -> dict[str, Profile]:
         if self._breaker.is_open:
-            # Nobody waits for a bank that fails: now and then one lookup is tried behind its request's back.
+            # No request waits for a bank that fails: now and then one lookup probes it in the background.
             if self._breaker.allows(now):
                 probe = asyncio.create_task(self._probe(release, user_ids))
                 self._probes.add(probe)
@@ -113,7 +113,7 @@ class Profiles:
             profile = profiles[user_id] = _judge(found[user_id], shape)
             if profile is CORRUPT:
                 stats.corrupt_records += 1
-            elif profile.record is not None:  # a stranger is asked for again: a fold-in shows at once
+            elif profile.record is not None:  # an unknown user is not cached: a fold-in shows at once
                 self._cache.put(release, user_id, profile, done)
         if stats.corrupt_records and done >= self._damage_told + _TELL_EVERY_S:
             self._damage_told = done
@@ -140,7 +140,7 @@ class Profiles:
         return profiles
 
     async def _get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
-        """One round trip; however many requests it is for, the breaker hears of it once."""
+        """One round trip, which the breaker counts once, however many requests it is for."""
         try:
             records = await self.reader.get_many(release, user_ids)
         except BankError as error:

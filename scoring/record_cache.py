@@ -1,8 +1,8 @@
 """The record cache: profiles read lately, in the process, of one release, with a maximum and a TTL.
 
-Records of a release change by fold-in alone, so a short belief is sound. Two generations make it bounded without
-work per hit: entries are written to the young one; when that holds half of what may be kept, it becomes the old
-one, and what nobody asked for since is dropped. An entry of the old one that is asked for moves over.
+Records of a release change by fold-in alone, so a short TTL is safe. Two generations bound the size without work per
+hit: entries are written to the young one; when it holds half of the capacity it becomes the old one, and the old one
+before is dropped. An entry of the old one that is asked for moves to the young one.
 """
 
 from dataclasses import dataclass

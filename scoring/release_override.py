@@ -25,14 +25,14 @@ class Override(msgspec.Struct, frozen=True):
 
 
 class ReleaseOverride:
-    """The order that holds. With one worker (`shared` None) it is kept in memory."""
+    """The override in force. With one worker (`shared` None) it is kept in memory."""
 
     def __init__(self, shared: Path | None) -> None:
         self._path = None if shared is None else shared / _FILE
         self._own: Override | None = None
 
     def get(self) -> Override | None:
-        """The order that holds, None without any."""
+        """The override in force, or None."""
         if self._path is None:
             return self._own
         try:
@@ -41,7 +41,7 @@ class ReleaseOverride:
             return None
 
     def set(self, release: str, pointer: str | None) -> Override:
-        """Override `release`, in place of the order before."""
+        """Have `release` served, in place of any override before."""
         order = Override(time.time_ns(), release, pointer)
         if self._path is None:
             self._own = order
@@ -53,7 +53,7 @@ class ReleaseOverride:
         return order
 
     def clear(self, order: Override) -> None:
-        """`order` holds no longer. One that any worker was given since then does."""
+        """End `order`, but not a newer one that another worker was given since."""
         if self._path is None:
             if self._own == order:
                 self._own = None
@@ -65,7 +65,7 @@ class ReleaseOverride:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Keep the other workers from changing the order meanwhile; the system gives the lock back however we end."""
+    """Keep the other workers from changing the override; the system frees the lock however we end."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,12 +1,10 @@
 """Keeping a worker on the release that it should serve.
 
-An operator's reload is an order to all workers of the service (`scoring.release_override`). A service that follows
-its bank
-serves the active release otherwise: every worker looks at the bank's pointer by itself, so that all of them end at
-the same release, those too that were restarted in between or could not load it at first. An order holds until the
-pointer moves.
+An operator's reload holds for all workers of the service, until the bank's pointer moves (`scoring.release_override`).
+Otherwise a service that follows its bank serves the active release: every worker polls the pointer by itself, so all of
+them reach the same release, even one that was restarted in between or could not load it at first.
 
-A release that cannot be loaded is tried again, ever more seldom; the one before is served meanwhile.
+A release that cannot be loaded is tried again at growing intervals; the one before is served meanwhile.
 """
 
 import time
@@ -30,7 +28,7 @@ _EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in
 
 
 class ReleaseMetrics(Protocol):
-    """Who is told which release is served."""
+    """Where it is counted which release is served."""
 
     def serving(self, release: str, loaded: float, created: str) -> None:
         """`release` is served from now on: loaded at that time, in unix seconds, and exported then, in ISO 8601."""
@@ -39,12 +37,12 @@ class ReleaseMetrics(Protocol):
         """A reload ended."""
 
     def outdated(self, outdated: bool) -> None:
-        """Whether another release ought to be served than is."""
+        """Whether a worker serves another release than the wanted one."""
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """What is tried again and again until it works or is not wanted any more."""
+    """A load that is tried again until it works or is no longer wanted."""
 
     target: tuple[str, int]
     wait_s: float
@@ -52,7 +50,7 @@ class _Attempt:
 
 
 class ReleaseSync:
-    """Keeps this worker at the release that it ought to serve."""
+    """Keeps this worker at the wanted release."""
 
     def __init__(
         self,
@@ -65,7 +63,7 @@ class ReleaseSync:
         follows: bool,
         every_s: float,
     ) -> None:
-        """`follows` the bank's active release; looks at it, and at override, `every_s` seconds."""
+        """Poll `override`, and with `follows` the bank's active release, every `every_s` seconds."""
         self._current = current
         self._reader = reader
         self._metrics = metrics
@@ -79,7 +77,7 @@ class ReleaseSync:
         self._said: tuple[str | None, str] | None = None
 
     async def reload(self, release: str | None = None) -> tuple[str, str]:
-        """Serve `release`, or what `release_dir` holds now, and order the same of the other workers.
+        """Serve `release`, or what `release_dir` holds now, and have the other workers do the same.
 
         Returns the names of the release now and before. Raises ReloadError; then nothing has changed, here or
         elsewhere.
@@ -96,7 +94,7 @@ class ReleaseSync:
         await keep_doing(self.look, self._log, "could not find out which release to serve", self._every_s)
 
     async def look(self) -> None:
-        """See which release ought to be served, and load it if it is another one."""
+        """See which release is wanted, and load it if another one is served."""
         order = await self._order()
         target = (order.release, order.number) if order is not None else (self._pointer, 0)
         wanted, number = target
@@ -118,7 +116,7 @@ class ReleaseSync:
         return order
 
     async def _ask_bank(self) -> bool:
-        """Look where the pointer is; whether the bank said so. A bank that lost everything moves nothing."""
+        """Read the bank's pointer; whether there was one. A bank that lost everything changes nothing."""
         with suppress(BankError):
             if self._follows and (active := await self._reader.active()) is not None:
                 self._pointer = active
@@ -139,7 +137,7 @@ class ReleaseSync:
             self._settle(name)
 
     async def _load(self, name: str | None) -> Release:
-        """Load and note what came of it; one line of the log for each cause. Raises ReloadError."""
+        """Load, count and log the result; a cause that repeats is logged once. Raises ReloadError."""
         before = self._current.release.name
         try:
             release = await self._current.reload(name)

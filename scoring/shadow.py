@@ -1,8 +1,8 @@
 """The shadow: a sample of the requests is scored by a second release too, to see how its scores differ.
 
-Nothing of it reaches an answer. A request is put aside when its answer is ready and scored again later, from bank
-records of the second release's own; what would pile up is dropped, and the comparing rests for longer than it works,
-so that it never takes more than a quarter of the worker's time.
+Nothing of it reaches an answer. A request is queued when its answer is ready and scored again later, with the second
+release's own records from the bank. What does not fit the queue is dropped, and after each comparison the shadow rests
+three times as long, so it takes at most a quarter of the worker's time.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _CACHE = 10_000
 
 
 class ShadowMetrics(Protocol):
-    """Who is told what was compared."""
+    """Where comparisons are counted."""
 
     def shadowed(self, outcome: str, differences: NDArray[np.float64] | None = None) -> None:
         """A request was compared, failed or dropped; `differences` float64 [N]: of the probabilities, absolute."""

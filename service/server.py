@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
     refuse_open(settings)
     if settings.releases_dir is not None and not settings.releases_dir.is_dir():
         raise StartError(f"releases_dir {settings.releases_dir}: no such directory; create it, or remove releases_dir")
-    load_keys(settings)  # what is wrong with them is told here, once, in one line
+    load_keys(settings)  # what is wrong with them is said here, once, in one line
     port = _free_port(settings.host, settings.port)
     directory = first_directory(settings.initial_release, log)
     asyncio.run(_check_bank(settings, directory, read_manifest(directory).release, log))
@@ -75,7 +75,7 @@ def run(settings: Settings) -> None:
 
 
 def _runtime_directory(settings: Settings) -> Path:
-    """Where workers tell each other what they count and are ordered, empty. Raises StartError."""
+    """Where workers share counts and overrides, cleared of those of an earlier service. Raises StartError."""
     try:
         shared = settings.runtime_dir or Path(tempfile.mkdtemp(prefix="userip-"))
         shared.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _runtime_directory(settings: Settings) -> Path:
 
 def _run_workers(settings: Settings, shared: Path, common: dict[str, Any], log: FilteringBoundLogger) -> None:
     try:
-        load_first(settings.initial_release, log)  # a release that no worker could load is told here, once, in one line
+        load_first(settings.initial_release, log)  # a release that no worker could load is refused here, in one line
         os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
         uvicorn.run("userip.service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:

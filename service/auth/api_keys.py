@@ -7,7 +7,7 @@ A key file is TOML with one line per key, as `userip create-key` writes it:
 
 A key is 256 random bits, so a plain SHA-256 is the right hash: nobody can try 2^256 keys, and slow hashes are for
 passwords that people choose. Requests are compared by hash. The first 8 bytes of it find the entry, the rest is
-compared in constant time. How long finding takes says at most something of the hash, whose caller cannot steer it, and
+compared in constant time. The time of a lookup says at most something about a hash, which the caller cannot choose and
 from which no key follows.
 """
 

@@ -1,7 +1,7 @@
 """Draining: after SIGTERM turn unready, go on answering for a while, then stop listening, losing no request.
 
-Whoever balances the load learns late that this worker goes: probes run every few seconds, and a route taken out of
-a table takes its time to reach every node. Until then requests keep coming, and a closed port would refuse them.
+A load balancer learns late that this worker leaves: probes run every few seconds, and a changed route takes time to
+reach every node. Until then requests keep coming, and a closed port would refuse them.
 """
 
 import asyncio

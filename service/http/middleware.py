@@ -33,7 +33,7 @@ HotRoute = Callable[[bytes, RequestRecord], Awaitable[bytes]]  # a JSON body in,
 
 CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-# These answer however busy the worker is: who watches it must not be shed.
+# These answer however busy the worker is: monitoring must not be shed.
 _NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
 ADMITTED: Final = "userip.admitted"  # in the scope of a request that was taken on when it was read
 _JSON = (b"content-type", b"application/json")
@@ -125,7 +125,7 @@ class RequestMiddleware:
             self._end(scope, record, time.perf_counter() - started)
 
     def _end(self, scope: Scope, record: RequestRecord, seconds: float) -> None:
-        """Show the record to everybody who reads it."""
+        """Hand the finished record to metrics, admission, traces and access log."""
         record.status = record.status or CLIENT_CLOSED
         record.route = _route(scope, record)
         self._metrics.observe(record, seconds)

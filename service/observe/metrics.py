@@ -106,7 +106,7 @@ def definitions(kind: type[RequestRecord]) -> tuple[Definition, ...]:
 
 
 DEFINITIONS: Final = definitions(RequestRecord)
-# Former names, which are told beside for one release.
+# Former names, exported as well for one release.
 _FORMER: Final = {
     "http_request_duration_seconds": "http_request_seconds",
     "stage_duration_seconds": "stage_seconds",

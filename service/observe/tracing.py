@@ -2,7 +2,7 @@
 
 A span is made when its request is done, from what the record noted for the metrics anyway: an untraced service
 pays one comparison a request, and a traced one nothing before the answer is sent. No span holds a user id, an item
-id or a path. The caller's `traceparent` is honoured: its trace is continued, and its word on sampling stands.
+id or a path. The caller's `traceparent` is honoured: its trace is continued, with its sampling decision.
 """
 
 import random

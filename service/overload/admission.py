@@ -18,8 +18,6 @@ from typing import Final
 Soon = Callable[..., object]  # as `loop.call_soon`: a function and its arguments
 
 _BURST_S: Final = 0.05  # of work may wait while no queue lasts
-
-
 _READ_S: Final = 50e-6  # what reading and parsing a request costs (measured); the rest is learned
 _LOOKUP_S: Final = 0.002  # for which a place may be held while the bank answers: others are at work meanwhile
 _WEIGHT: Final = 1 / 16  # of a new measurement
