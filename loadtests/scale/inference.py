@@ -27,6 +27,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 
 from userip.loadtests.scale.naive_inference import naive_steps
 from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
@@ -43,6 +44,7 @@ from userip.training.methods.userip.probe import Choice
 from userip.training.methods.userip.prompt_init import fit_prompt_init
 
 PEAK_SIZE = 2048
+Floats = NDArray[np.float64]
 
 
 class Work(NamedTuple):
@@ -51,18 +53,6 @@ class Work(NamedTuple):
     user_steps: int
     tokens: int
     flop: float
-
-    def __add__(self, other: object) -> "Work":
-        if not isinstance(other, Work):
-            return NotImplemented
-        return Work(self.user_steps + other.user_steps, self.tokens + other.tokens, self.flop + other.flop)
-
-
-class Took(NamedTuple):
-    """Seconds of a turn: by the clock, and of the processor (all threads together)."""
-
-    clock: float
-    processor: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,20 +89,22 @@ def benchmark(
     language = simulated_language(config, seed) if run is None else open_language(run, config)
     lm, reader, _ = language
     plain = language._replace(lm=naive_model(lm))
+    every = {"items_per_step": config.history.longest, "title_stride": 1}
     histories = simulated_histories(users, len(reader.items), seed)
     print(
         f"{sum(p.numel() for p in lm.model.parameters()):,} parameters, vocabulary {len(lm.table):,}, "
         f"{torch.get_num_threads()} threads; {users:,} users of {histories.lengths.mean():.1f} interactions of "
         f"{reader.texts.length.mean():.1f} tokens, prompt of {len(reader.prompt.tokens)}"
     )
-    every = replace_infer(config, items_per_step=config.history.longest, title_stride=1)
-    loops = [
-        infer_loop("as configured", config, language, histories, timed, run, seed),
-        infer_loop("every token", every, language, histories, timed, run, seed),
-        naive_loop(plain, histories, timed, every, run, seed),
-    ]
+    loops = []
+    for name, settings in (("as configured", {}), ("every token", every)):
+        changed = replace_infer(config, **settings)
+        inference = _inference(changed, language, histories, run, seed)
+        groups = _timed_groups(changed, reader, histories, timed)
+        loops.append(infer_loop(name, inference, histories, groups))
+    loops.append(naive_loop(plain, histories, inference.start.shared, groups, seed))
     peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    seconds: dict[str, list[Took]] = {loop.name: [] for loop in loops}
+    seconds: dict[str, list[Floats]] = {loop.name: [] for loop in loops}
     for turn in range(turns + 1):
         for loop in loops:
             took = _took(loop.turn)
@@ -120,68 +112,51 @@ def benchmark(
                 seconds[loop.name].append(took)
         for dtype, rates in peaks.items():  # in every turn: the neighbours of a shared machine take from it too
             rates.append(matmul_rate(dtype, PEAK_SIZE))
-    steps = loops[0].work.user_steps // sum(map(len, _timed_groups(config, reader, histories, timed)))
+    members = sum(map(len, _timed_groups(config, reader, histories, timed)))
+    steps = loops[0].work.user_steps // members
     _report(loops, seconds, {dtype: float(np.median(rates)) for dtype, rates in peaks.items()}, steps)
 
 
-def infer_loop(
-    name: str,
-    config: TrainConfig,
-    language: Language,
-    histories: Histories,
-    timed: int,
-    run: Path | None,
-    seed: int,
-) -> Loop:
-    """`Inference.infer` on every n-th batch of like-long users."""
-    inference = _inference(config, language, histories, run, seed)
-    groups = _timed_groups(config, language.prompts, histories, timed)
-    work = Work(0, 0, 0.0)
-    for members in groups:
-        for step in range(inference.choice.steps):
-            part = histories.of(members).pick(own(config).items_per_step, seed + step)
-            work = work + useful(language.lm, language.prompts, part, own(config).title_stride)
+def infer_loop(name: str, inference: Inference, histories: Histories, groups: list[Ints]) -> Loop:
+    """`Inference.infer` on the users of `groups`, batch by batch."""
+    settings, (lm, reader, _) = inference.settings, inference.language
+    done = [
+        useful(
+            lm,
+            reader,
+            histories.of(members).pick(settings.items_per_step, inference.seed + step),
+            settings.title_stride,
+        )
+        for members in groups
+        for step in range(inference.choice.steps)
+    ]
+    work = Work(sum(one.user_steps for one in done), sum(one.tokens for one in done), sum(one.flop for one in done))
 
     def turn() -> None:
         for members in groups:
             inference.infer(histories.of(members), ViewKeys(members, np.full(len(members), FULL, np.int8)))
 
-    return Loop(name, language.lm.table.dtype, turn, work)
+    return Loop(name, lm.table.dtype, turn, work)
 
 
-def naive_loop(
-    language: Language,
-    histories: Histories,
-    timed: int,
-    config: TrainConfig,
-    run: Path | None,
-    seed: int,
-) -> Loop:
-    """One pass over the same users in random order, in batches of 32."""
-    inference = _inference(config, language, histories, run, seed)
-    members = np.random.default_rng(seed).permutation(
-        np.concatenate(_timed_groups(config, language.prompts, histories, timed))
-    )
-    z = inference.start.shared.expand(len(histories), -1, -1, -1).clone().requires_grad_(True)
+def naive_loop(language: Language, histories: Histories, start: torch.Tensor, groups: list[Ints], seed: int) -> Loop:
+    """One pass over the users of `groups` in random order, in batches of 32, from the prompt `start` [J, m, d]."""
+    lm, reader, _ = language
+    members = np.random.default_rng(seed).permutation(np.concatenate(groups))
+    z = start.expand(len(histories), -1, -1, -1).clone().requires_grad_(True)
     optimiser = torch.optim.Adam([z], lr=0.01)
+    batched = [members[at : at + 32] for at in range(0, len(members), 32)]
 
     def turn() -> None:
-        naive_steps(
-            language.lm,
-            language.prompts,
-            histories,
-            z,
-            optimiser,
-            [members[at : at + 32] for at in range(0, len(members), 32)],
-        )
+        naive_steps(lm, reader, histories, z, optimiser, batched)
 
-    return Loop("naive", torch.float32, turn, useful(language.lm, language.prompts, histories.of(members)))
+    return Loop("naive", torch.float32, turn, useful(lm, reader, histories.of(members)))
 
 
 def matmul_rate(dtype: torch.dtype, size: int) -> float:
     """FLOP/s of a square matrix product, the best of five."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2.0 * size**3 / min(_took(lambda: torch.mm(a, b)).clock for _ in range(5))
+    return 2.0 * size**3 / float(min(_took(lambda: torch.mm(a, b))[0] for _ in range(5)))
 
 
 def replace_infer(config: TrainConfig, **settings: int) -> TrainConfig:
@@ -224,18 +199,19 @@ def naive_model(lm: FrozenLM) -> FrozenLM:
     return FrozenLM.of(model, lm.tokenizer)
 
 
-def _took(work: Callable[[], object]) -> Took:
+def _took(work: Callable[[], object]) -> Floats:
+    """Seconds that `work` takes: by the clock, and of the processor (all threads together); float64 [2]."""
     clock, processor = time.perf_counter(), time.process_time()
     work()
-    return Took(time.perf_counter() - clock, time.process_time() - processor)
+    return np.array([time.perf_counter() - clock, time.process_time() - processor])
 
 
-def _report(loops: list[Loop], seconds: dict[str, list[Took]], peaks: dict[torch.dtype, float], steps: int) -> None:
+def _report(loops: list[Loop], seconds: dict[str, list[Floats]], peaks: dict[torch.dtype, float], steps: int) -> None:
     """`steps`: user-steps that a user's profile takes."""
     for dtype, peak in peaks.items():
         print(f"matmul peak, {str(dtype).removeprefix('torch.'):9s} {peak / 1e9:7.1f} GFLOP/s")
     for loop in loops:
-        each = float(np.median([took.clock for took in seconds[loop.name]]))
+        each = float(np.median([took[0] for took in seconds[loop.name]]))
         rate = loop.work.flop / each
         print(
             f"{loop.name:14s} {loop.work.user_steps / each:7.1f} user-steps/s "
@@ -245,18 +221,17 @@ def _report(loops: list[Loop], seconds: dict[str, list[Took]], peaks: dict[torch
         )
     naive = loops[-1]
     for loop in loops[:-1]:
-        pairs = list(zip(seconds[naive.name], seconds[loop.name], strict=True))
-        for what, mine, others in (
-            ("useful FLOP/s", loop.work.flop, naive.work.flop),
-            ("user-steps/s", loop.work.user_steps, naive.work.user_steps),
+        # [turns, 2]: a busy neighbour stretches the clock of one turn, but hardly the processor time.
+        slower = np.stack(seconds[naive.name]) / np.stack(seconds[loop.name])
+        for what, more in (
+            ("useful FLOP/s", loop.work.flop / naive.work.flop),
+            ("user-steps/s", loop.work.user_steps / naive.work.user_steps),
         ):
-            clock = np.array([slow.clock / fast.clock for slow, fast in pairs]) * mine / others
-            # A busy neighbour stretches the clock of one turn, but hardly the processor time.
-            processor = np.array([slow.processor / fast.processor for slow, fast in pairs]) * mine / others
+            times = slower * more
+            (clock, processor), low, high = np.median(times, axis=0), times.min(axis=0), times.max(axis=0)
             print(
-                f"{loop.name} against naive, {what}: {np.median(clock):.2f} times ({clock.min():.2f} to "
-                f"{clock.max():.2f} in {len(pairs)} turns); by processor time {np.median(processor):.2f} "
-                f"({processor.min():.2f} to {processor.max():.2f})"
+                f"{loop.name} against naive, {what}: {clock:.2f} times ({low[0]:.2f} to {high[0]:.2f} in "
+                f"{len(times)} turns); by processor time {processor:.2f} ({low[1]:.2f} to {high[1]:.2f})"
             )
 
 
