@@ -216,10 +216,10 @@ def test_a_worker_shares_again_after_it_could_not(serve: Serve, lmdb_url: str, t
 
     until(lambda: any(shared.glob("metrics-*.json")))
     shared.rename(tmp_path / "away")
-    until(lambda: b"could not share what was counted" in log.getvalue())
+    until(lambda: b"metrics could not be shared" in log.getvalue())
     shared.mkdir()
     until(lambda: any(shared.glob("metrics-*.json")))
-    assert log.getvalue().count(b"could not share what was counted") == 1
+    assert log.getvalue().count(b"metrics could not be shared") == 1
 
 
 def test_two_applications_keep_apart(serve: Serve, lmdb_url: str) -> None:
