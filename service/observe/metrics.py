@@ -238,7 +238,7 @@ class Metrics(Collector):
         cell[-1] += value
 
     def _counts(self) -> Counts:
-        return Counts(dict(self._counters), dict(self._gauges), self._histograms)
+        return Counts(_listed(self._counters), _listed(self._gauges), _listed(self._histograms))
 
 
 def _unix_time(iso: str) -> float | None:
@@ -273,8 +273,12 @@ def _family(definition: Definition, everybody: Iterable[Counts], called: str = "
     return family
 
 
-def _of(cells: Mapping[tuple[str, Labels], V], name: str) -> list[tuple[Labels, V]]:
-    return [(labels, value) for (of, labels), value in cells.items() if of == name]
+def _listed(cells: Mapping[tuple[str, Labels], V]) -> list[tuple[str, Labels, V]]:
+    return [(name, labels, value) for (name, labels), value in cells.items()]
+
+
+def _of(cells: Iterable[tuple[str, Labels, V]], name: str) -> list[tuple[Labels, V]]:
+    return [(labels, value) for of, labels, value in cells if of == name]
 
 
 def _cumulative(bounds: tuple[float, ...], cell: list[float]) -> list[tuple[str, float]]:

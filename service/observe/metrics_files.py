@@ -6,28 +6,23 @@ is gone stay, since a counter never goes down; its gauges do not.
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 Labels = tuple[str, ...]
-Cells = dict[tuple[str, Labels], float]
 
 
-class Counts(NamedTuple):
+class Counts(msgspec.Struct):
     """The values of one worker by metric and labels; of a histogram a count per bucket and the sum of the values."""
 
-    counters: Cells
-    gauges: Cells
-    histograms: dict[tuple[str, Labels], list[float]]
-
-
-class _File(msgspec.Struct):
-    pid: int
-    born: str  # tells a process from a later one with its number
     counters: list[tuple[str, Labels, float]]
     gauges: list[tuple[str, Labels, float]]
     histograms: list[tuple[str, Labels, list[float]]]
+
+
+class _File(Counts):
+    pid: int
+    born: str  # tells a process from a later one with its number
 
 
 class MetricsFiles:
@@ -41,20 +36,14 @@ class MetricsFiles:
 
     def write(self, counts: Counts) -> None:
         """Replace this worker's file."""
-        file = _File(
-            self._pid,
-            self._born,
-            [(name, labels, value) for (name, labels), value in counts.counters.items()],
-            [(name, labels, value) for (name, labels), value in counts.gauges.items()],
-            [(name, labels, cell) for (name, labels), cell in counts.histograms.items()],
-        )
+        file = _File(counts.counters, counts.gauges, counts.histograms, self._pid, self._born)
         beside = self._path.with_suffix(".writing")
         beside.write_bytes(msgspec.json.encode(file))
         os.replace(beside, self._path)
 
     def others(self) -> list[Counts]:
         """What the other workers wrote last, without the gauges of those that are gone, and files not to be read."""
-        found = []
+        found: list[Counts] = []
         for path in sorted(self._directory.glob("metrics-*.json")):
             if path == self._path:
                 continue
@@ -62,14 +51,9 @@ class MetricsFiles:
                 file = msgspec.json.decode(path.read_bytes(), type=_File)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError):
                 continue  # removed since it was found, or written by something else
-            alive = _born(file.pid) == file.born
-            found.append(
-                Counts(
-                    {(name, labels): value for name, labels, value in file.counters},
-                    {(name, labels): value for name, labels, value in file.gauges} if alive else {},
-                    {(name, labels): cell for name, labels, cell in file.histograms},
-                )
-            )
+            if _born(file.pid) != file.born:
+                file.gauges = []
+            found.append(file)
         return found
 
 
