@@ -46,11 +46,6 @@ class BankView:
         """The active release."""
         return next((info for info in self.releases if info.active), None)
 
-    @property
-    def previous(self) -> ReleaseInfo | None:
-        """The one that a rollback goes to."""
-        return next((info for info in self.releases if info.previous), None)
-
 
 @dataclass(frozen=True, slots=True)
 class DirectoryView:
@@ -121,7 +116,7 @@ def as_json(bank: BankView, directory: DirectoryView | None, service: ServiceVie
     document: dict[str, object] = {
         "bank": bank.url,
         "active": None if bank.active is None else bank.active.name,
-        "previous": None if bank.previous is None else bank.previous.name,
+        "previous": next((info.name for info in bank.releases if info.previous), None),
         "releases": [
             dataclasses.asdict(info) | {"bytes_per_user": info.bytes_per_user, "lost": bank.missing.get(info.name, 0)}
             for info in bank.releases
