@@ -14,6 +14,13 @@ from userip.bank.release_records import ReleaseRecords
 from userip.bank.user_id_secret import key_check, user_key_of
 
 HISTORY_LENGTH: Final = 16  # how many activations are remembered for rollback
+# Ends of messages: backends put "WHERE: " before the first, and "WHERE: release NAME " before the other two.
+LEASE_EXPIRED: Final = "the lease of this publisher expired; publish again"
+IS_ACTIVE: Final = (
+    "is complete and active; it is not written again while it is served. "
+    "Activate another release first, or export under another name"
+)
+WAS_REPLACED: Final = "was replaced in the meantime; run the command again"
 
 
 class ReleaseMeta(BaseModel):
@@ -93,27 +100,9 @@ def no_earlier(where: str, history: list[str]) -> str:
     return f"{where}: {history[0]!r} is active and no earlier release is kept to roll back to"
 
 
-def active_already(where: str, release: str) -> str:
-    """The message for publishing over the active release."""
-    return (
-        f"{where}: release {release!r} is complete and active; it is not written again while it is served. "
-        "Activate another release first, or export under another name"
-    )
-
-
 def published_elsewhere(where: str, release: str) -> str:
     """The message for two publishers of one release."""
     return f"{where}: another publisher is writing release {release!r}; wait until it is done"
-
-
-def taken_over(where: str) -> str:
-    """The message for a publisher that was silent for too long."""
-    return f"{where}: the lease of this publisher expired; publish again"
-
-
-def replaced_meanwhile(where: str, release: str) -> str:
-    """The message for a release that was published again or pruned while its records were changed."""
-    return f"{where}: release {release!r} was replaced in the meantime; run the command again"
 
 
 def check_shape(where: str, release: str, records: ReleaseRecords, meta: ReleaseMeta) -> None:

@@ -32,14 +32,14 @@ from userip.bank.protocol import Lookup, Progress, ReleaseInfo, Repaired, StaleS
 from userip.bank.record import Record, encode
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
+    IS_ACTIVE,
+    WAS_REPLACED,
     ReleaseMeta,
-    active_already,
     check_record,
     check_shape,
     no_earlier,
     now,
     place_taken,
-    replaced_meanwhile,
     unknown_release,
 )
 from userip.bank.release_records import ReleaseRecords
@@ -106,7 +106,7 @@ class LmdbBank:
         check_release_name(release)
         batch = Batch.of(records, _USERS_PER_BUCKET)
         if self.active() == release:
-            raise PublishError(active_already(self._env.where, release))
+            raise PublishError(f"{self._env.where}: release {release!r} {IS_ACTIVE}")
         staging = self._stagings.begin(release)
         try:
             self._stagings.write(staging, batch, progress)
@@ -123,7 +123,7 @@ class LmdbBank:
     def _complete(self, txn: "Transaction", release: str, meta: ReleaseMeta) -> None:
         self._stagings.finish(txn, meta.staging)
         if read_history(txn)[:1] == [release]:
-            raise PublishError(active_already(self._env.where, release))
+            raise PublishError(f"{self._env.where}: release {release!r} {IS_ACTIVE}")
         if (old := get(txn, RELEASE_PREFIX + release.encode())) is not None:
             self._stagings.retire(txn, release, ReleaseMeta.model_validate_json(old).staging)
         write_meta(txn, release, meta)
@@ -152,7 +152,7 @@ class LmdbBank:
         def held(txn: "Transaction") -> ReleaseMeta:
             meta = read_meta(txn, release, self._env.where)
             if meta.staging != first.staging:
-                raise PublishError(replaced_meanwhile(self._env.where, release))
+                raise PublishError(f"{self._env.where}: release {release!r} {WAS_REPLACED}")
             return meta
 
         def fill(txn: "Transaction", items: list[tuple[bytes, bytes]]) -> int:

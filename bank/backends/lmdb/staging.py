@@ -20,7 +20,7 @@ from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import LAYOUT_VERSION
 from userip.bank.protocol import Progress, StaleStaging
-from userip.bank.release_meta import now, published_elsewhere, taken_over
+from userip.bank.release_meta import LEASE_EXPIRED, now, published_elsewhere
 
 if TYPE_CHECKING:
     from userip.bank.backends.lmdb.environment import Transaction
@@ -167,7 +167,7 @@ class Stagings:
         raw = get(txn, _PREFIX + staging.encode())
         found = None if raw is None else _Staging.model_validate_json(raw)
         if found is None or not found.beat:
-            raise PublishError(taken_over(self._env.where))
+            raise PublishError(f"{self._env.where}: {LEASE_EXPIRED}")
         _put(txn, staging, found.model_copy(update={"beat": time.time()}))
 
 

@@ -39,14 +39,14 @@ from userip.bank.protocol import Lookup, Progress, ReleaseInfo, Repaired, StaleS
 from userip.bank.record import Record, encode, look_up
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
+    IS_ACTIVE,
+    WAS_REPLACED,
     ReleaseMeta,
-    active_already,
     check_record,
     check_shape,
     no_earlier,
     now,
     place_taken,
-    replaced_meanwhile,
     unknown_release,
 )
 from userip.bank.release_records import ReleaseRecords
@@ -153,7 +153,7 @@ class RedisBank:
         self._warn()
         batch = Batch.of(records, self._run(lambda client: users_per_bucket(client, records.record_bytes)))
         if self.active() == release and self._run(lambda client: client.exists(release_key(release))):
-            raise PublishError(active_already(self._url.where, release))
+            raise PublishError(f"{self._url.where}: release {release!r} {IS_ACTIVE}")
         self._run(lambda client: self._publish(client, release, batch, progress))
         self._delete_dead(release)
 
@@ -271,7 +271,7 @@ class RedisBank:
         arguments: list[bytes | str] = ["" if cluster else meta.staging, now(), *pairs]
         fresh, problem = self._run(lambda client: client.eval(UPSERT, len(keys), *keys, *arguments))
         if problem == -1:
-            raise PublishError(replaced_meanwhile(self._url.where, release))
+            raise PublishError(f"{self._url.where}: release {release!r} {WAS_REPLACED}")
         if problem:
             raise PublishError(place_taken(self._url.where, release, users[problem - 1]))
         if cluster:

@@ -1,13 +1,13 @@
 """A pipelined round trip to Redis: commands out, their replies back, never mixed up.
 
 A connection whose exchange did not end as planned (deadline, cancelled request, error) is closed before any
-other can get it: a reply that comes late must not answer another request.
+other can get it: a reply that comes late must not answer another request. The caller bounds the time.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from redis.asyncio import (
     BlockingConnectionPool,
@@ -24,20 +24,6 @@ from userip.bank.backends.redis.client import connection_settings
 from userip.bank.backends.redis.url import RedisUrl
 
 Command = Sequence[bytes]
-
-
-class RedisConnection(Protocol):
-    """A way to send commands. The caller bounds the time."""
-
-    @property
-    def in_use(self) -> int:
-        """Connections that some exchange holds at this moment."""
-
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to `commands`, in order. Raises redis-py's errors."""
-
-    async def close(self) -> None:
-        """Close all connections."""
 
 
 class ServerConnection:
@@ -63,7 +49,7 @@ class ServerConnection:
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to `commands`, in order."""
+        """The replies to `commands`, in order. Raises redis-py's errors."""
         connection: AbstractConnection = await self.pool.get_connection()  # type: ignore[no-untyped-call]
         clean = False
         try:
@@ -116,7 +102,7 @@ class ClusterConnection:
         )
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to `commands`, in order."""
+        """The replies to `commands`, in order. Raises redis-py's errors."""
         pipe = self._client.pipeline()
         for command in commands:  # a name in str: redis-py routes by it
             pipe.execute_command(command[0].decode(), *command[1:])

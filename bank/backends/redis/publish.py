@@ -29,12 +29,12 @@ from userip.bank.layout import (
 )
 from userip.bank.protocol import Progress
 from userip.bank.release_meta import (
+    IS_ACTIVE,
+    LEASE_EXPIRED,
     ReleaseMeta,
-    active_already,
     new_staging,
     now,
     published_elsewhere,
-    taken_over,
 )
 
 _USERS_PER_FLUSH: Final = 20_000  # about 0.7 MB on the wire; the lock is renewed in between
@@ -107,13 +107,13 @@ class RedisPublication:
         pairs = [part for name, value in meta.stored().items() for part in (name, str(value))]
         answer = self._client.eval(COMPLETE, len(keys), *keys, self._release, self.staging, now(), *pairs)
         if answer == b"lost":
-            raise PublishError(taken_over(self._where))
+            raise PublishError(f"{self._where}: {LEASE_EXPIRED}")
         if answer == b"active":
-            raise PublishError(active_already(self._where, self._release))
+            raise PublishError(f"{self._where}: release {self._release!r} {IS_ACTIVE}")
 
     def _renew(self) -> None:
         if not self._client.eval(RENEW, 1, self._lock, self.staging, self._lease_ms):
-            raise PublishError(taken_over(self._where))
+            raise PublishError(f"{self._where}: {LEASE_EXPIRED}")
 
 
 def record_counts(client: SyncClient, prefix: bytes, buckets: Sequence[int]) -> Iterator[int]:

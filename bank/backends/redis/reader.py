@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from userip.bank.backends.redis.client import meta_of, named_errors
-from userip.bank.backends.redis.connection import ClusterConnection, Command, RedisConnection, ServerConnection
+from userip.bank.backends.redis.connection import ClusterConnection, Command, ServerConnection
 from userip.bank.backends.redis.url import RedisUrl
 from userip.bank.deadline import Deadlines
 from userip.bank.errors import BankUnavailableError, UnknownReleaseError
@@ -40,7 +40,7 @@ class RedisReader:
         self._deadline_s = deadline_s
         self._deadlines = Deadlines(deadline_s)
         self._max_connections = max_connections
-        self._connection: RedisConnection | None = None
+        self._connection: ServerConnection | ClusterConnection | None = None
         self._known: dict[str, _Known] = {}
 
     def __repr__(self) -> str:

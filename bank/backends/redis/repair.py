@@ -14,7 +14,7 @@ from userip.bank.batch import Batch
 from userip.bank.errors import PublishError
 from userip.bank.layout import bucket_prefix, release_key
 from userip.bank.protocol import Repaired
-from userip.bank.release_meta import ReleaseMeta, now, replaced_meanwhile
+from userip.bank.release_meta import WAS_REPLACED, ReleaseMeta, now
 
 _USERS_PER_STEP: Final = 5_000
 _BYTES_PER_STEP: Final = 1 << 20  # of records, where they are long
@@ -34,7 +34,7 @@ def repair(client: SyncClient, where: str, release: str, meta: ReleaseMeta, batc
         if not raw or (held := meta_of(raw)).staging != meta.staging:
             # Pruned or replaced: what was written after its records were deleted belongs to nobody.
             delete_staging(client, release, meta.staging, meta.buckets)
-            raise PublishError(replaced_meanwhile(where, release))
+            raise PublishError(f"{where}: release {release!r} {WAS_REPLACED}")
         found = sum(record_counts(client, prefix, range(meta.buckets)))
         if found >= held.users:
             return Repaired(written, 0)
