@@ -30,7 +30,7 @@ def key_of(content: dict[str, Any]) -> str:
 
 
 def read(directory: Path, key: str) -> Stored | None:
-    """What is stored under `key`, or None. A file that cannot be read counts as missing and is made anew."""
+    """What is stored under `key`, or None. A file that cannot be read counts as missing and is made again."""
     try:
         with (directory / f"{key}.npz").open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Stored(file["valid"], file["test"], float(file["seconds"]))

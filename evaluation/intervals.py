@@ -1,9 +1,9 @@
-"""How sure a difference between two methods is: bootstrap over users and seeds, and agreement of codes.
+"""Confidence intervals of a difference between two methods: bootstrap over users and seeds; and agreement of codes.
 
 Rows of one user belong together, so whole users are drawn with replacement; every method is judged on the same draws
 (paired). Seeds are drawn with replacement too, since a claim about a method has to hold for the next seed as well:
-users and seeds are crossed, drawn independently of each other (the pigeonhole bootstrap, Owen 2007, which errs
-towards wide intervals); with one seed only users are drawn. Intervals are percentiles, 95 %.
+users and seeds are crossed, drawn independently of each other (the pigeonhole bootstrap, Owen 2007, whose
+intervals are rather too wide); with one seed only users are drawn. Intervals are percentiles, 95 %.
 
 Predictions are float [S, n] (seeds by rows) or [n], labels bool or 0/1 [n], users [n] of any kind that sorts.
 """

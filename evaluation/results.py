@@ -1,4 +1,4 @@
-"""What an evaluation comes to: predictions of every method, and what stands beside them in the report.
+"""The results of an evaluation: predictions of every method, and what else the report shows.
 
 A method predicts the valid and the test rows, both in the order of the tables of `Results`; figures, intervals and
 comparisons are all computed from these predictions. Labels of test rows are in `Results.test` alone, and are read
@@ -26,7 +26,7 @@ class Result(NamedTuple):
     """One prediction of all rows.
 
     section      the table that it belongs to
-    method       the profile method, or what stands beside it: none, constant, random, shuffled, mean-rating,
+    method       the profile method, or a control or baseline: none, constant, random, shuffled, mean-rating,
                  activity, kmeans, genre-kmeans, statistics, statistics-mf, rating-bias, retrained, kar-style,
                  pepler-style, rella-style, constant-rate
     recommender  a name of NETWORKS; "-no-user-field" behind it for one without a table per user; "" where the method
@@ -109,7 +109,7 @@ class Results:
     seeds                    of the sections controls, recommenders and transfer: 0 .. seeds - 1
     valid, test              user_id, item_id, label (bool); a line of them is a column of the predictions
     activity                 user_id, rows i64: train and history rows of every test user (0: not one)
-    scored                   every result that came out
+    scored                   every result
     curve                    None for other splits than `users`
     agreement                facet -> mean adjusted Rand index of the codes between seeds; empty for one seed
     codebooks                of every seed, facet by facet

@@ -115,7 +115,7 @@ async def _measure(
     loaded = {name: load_and_warm_up(path, largest) for name, path in releases.items()}
     reader = open_reader(url, deadline_s=5.0, max_connections=4)
     rows: list[Row] = []
-    gc.freeze()  # as the service does once it has loaded: a walk over all ids would fall on whoever's turn it is
+    gc.freeze()  # as the service does once it has loaded: a collection would walk all ids during one variant's turn
     try:
         for cache, size in track(cases, label=f"in-process, {bank}"):
             workload = make_workload(population, "/score", size, seed=seed)
@@ -158,7 +158,7 @@ async def _turn_of(current: CurrentRelease, reader: AsyncReader, workload: Workl
 
 
 async def _score(plane: Dataplane, bodies: Sequence[bytes], calls: int) -> Times:
-    # Decoded anew for every call, beside the clock: a string that was looked up before knows its hash.
+    # Decoded again for every call, outside the measured time: a string that was looked up before keeps its hash.
     decode = msgspec.json.Decoder(ScoreRequest).decode
     times = np.empty(calls)
     for call in range(calls):

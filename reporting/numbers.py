@@ -12,7 +12,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
 # Units that an interval leaves to its mean; that of seconds changes with their size.
 _UNITS: dict[Kind, str] = {"percent": f"{NBSP}%", "change": f"{NBSP}%", "milliseconds": f"{NBSP}ms", "ratio": TIMES}
-# Neither XML nor UTF-8 can hold these, yet a title out of somebody's data can.
+# Neither XML nor UTF-8 can hold these, but titles of a data set can.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -47,7 +47,7 @@ def write_cell(cell: Cell, kind: Kind) -> str:
 
 
 def write_interval(low: float, high: float, kind: Kind) -> str:
-    """An interval to stand behind its mean, which has the unit; nothing for an unknown one."""
+    """An interval to follow its mean, which has the unit; empty for an unknown one."""
     if is_missing(low) and is_missing(high):
         return ""
     ends = [write_number(end, kind).removesuffix(_UNITS.get(kind, "")) for end in (low, high)]

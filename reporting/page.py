@@ -22,7 +22,7 @@ from userip.reporting.numbers import plain, write_cell, write_interval, write_nu
 from userip.reporting.tables import as_table, best_cells, is_heading, standing
 
 HERE = Path(__file__).parent
-# Of more estimates in a row, each interval stands below its mean, not beside it.
+# With more estimates in a row, each interval is shown below its mean.
 SIDE_BY_SIDE = 2
 
 

@@ -1,4 +1,4 @@
-"""Every block of numbers as a `Table`: what Markdown shows, and what stands behind each plot of the page."""
+"""Every block of numbers as a `Table`: what Markdown shows, and the data under each plot of the page."""
 
 import math
 from collections import Counter

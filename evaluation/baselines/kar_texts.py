@@ -1,4 +1,4 @@
-"""What a text encoder is told of a user or an item (docs/method.md#kar-baseline): a template in the place of KAR's LLM.
+"""The texts of users and items for the text encoder (docs/method.md#kar-baseline): a template replaces KAR's LLM.
 
 A user reads like
 

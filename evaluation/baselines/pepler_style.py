@@ -47,7 +47,7 @@ class PeplerConfig(BaseModel):
 
     text_weight   weight of the text's nats per token against the click's nats.
     text_rows     rows of every batch whose text is read: the language model is what a fit spends its time on.
-    text_stride   of these texts every so-manieth token is supervised, another one each step.
+    text_stride   one in so many tokens of these texts is supervised, others at each step.
     reach         prompts start uniform in +-reach, as PEPLER's do.
     weight_decay  on prompts and biases, as L2 in the gradient.
     prompt_epochs, tuned_epochs   at most so many of stage 1 (prompts alone) and stage 2 (language model too).
@@ -113,9 +113,9 @@ def fit_pepler_style(
     items = tuple(train["item_id"].unique().sort())
     with seeded(seed):
         network = PromptPair(len(users) + 1, len(items) + 1, model.lm.width, settings.reach, settings.dropout)
-        teller = TextLoss(model, train, settings)
+        text_loss = TextLoss(model, train, settings)
         fitting = _Fitting(
-            network, teller, settings, seed,
+            network, text_loss, settings, seed,
             (id_rows(train, users, items), torch.tensor(train["label"].to_numpy(), dtype=torch.float32)),
             (id_rows(valid, users, items), valid["label"].to_numpy()),
         )  # fmt: skip
@@ -154,20 +154,20 @@ class _Fitting:
     def __init__(
         self,
         network: PromptPair,
-        teller: TextLoss,
+        text_loss: TextLoss,
         settings: PeplerConfig,
         seed: int,
         train: tuple[Tensor, Tensor],
         valid: tuple[Tensor, NDArray[np.bool_]],
     ) -> None:
-        self.network, self.teller, self.settings = network, teller, settings
+        self.network, self.text_loss, self.settings = network, text_loss, settings
         self.train, self.valid = train, valid
         self.draw = np.random.default_rng([seed, 7])
         self.turn, self.best = 0, BestWeights(network)
 
     def stages(self) -> tuple[Epoch, ...]:
         """Run both, and leave the network with its best weights."""
-        settings, lm = self.settings, self.teller.lm.model
+        settings, lm = self.settings, self.text_loss.lm.model
         prompts: dict[str, Any] = {"params": self.network.parameters(), "weight_decay": settings.weight_decay}
         optimiser = torch.optim.Adam([prompts], settings.lr, fused=True)
         self._stage(optimiser, settings.prompt_epochs)
@@ -202,9 +202,9 @@ class _Fitting:
                 self.network(self.train[0][taken]), self.train[1][taken]
             )
             if settings.text_weight:
-                told = members[: settings.text_rows]  # the order is random already
-                prompts = self.network.prompts(self.train[0][taken[: len(told)]])
-                loss = loss + settings.text_weight * self.teller(prompts, told, self.turn)
+                read = members[: settings.text_rows]  # the order is random already
+                prompts = self.network.prompts(self.train[0][taken[: len(read)]])
+                loss = loss + settings.text_weight * self.text_loss(prompts, read, self.turn)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             self.turn += 1

@@ -1,4 +1,4 @@
-"""ReLLa-style: a language model that is told a user's most similar past items and says liked or disliked.
+"""ReLLa-style: a language model reads a user's most similar past items and predicts liked or disliked.
 
 See docs/method.md#other-baselines. ReLLa (Lin et al., 2024) retrieves the past items that are semantically nearest to
 the target, writes them with their ratings into the prompt, and tunes a large language model to answer yes or no. Here
@@ -7,7 +7,7 @@ this size does not need):
 
     p(click) = softmax over (" liked", " disliked") of the logits behind  "past: liked  past: disliked .. target:"
 
-There is no user id: whoever has a history is served in full, held-out users from their history rows. Train rows
+There is no user id: every user with a history is served in full, held-out users from their history rows. Train rows
 retrieve from other folds of their user's train rows only, so that no row finds its own label.
 """
 

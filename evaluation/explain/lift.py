@@ -4,7 +4,7 @@ The unit is the user: a key (item, genre, word) has one vote in [0, 1] per user,
 
     lift      mean vote of the code's users / mean vote of all users
     interval  95 %, of the log of that ratio by the delta method. Half a vote is added on either side for the
-              spread alone (Haldane), so that a key which nobody else voted for is not certain.
+              spread alone (Haldane), so that a key without other votes is not certain.
     p         chance of such a mean, or a higher one, if the code were so many users drawn at random: hypergeometric
               for votes of 0 and 1 (Fisher's exact test), else Bennett's bound, which holds for draws without
               replacement too (Hoeffding 1963, theorem 4). Neither is an approximation, so neither fails for rare keys.

@@ -27,7 +27,7 @@ def ablations(compare: Comparisons) -> list[Section]:
     found = [(row.variant, compare.difference(row, base)) for row in rows if (base := default_of(compare, row))]
     costs = [(name, one) for name, one in found if name.startswith(WITHOUT)]
     paid = [f"{name} {say(one)}" for name, one in costs if one.high < 0]
-    answer = f"{len(paid)} of {len(costs)} parts surely cost AUC when left out{': ' * bool(paid)}{listed(paid)}."
+    answer = f"{len(paid)} of {len(costs)} parts clearly cost AUC when left out{': ' * bool(paid)}{listed(paid)}."
     plot = (forest("Variants against the method as configured", "difference of AUC", found),) if found else ()
     title, question = "What each part is worth", "Does every part that can be left out earn its place?"
     verdict = verdict_of([_turned(one) for _, one in costs])
@@ -44,7 +44,7 @@ def sweeps(compare: Comparisons) -> list[Section]:
         if parts := _SETTING.match(row.variant):
             settings.setdefault(parts["name"], {})[float(parts["value"])] = row
     blocks: list[Block] = []
-    told, compared = [], []
+    summary, compared = [], []
     for name, values in settings.items():
         blocks.append(_curve(compare, name, dict(sorted(values.items()))))
         small = compare.best([row for value, row in values.items() if value <= SMALL])
@@ -52,11 +52,11 @@ def sweeps(compare: Comparisons) -> list[Section]:
         # What is not a number of tokens or facets is a size of codebooks, of all facets or of one.
         if name not in ("soft_tokens", "facets") and small and large:
             compared.append(compare.difference(small, large))
-            told.append(f"{small.variant} against {large.variant} {say(compared[-1])}")
-    answer = f"AUC of the best small and the best larger codebook by validation: {listed(told)}."
+            summary.append(f"{small.variant} against {large.variant} {say(compared[-1])}")
+    answer = f"AUC of the best small and the best larger codebook by validation: {listed(summary)}."
     blocks.append(_table(compare, rows, "sweep", "All settings"))
     title, question = "Codebook sizes and other settings", f"Are small codebooks, of {SMALL} codes or fewer, best?"
-    answer = answer if told else "There are no small and larger codebooks to compare."
+    answer = answer if summary else "There are no small and larger codebooks to compare."
     return [Section(title, question, answer, verdict_of(compared), tuple(blocks))]
 
 

@@ -20,7 +20,7 @@ READ = (codes_in_use, codes_explained, nearest_words, attention_moves, profile_w
 
 
 def build_report(compare: Comparisons) -> Report:
-    """Every claim that the results bear on, each with its answer and verdict, then the protocol.
+    """Every claim that the results can test, each with its answer and verdict, then the protocol.
 
     The same results give the same report.
     """

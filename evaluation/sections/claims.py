@@ -13,13 +13,13 @@ NOTHING_OF_OURS = "The method itself has no predictions here; the protocol says 
 
 def claim(title: str, question: str, subject: str, found: Found, blocks: Sequence[Block] = ()) -> Section:
     """A section that is answered by the differences of `subject` to what it is compared with."""
-    told = [f"{above_below(one)} {name} {say_gain(one)}" for name, one in found]
+    summary = [f"{above_below(one)} {name} {say_gain(one)}" for name, one in found]
     if len(found) > MOST:  # the figure has the numbers
         sides: dict[str, list[str]] = {}
         for name, one in found:
             sides.setdefault(above_below(one), []).append(name)
-        told = [f"{side} {', '.join(names)}" for side, names in sides.items()]
-    answer = f"AUC of {subject}: {listed(told)}." if told else "There is nothing to compare with."
+        summary = [f"{side} {', '.join(names)}" for side, names in sides.items()]
+    answer = f"AUC of {subject}: {listed(summary)}." if summary else "There is nothing to compare with."
     return Section(title, question, answer, verdict_of([one for _, one in found]), tuple(blocks))
 
 

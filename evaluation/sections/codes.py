@@ -61,16 +61,16 @@ def codes_explained(results: Results) -> list[Section]:
     if results.explanation is None:
         return []
     found = results.explanation.codes
-    told, parts = [], []
+    summary, parts = [], []
     for facet in found:
         used = [code for code in facet.codes if code.users]
         speaking = [code for code in used if code.items or code.attributes or code.words]
         parts.append(len(speaking) / max(len(used), 1))
-        told.append(f"{len(speaking)} of {len(used)} codes of {facet.facet}")
+        summary.append(f"{len(speaking)} of {len(used)} codes of {facet.facet}")
     verdict: Outcome = "undecided" if any(parts) or not parts else "no"
     if parts and min(parts) > 0.5:
         verdict = "yes"
-    answer = f"Something surely stands out in {listed(told)}, on the rows that made them: it validates nothing."
+    answer = f"Something significant stands out in {listed(summary)}, on the rows that made them: it validates nothing."
     blocks: list[Block] = [block for facet in found for block in (_cards(facet), _judgements(facet))]
     blocks += [_map(one, found) for one in results.explanation.maps]
     question = "Does something stand out in most codes of every facet, beyond what chance would show?"

@@ -26,8 +26,8 @@ def nearest_words(results: Results) -> list[Section]:
     for chance in (chance for one in centres for chance in one.chances):
         near[chance.like] += chance.adjusted <= ALPHA
     both = sum(all(chance.adjusted <= ALPHA for chance in one.chances) for one in centres)
-    told = [f"{count} are nearer to a word than random {kind}" for kind, count in near.items()]
-    answer = f"Of {len(centres)} codes' centres {listed(told)}, after correction for all of them."
+    summary = [f"{count} are nearer to a word than random {kind}" for kind, count in near.items()]
+    answer = f"Of {len(centres)} codes' centres {listed(summary)}, after correction for all of them."
     verdict: Outcome = "yes" if both > len(centres) / 2 else "no" if not both else "undecided"
     question = "Can soft tokens be read as words: are most codes nearer to a word than chance would have it?"
     return [Section("Soft tokens as words", question, answer, verdict, tuple(_words(facet, kinds) for facet in facets))]

@@ -35,9 +35,11 @@ def profile_worth(results: Results) -> list[Section]:
         if fill != OWN
     }
     claimed = {fill: saved[fill] for fill in CLAIMED if fill in saved}
-    told = [f"{say(one)} against {FILLS[fill]}" for fill, one in claimed.items()]
+    summary = [f"{say(one)} against {FILLS[fill]}" for fill, one in claimed.items()]
     answer = (
-        f"Nats saved for each held-out interaction: {listed(told)}." if told else "There is nothing to compare with."
+        f"Nats saved for each held-out interaction: {listed(summary)}."
+        if summary
+        else "There is nothing to compare with."
     )
     columns = (
         Column("profile"), *(Column(f"nats, {PARTS[part]}", "metric", "lower") for part in parts),

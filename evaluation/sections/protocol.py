@@ -34,7 +34,7 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
 
 
 def protocol(compare: Comparisons) -> list[Section]:
-    """No question: what a reader needs who trusts nobody. Rules stand in the docs, settings in results.json."""
+    """What a sceptical reader needs; no question. Rules are in the docs, settings in results.json."""
     results = compare.results
     tables = (_not_done(results), _sanity(compare), _searched(compare), _cost(results))
     blocks: tuple[Block, ...] = tuple(table for table in tables if table.rows)
@@ -70,7 +70,7 @@ def _sanity(compare: Comparisons) -> Table:
         bad = [str(book.seed) for book in compare.results.codebooks if book.facet == facet and book.collapsed]
         found.append((f"no seed's codebook of {facet} has collapsed", listed(bad) or "none has", not bad))
     columns = (Column("what must hold"), Column("found"), Column("holds"))
-    return Table("Sanity", columns, tuple((what, told, "yes" if holds else "no") for what, told, holds in found))
+    return Table("Sanity", columns, tuple((what, value, "yes" if holds else "no") for what, value, holds in found))
 
 
 def _searched(compare: Comparisons) -> Table:

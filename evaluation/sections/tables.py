@@ -1,4 +1,4 @@
-"""The table of methods that most sections rest on, and the rows of it that did not come out."""
+"""The table of methods that most sections are based on, and its rows that have no results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def figures_table(
 ) -> Table:
     """Figures of every row, its difference of AUC to the group's base, and in how many seeds that is above zero.
 
-    What did not come out of `sections` stands below, as failed or skipped. more: further columns.
+    Rows of `sections` without results are listed below, as failed or skipped. more: further columns.
     """
     columns = (
         Column("method"), Column("validation AUC", "metric"), *MEASURES.values(),
@@ -66,7 +66,7 @@ def figures_table(
 
 
 def not_done(results: Results, section: Section) -> list[tuple[str, str]]:
-    """(name, "failed" or "skipped") of the rows of a section that did not come out; why is told in the protocol."""
+    """(name, "failed" or "skipped") of the rows of a section that have no results; the protocol says why."""
     found = []
     for failure in results.failures:
         place, *parts = failure.what.split(", ")

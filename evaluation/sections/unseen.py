@@ -37,7 +37,7 @@ def unseen_users(compare: Comparisons) -> list[Section]:
     constant = compare.row("controls", BASE, mine.recommender)
     verdict = recovered_verdict(share, [compare.difference(mine, row) for row in (unknown, constant) if row])
     ends = [f"{compare.measures(row)['auc']:.4f}" for row in (unknown, retrained)]
-    answer = f"Retraining is not surely better than the unknown-user row ({ends[1]}, {ends[0]}): no way to measure."
+    answer = f"Retraining is not clearly better than the unknown-user row ({ends[1]}, {ends[0]}): no way to measure."
     if share.low == share.low:
         who = f"{recommender_name(mine.recommender)} with {method_name(mine.method)}"
         answer = f"{who} goes {say(share, 'percent')} of the way from AUC {ends[0]} to {ends[1]}."
@@ -53,7 +53,7 @@ def recovered_verdict(share: Difference, against: list[Difference]) -> Outcome:
     """no: the mean misses the goal, or a difference is below zero; yes: interval above the goal, differences above 0.
 
     A mean above the goal whose interval reaches below it leaves the question undecided; so does a share without an
-    interval (NaN), where retraining is not surely better.
+    interval (NaN), where retraining is not clearly better.
     """
     verdict = verdict_of(against, missed=share.mean < GOAL and share.low == share.low)
     return "undecided" if verdict == "yes" and not share.low >= GOAL else verdict

@@ -18,7 +18,7 @@ CODES: Final = (
     "rating-bias",
 )  # fmt: skip
 STATISTICS: Final = ("statistics", "statistics-mf")
-CLAIMED: Final = (BASE, "random")  # what the stated goal names; the plain recommender stands beside
+CLAIMED: Final = (BASE, "random")  # what the stated goal names; the plain recommender is shown as well
 
 
 def main_recommender(compare: Comparisons) -> str:
@@ -49,7 +49,7 @@ def controls_table(compare: Comparisons) -> Table:
     first = main_recommender(compare)
     groups = []
     for name in sorted({row.recommender for row in rows}, key=lambda name: (name == "", name != first, name)):
-        # Own ways to be told of a user's history need no codes; "" is the constant rate.
+        # Recommenders that read a user's history themselves need no codes; "" is the constant rate.
         mine = [(_named(row, compare), row) for row in rows if row.recommender == name]
         groups.append(Group(recommender_name(name) or "no recommender", mine, compare.row("controls", BASE, name)))
     title = "Codes of every origin, the same number and sizes"

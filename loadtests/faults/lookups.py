@@ -1,7 +1,7 @@
-"""Many lookups at once, many of them cancelled: does anybody get another user's record?
+"""Many lookups at once, many of them cancelled: does any caller get another user's record?
 
 The real path of a request's lookup: `CoalescingReader` over the bank's reader over sockets to a redis-server. User
-i has row i + 1 and codes that are functions of i, so whose record it is can be told from the record alone.
+i has row i + 1 and codes that are functions of i, so the record alone shows whose it is.
 """
 
 import asyncio

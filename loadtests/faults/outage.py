@@ -1,4 +1,4 @@
-"""Redis stands still for a while (SIGSTOP) under a steady load: who notices?"""
+"""Redis is stopped for a while (SIGSTOP) under a steady load: do clients notice?"""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Three times the load that the service can bear, at fixed arrival times: who is answered is answered soon."""
+"""Three times the load that the service can handle, at fixed arrival times: accepted requests stay fast."""
 
 import http.client
 import threading
@@ -12,7 +12,7 @@ from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import pin
 from userip.loadtests.servers.processes import HOST
 
-CANDIDATES: Final = 500  # so dear that the generator can ask for three times what the service can answer
+CANDIDATES: Final = 500  # so expensive that the generator can ask for three times what the service can answer
 TIMES: Final = 3.0
 SLOWER: Final = 5.0
 BACK_S: Final = 2.0
@@ -44,7 +44,7 @@ class _Probe(threading.Thread):
 
 
 def _capacity(rig: FaultRig, seconds: float) -> float:
-    """Answers per second to so few connections that nobody is refused for having waited behind the others."""
+    """Answers per second to so few connections that no request is refused for its time in the queue."""
     traffic = rig.traffic(CANDIDATES, connections=4)
     try:
         return sum(answer.status == 200 for answer in traffic.at_most(seconds)) / seconds

@@ -112,8 +112,8 @@ def _load(traffic: Traffic, rate: float, done: threading.Event) -> Load:
 
 def _is_right(right: Mapping[str, Sequence[Any]], index: int, body: bytes) -> bool:
     """Whether the scores are those of the release that the answer names."""
-    told = orjson.loads(body)
-    return bool(np.abs(np.asarray(told["scores"]) - right[told["release"]][index]).max() <= TOLERANCE)
+    answer = orjson.loads(body)
+    return bool(np.abs(np.asarray(answer["scores"]) - right[answer["release"]][index]).max() <= TOLERANCE)
 
 
 def _swap(server: Server, bank: Bank, names: Sequence[str], broken: Mapping[str, str], swaps: int) -> Seen:
@@ -145,13 +145,13 @@ def _answer_gates(load: Load, wrong: int, begun: float, swaps: int) -> list[Gate
         "without swaps": [answer for answer in load.answers if answer.due < begun],
         "with": [answer for answer in load.answers if answer.due >= begun],
     }
-    told = "; ".join(
+    latencies = "; ".join(
         f"{when} p99 {p99_ms(part):.2f} ms, most {1000 * max((one.latency for one in part), default=0):.1f}"
         for when, part in parts.items()
     )
     return [
         Gate(f"failed requests in {swaps} swaps", failed, "0", not failed, shares(load.answers)),
-        Gate("answers that are not those of the release they name", wrong, "0", not wrong, told),
+        Gate("answers that are not those of the release they name", wrong, "0", not wrong, latencies),
     ]
 
 

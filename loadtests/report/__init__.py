@@ -1,6 +1,6 @@
 """What the bench leaves for people and programs.
 
-latency.json   the rows as they were handed over, one a line
+latency.json   the rows as given, one a line
 report.md, report.html   headline figures, gates, comparisons and curves, the same in both
 """
 

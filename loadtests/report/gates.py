@@ -54,7 +54,7 @@ def _per_10k(rows: Sequence[InProcessRow]) -> list[Headline]:
 
 
 def _throughput(cells: Sequence[LoadCell]) -> list[Headline]:
-    """Of the load that was measured first with echo beside it: the greatest would be whatever erred upwards."""
+    """Of the first load that echo was measured under too; the greatest of many would be biased upwards."""
     closed = [cell for cell in cells if cell.first.rate is None and cell.first.candidates == STANDARD]
     for group in map(by_variant, settings(closed)):
         if OURS in group and "echo" in group:
@@ -66,7 +66,7 @@ def _throughput(cells: Sequence[LoadCell]) -> list[Headline]:
 
 
 def _latency(cells: Sequence[LoadCell]) -> list[Headline]:
-    """At the highest fixed rate that DCN bore as well, if there is one."""
+    """At the highest fixed rate that DCN was measured at too, if there is one."""
     fixed = [cell for cell in cells if cell.first.rate is not None and cell.first.candidates == STANDARD]
     both = [group for group in map(by_variant, settings(fixed)) if OURS in group and "dcn" in group]
     if not both:

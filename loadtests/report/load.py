@@ -1,4 +1,4 @@
-"""The service under load: what it bears, how long requests take, and what the cache, workers and generators change."""
+"""The service under load: throughput, latency, and what the cache, workers and generators change."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -22,11 +22,11 @@ _FIRST = ("own", "off", "cold", "warm")
 
 
 def saturation(cells: Sequence[LoadCell]) -> list[Section]:
-    """Throughput of every closed loop, and its ratio to echo where echo bore the same load."""
+    """Throughput of every closed loop, and its ratio to echo under the same load."""
     groups = settings([cell for cell in cells if cell.first.rate is None])
     if not groups:
         return []
-    # The other generators have a section of their own; what one variant alone bore stands among all figures.
+    # The other generators have their own section; loads of one variant alone are in the table of all figures.
     generator = cells[0].first.generator
     shown = [group for group in groups if len(by_variant(group)) > 1 and group[0].first.generator == generator]
     columns = (

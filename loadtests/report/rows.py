@@ -1,4 +1,4 @@
-"""The rows that the bench hands over, checked, of four kinds.
+"""The rows of the bench, validated, of four kinds.
 
 LoadRow        one window of load on one variant: any row that is none of the others
 InProcessRow   `generator` is "in-process": seconds per 10,000 instances, without HTTP
@@ -133,9 +133,9 @@ def _read(row: Mapping[str, Any], name: str) -> Row:
     try:
         return _kind(row).model_validate(row)
     except ValidationError as error:
-        told = ", ".join(str(row[key]) for key in ("scenario", "variant") if key in row)
+        place = ", ".join(str(row[key]) for key in ("scenario", "variant") if key in row)
         problems = "; ".join(_problem(one["loc"], one["type"], one["msg"]) for one in error.errors(include_url=False))
-        raise BenchInputError(f"{name} ({told}): {problems}; measure it again, or leave it out") from None
+        raise BenchInputError(f"{name} ({place}): {problems}; measure it again, or leave it out") from None
 
 
 def _problem(where: tuple[int | str, ...], kind: str, message: str) -> str:

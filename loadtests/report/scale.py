@@ -71,11 +71,11 @@ def _lookups(rows: Sequence[ScaleRow], bank: str) -> list[Cell[ScaleRow]]:
 
 def _answer(lookups: Sequence[Cell[ScaleRow]]) -> str:
     """How much slower a lookup in the largest bank is than in the smallest, for each bank."""
-    told = []
+    summary = []
     for bank in dict.fromkeys(cell.first.bank for cell in lookups):
         least, *_, most = [cell for cell in lookups if cell.first.bank == bank] * 2
         if least.first.users < most.first.users:
             factor = write_number(most.middle("p50_us") / least.middle("p50_us"), "ratio")
             sizes = (most.first.users, least.first.users)
-            told.append(f"{bank}: a lookup among {sizes[0]:,} users takes {factor} as long as among {sizes[1]:,}")
-    return f"{'; '.join(told)}." if told else ""
+            summary.append(f"{bank}: a lookup among {sizes[0]:,} users takes {factor} as long as among {sizes[1]:,}")
+    return f"{'; '.join(summary)}." if summary else ""

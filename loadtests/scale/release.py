@@ -91,13 +91,13 @@ def _workers(release: Path, count: int) -> list[Row]:
     """What `count` workers tell of themselves, with their memory while all of them are there."""
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(_worker(release)) for _ in range(count)]
-        told = []
+        reports = []
         for process in processes:
             assert process.stdout is not None
             if not (line := process.stdout.readline()):
                 raise LoadTestError(f"{release}: a worker did not load it; exit code {process.wait()}")
-            told.append(json.loads(line))
-        return [one | memory_mb(process.pid) for one, process in zip(told, processes, strict=True)]
+            reports.append(json.loads(line))
+        return [one | memory_mb(process.pid) for one, process in zip(reports, processes, strict=True)]
 
 
 @contextlib.contextmanager

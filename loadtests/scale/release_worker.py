@@ -34,14 +34,14 @@ def main() -> None:
     settle_memory()
     after = status_mb("VmRSS")
     touch(release)
-    told = {
+    figures = {
         "hash_s": hashed - started,
         "load_s": loaded - hashed,
         "imports_mb": before,
         "loaded_mb": after,
         "release": release.name,
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(figures), flush=True)
     sys.stdin.read()
 
 
