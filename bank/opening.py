@@ -1,17 +1,15 @@
 """From a bank URL to its backend (`bank.backends.BACKENDS`). Nothing is contacted before the first call."""
 
 from importlib import import_module
-from typing import Final, cast
+from typing import cast
 
 from userip.bank.backends import BACKENDS
 from userip.bank.errors import BankUrlError
 from userip.bank.protocol import AsyncReader, Backend, Bank
 from userip.bank.redaction import redact
 
-LEASE_S: Final = 15.0
 
-
-def open_bank(url: str, *, create: bool = True, timeout_s: float = 10.0, lease_s: float = LEASE_S) -> Bank:
+def open_bank(url: str, *, create: bool = True, timeout_s: float = 10.0, lease_s: float = 15.0) -> Bank:
     """The bank at `url`, for writing and tools.
 
     create     False: an LMDB directory that does not exist is an error instead of an empty bank

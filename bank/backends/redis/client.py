@@ -90,8 +90,5 @@ def named_errors(where: str) -> Iterator[None]:
     except ResponseError as error:
         raise BankUnavailableError(f"{where}: {error}") from None
     except (RedisError, RedisClusterException, OSError) as error:
-        raise BankUnavailableError(f"{where}: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BankUnavailableError(f"{where}: {first_line}") from None
