@@ -21,6 +21,7 @@ else sees, are placed by it.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -36,49 +37,39 @@ from userip.training.language.judgements import Judgements
 from userip.training.recommender.codes import CodeTable
 
 EVERYTHING: Final = 1 << 30  # interactions of one user
-Codes = NDArray[np.uint16]
+Codes = dict[str, NDArray[np.uint16]]  # facet -> the code of every view
 Floats = NDArray[np.float64]
 Control = Callable[[Dataset, Mapping[str, int], int, int, int], CodeTable]
 
 
-def mean_rating(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def mean_rating(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """How generous a user is: against what others say of the same items, and as such. Nothing is drawn."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    return _table("mean-rating", views, sizes, fold_seed, _all_bins(views, sizes, polarity(views), generosity(views)))
+    return _all_bins(views.fitted, sizes, polarity(views), generosity(views))
 
 
-def activity_bins(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def activity_bins(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """How much a user meets, and whether it is what everybody meets; label-free. Nothing is drawn."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    return _table("activity", views, sizes, fold_seed, _all_bins(views, sizes, activity(views), popularity(views)))
+    return _all_bins(views.fitted, sizes, activity(views), popularity(views))
 
 
-def kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def kmeans(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """Who meets the same items: TF-IDF, truncated SVD and k-means; label-free."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    vectors = taste(items_met(views), views.fitted, seed)
-    return _table("kmeans", views, sizes, fold_seed, _all_clusters(views, sizes, vectors, seed))
+    return _all_clusters(views, sizes, taste(items_met(views), views.fitted, seed), seed)
 
 
-def genre_kmeans(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def genre_kmeans(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """Who likes items of the same attributes. Raises DataError where items have none."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    vectors = taste(attributes_liked(views, dataset), views.fitted, seed)
-    return _table("genre-kmeans", views, sizes, fold_seed, _all_clusters(views, sizes, vectors, seed))
+    return _all_clusters(views, sizes, taste(attributes_liked(views, dataset), views.fitted, seed), seed)
 
 
-def statistics(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def statistics(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """Polarity, and who meets the same items (docs/method.md#controls)."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    vectors = taste(items_met(views), views.fitted, seed)
-    return _table("statistics", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
+    return _polarity_and_clusters(views, sizes, taste(items_met(views), views.fitted, seed), seed)
 
 
-def statistics_mf(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+def statistics_mf(views: ControlViews, dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Codes:
     """Polarity, and who likes the same items more than that says. Which of the two is better differs by data set."""
-    views = ControlViews.of(dataset, folds, fold_seed)
-    vectors = preference(views, seed)
-    return _table("statistics-mf", views, sizes, fold_seed, _polarity_and_clusters(views, sizes, vectors, seed))
+    return _polarity_and_clusters(views, sizes, preference(views, seed), seed)
 
 
 def rating_bias(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
@@ -86,42 +77,44 @@ def rating_bias(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_see
     views = CrossFitViews.of(dataset, folds, fold_seed, EVERYTHING)
     everybody = views.of_views(np.arange(len(views)))
     scales = Judgements.fit(views.histories.of(views.full), dataset.items.height).scales(everybody)
-    fitted = np.isin(np.arange(len(views)), views.full)
-    first, *others = sorted(sizes)
-    codes = {first: quantile_bins(scales[0], fitted, sizes[first])}
-    for number, name in enumerate(others):
-        codes[name] = quantile_bins(scales[-1], fitted, sizes[name], shift=number / max(len(others), 1))
+    codes = _all_bins(np.isin(np.arange(len(views)), views.full), sizes, scales[0], scales[-1])
     users = pl.Series("user_id", views.users, dtype=pl.String).gather(views.user)
-    frame = pl.DataFrame({"user_id": users, "fold": views.without}).with_columns(
-        pl.Series(name, codes[name], pl.UInt16) for name in sorted(sizes)
-    )
-    seen = frame.filter(pl.Series(everybody.lengths > 0)).sort("user_id", "fold")
-    facets = tuple({"name": name, "size": sizes[name]} for name in sorted(sizes))
-    return CodeTable(seen, {name: sizes[name] for name in sorted(sizes)}, folds, fold_seed, facets, "rating-bias")
+    keys = pl.DataFrame({"user_id": users, "fold": views.without})
+    table = _table("rating-bias", keys, sizes, (folds, fold_seed), codes)
+    return replace(table, frame=table.frame.filter(pl.Series(everybody.lengths > 0)).sort("user_id", "fold"))
+
+
+def _control(method: str, codes_of: Callable[[ControlViews, Dataset, Mapping[str, int], int], Codes]) -> Control:
+    """The cross-fitted table of the codes that a control gives every view."""
+
+    def make(dataset: Dataset, sizes: Mapping[str, int], folds: int, fold_seed: int, seed: int) -> CodeTable:
+        views = ControlViews.of(dataset, folds, fold_seed)
+        return _table(method, views.keys, sizes, (views.folds, fold_seed), codes_of(views, dataset, sizes, seed))
+
+    return make
 
 
 CONTROLS: Final[dict[str, Control]] = {
-    "mean-rating": mean_rating,
-    "activity": activity_bins,
-    "kmeans": kmeans,
-    "genre-kmeans": genre_kmeans,
-    "statistics": statistics,
-    "statistics-mf": statistics_mf,
+    "mean-rating": _control("mean-rating", mean_rating),
+    "activity": _control("activity", activity_bins),
+    "kmeans": _control("kmeans", kmeans),
+    "genre-kmeans": _control("genre-kmeans", genre_kmeans),
+    "statistics": _control("statistics", statistics),
+    "statistics-mf": _control("statistics-mf", statistics_mf),
     "rating-bias": rating_bias,
 }
 
 
-def _all_bins(views: ControlViews, sizes: Mapping[str, int], first: Floats, second: Floats) -> dict[str, Codes]:
-    """The first facet from `first`, all others from `second`."""
-    names = sorted(sizes)
-    codes = {names[0]: quantile_bins(first, views.fitted, sizes[names[0]])}
-    others = names[1:]
-    for number, name in enumerate(others):
-        codes[name] = quantile_bins(second, views.fitted, sizes[name], shift=number / max(len(others), 1))
+def _all_bins(fitted: NDArray[np.bool_], sizes: Mapping[str, int], first: Floats, second: Floats) -> Codes:
+    """The first facet from `first`, all others from `second`; the `fitted` views give the cuts."""
+    name, *others = sorted(sizes)
+    codes = {name: quantile_bins(first, fitted, sizes[name])}
+    for number, other in enumerate(others):
+        codes[other] = quantile_bins(second, fitted, sizes[other], shift=number / len(others))
     return codes
 
 
-def _all_clusters(views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int) -> dict[str, Codes]:
+def _all_clusters(views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int) -> Codes:
     """One k-means per facet, each of its own seed."""
     return {
         name: k_means(vectors, views.fitted, sizes[name], seed * len(sizes) + number)
@@ -129,18 +122,17 @@ def _all_clusters(views: ControlViews, sizes: Mapping[str, int], vectors: Floats
     }
 
 
-def _polarity_and_clusters(
-    views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int
-) -> dict[str, Codes]:
+def _polarity_and_clusters(views: ControlViews, sizes: Mapping[str, int], vectors: Floats, seed: int) -> Codes:
     first, *others = sorted(sizes)
     codes = {first: quantile_bins(polarity(views), views.fitted, sizes[first])}
     return codes | _all_clusters(views, {name: sizes[name] for name in others}, vectors, seed)
 
 
 def _table(
-    method: str, views: ControlViews, sizes: Mapping[str, int], fold_seed: int, codes: Mapping[str, Codes]
+    method: str, keys: pl.DataFrame, sizes: Mapping[str, int], folds: tuple[int, int], codes: Codes
 ) -> CodeTable:
-    names = sorted(sizes)
-    frame = views.keys.select("user_id", "fold").with_columns(pl.Series(name, codes[name], pl.UInt16) for name in names)
-    facets = tuple({"name": name, "size": sizes[name]} for name in names)
-    return CodeTable(frame, {name: sizes[name] for name in names}, views.folds, fold_seed, facets, method)
+    """keys: user_id and fold of every view, in the order of the codes; folds: how many, and their seed."""
+    ordered = {name: sizes[name] for name in sorted(sizes)}
+    frame = keys.select("user_id", "fold").with_columns(pl.Series(name, codes[name], pl.UInt16) for name in ordered)
+    facets = tuple({"name": name, "size": size} for name, size in ordered.items())
+    return CodeTable(frame, ordered, *folds, facets, method)

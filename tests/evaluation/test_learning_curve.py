@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.evaluation.toy_report import small_set
-from userip.evaluation.controls import statistics
+from userip.evaluation.controls import CONTROLS
 from userip.evaluation.learning_curve import FirstRows, first_rows
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.codes import FULL
@@ -32,10 +32,10 @@ def test_the_first_rows_are_the_oldest(dataset: Dataset) -> None:
 
 def test_only_held_out_users_change(dataset: Dataset) -> None:
     """With histories cut, a control's codes of train users stay as they are; a cut behind the end changes nothing."""
-    whole = statistics(dataset, SIZES, 2, 0, 0).frame
+    whole = CONTROLS["statistics"](dataset, SIZES, 2, 0, 0).frame
     held = dataset.rows("history")["user_id"].unique()
     for most, same in ((1, False), (1000, True)):
-        cut = statistics(FirstRows.of(dataset, most), SIZES, 2, 0, 0).frame
+        cut = CONTROLS["statistics"](FirstRows.of(dataset, most), SIZES, 2, 0, 0).frame
         train = ~pl.col("user_id").is_in(held.implode())
         assert cut.filter(train).equals(whole.filter(train))
         assert cut.filter(fold=FULL).equals(whole.filter(fold=FULL)) == same
