@@ -18,10 +18,10 @@ from userip.service.observe.log import AccessLog, make_logger
 from userip.service.parts import Parts, make_parts
 from userip.service.routes.admin import AdminRoutes
 from userip.service.routes.decoding import make_decoders
-from userip.service.routes.hot import OTHER_METHODS, hot_routes
 from userip.service.routes.openapi import document_messages
 from userip.service.routes.probes import not_ready_reasons
 from userip.service.routes.public import PublicRoutes
+from userip.service.routes.score import OTHER_METHODS, hot_routes
 from userip.service.settings import Settings
 
 _SHARE_EVERY_S = 0.5

@@ -14,7 +14,7 @@ from userip.scoring.messages import MESSAGES, BatchResponse, ScoreResponse
 from userip.service.auth.access import SCHEME
 from userip.service.errors import PROBLEM_JSON
 from userip.service.routes.decoding import Decoders
-from userip.service.routes.hot import BATCH, SCORE
+from userip.service.routes.score import BATCH, SCORE
 
 KEYED = (401, 403, 429)  # what a route that wants a key can answer
 _MEANING = {

@@ -22,7 +22,7 @@ WALK = (
     "service/overload/admission.py",
     "service/http/middleware.py",
     "bank/deadline.py",
-    "service/routes/hot.py",
+    "service/routes/score.py",
     "service/routes/decoding.py",
     "scoring/dataplane.py",
     "scoring/loaded_release.py",
