@@ -5,11 +5,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports torch, numpy or ONNX Runtime: workers of pytest-xdist share the machine, and the bytes of a
 # run depend on the number of threads. Processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 pytest_plugins = [
     "tests.fixtures.banks",

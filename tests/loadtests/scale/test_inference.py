@@ -1,13 +1,16 @@
 """What the benchmark of inference counts, and that the naive loop does the same task."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from userip.loadtests.scale.inference import benchmark, naive_model, useful
+from userip.loadtests.scale.inference_memory import scale
 from userip.loadtests.scale.naive_inference import naive_steps
 from userip.loadtests.scale.simulated_language import simulated_histories, simulated_language
-from userip.training.config import load_config
+from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Histories
 from userip.training.methods.userip.e_step import user_nll
 
@@ -61,3 +64,24 @@ def test_it_prints_every_figure(capsys: pytest.CaptureFixture[str], monkeypatch:
     for said in ("user-steps/s", "users/s", "tokens/s", "useful GFLOP/s", "of the peak", "matmul peak, bfloat16"):
         assert said in out
     assert out.count("against naive") == 4
+
+
+def test_the_scale_run_works_on_few_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every view gets a code: the user's whole history and that without each of two folds; nothing is left behind."""
+
+    def small() -> TrainConfig:
+        infer = {"steps": 0, "shared_steps": 0, "probe_users": 0}
+        quantize = {"em_rounds": 0, "surrogate": False, "click_weight": 0.0, "restarts": 1}
+        said = SMALL.model_dump() | {"language": SMALL.language.model_dump() | {"steps": 1}}
+        said["infer"] |= infer
+        said["quantize"] |= quantize
+        return TrainConfig.model_validate(said)
+
+    monkeypatch.setattr("userip.loadtests.scale.inference_memory.scale_config", small)
+    scale(users=120, directory=tmp_path, seed=0)
+    out = capsys.readouterr().out
+    assert "120 users" in out
+    assert "codes of 360 views" in out
+    assert not list(tmp_path.iterdir())

@@ -1,23 +1,32 @@
 """What is told of a release's memory and load time, on a release that is small."""
 
-import os
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from userip.loadtests.errors import LoadTestError
 from userip.loadtests.scale.release import _workers, measure, memory_mb
 
+ALLOCATES = "print(flush=True); input(); block = b'1' * (16 << 20); print(flush=True); input()"
+
 
 def test_memory_is_that_of_the_process() -> None:
     """16 MiB that are written to are resident and private; a part of them in PSS would be a wrong key."""
-    before = memory_mb(os.getpid())
-    block = np.ones(16 << 20, np.uint8)
-    after = memory_mb(os.getpid())
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", ALLOCATES], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = memory_mb(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        after = memory_mb(process.pid)
+        process.stdin.write("\n")
     for name in ("Rss", "Pss", "Private_Dirty"):
         assert 15 < after[name] - before[name] < 24, name
-    assert block[0] == 1
 
 
 def test_a_release_is_loaded_by_workers_and_scored(tmp_path: Path) -> None:

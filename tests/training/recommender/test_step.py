@@ -3,8 +3,6 @@
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.step import run_fit
 from userip.training.recommender.storage import read_recommender
 
-CONFIG: Any = SimpleNamespace(fit=RecommenderConfig(batch=128, lr=5e-3, epochs=8, user_field=False))
+CONFIG = RecommenderConfig(batch=128, lr=5e-3, epochs=8, user_field=False)
 
 
 @pytest.fixture(scope="module")
