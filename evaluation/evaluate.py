@@ -18,10 +18,10 @@ from typing import Any
 import polars as pl
 
 from userip.evaluation.explain.run import RunExplanation
-from userip.evaluation.fitting import Fitting
+from userip.evaluation.fits.fitting import Fitting
+from userip.evaluation.fits.runs import codebooks_of, probe_of
 from userip.evaluation.plan import GRID, Preset
 from userip.evaluation.results import SECTIONS, LearningCurve, Results
-from userip.evaluation.runs import codebooks_of, probe_of
 from userip.evaluation.session import TRAINING_PRESET, Session
 from userip.evaluation.writing import write_reports
 from userip.training.config import load_config

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.evaluation import cache
-from userip.evaluation.cache import Stored, key_of
 from userip.evaluation.controls import CONTROLS
+from userip.evaluation.fits import cache
+from userip.evaluation.fits.cache import Stored, key_of
+from userip.evaluation.fits.runs import Profiles
+from userip.evaluation.fits.trials import Trial, codes_of, control_content
 from userip.evaluation.plan import CURVE_ITEMS
 from userip.evaluation.results import LearningCurve, Predictions
-from userip.evaluation.runs import Profiles
-from userip.evaluation.trials import Trial, codes_of, control_content
 from userip.training.data.dataset import Dataset
 from userip.training.fold_in import FoldIn
 from userip.training.recommender.codes import FULL, CodeTable

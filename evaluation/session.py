@@ -12,7 +12,9 @@ from typing import Final, TypeVar
 import numpy as np
 
 from userip.evaluation.explain.run import RunExplanation, explain_run
-from userip.evaluation.fitting import Fitting
+from userip.evaluation.fits.fitting import Fitting
+from userip.evaluation.fits.runs import Profiles, make_profiles, timings_of, varied
+from userip.evaluation.fits.trials import WHOLE_MACHINE, Trial, reason_of
 from userip.evaluation.intervals import code_agreement
 from userip.evaluation.learning_curve import Cut, learning_curve
 from userip.evaluation.plan import (
@@ -31,9 +33,7 @@ from userip.evaluation.plan import (
 )  # fmt: skip
 from userip.evaluation.requirements import missing_for
 from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section
-from userip.evaluation.runs import Profiles, make_profiles, timings_of, varied
 from userip.evaluation.timer import Clock
-from userip.evaluation.trials import WHOLE_MACHINE, Trial, reason_of
 from userip.training.config import TrainConfig
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError

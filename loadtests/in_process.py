@@ -34,14 +34,14 @@ from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import Population, Workload, make_workload, population_of_release
 from userip.ops.publish import publish_release
 from userip.release.manifest import SCORER, read_manifest
-from userip.scoring.breaker import Breaker
-from userip.scoring.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.dataplane import Dataplane
-from userip.scoring.loaded_release import Release
-from userip.scoring.lookup import Profile, Profiles
+from userip.scoring.lookup.breaker import Breaker
+from userip.scoring.lookup.profiles import Profile, Profiles
+from userip.scoring.lookup.record_cache import RecordCache
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.onnx_runtime import ort
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.releases.current_release import CurrentRelease, load_and_warm_up
+from userip.scoring.releases.loaded_release import Release
 from userip.scoring.request_stats import RequestStats
 from userip.service.observe.log import make_logger
 from userip.training.progress import track

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import BankAwayError, InvalidRequestError, UnknownUserError
-from userip.scoring.loaded_release import Release
-from userip.scoring.lookup import Outcome, Profile, Profiles
+from userip.scoring.lookup.profiles import Outcome, Profile, Profiles
 from userip.scoring.messages import FieldProblem, ProfileAnswer, ProfileCode, ScoreRequest
+from userip.scoring.releases.current_release import CurrentRelease
+from userip.scoring.releases.loaded_release import Release
 from userip.scoring.request_stats import RequestStats
 from userip.scoring.scorer import Task
 

@@ -20,8 +20,8 @@ from userip.bank.errors import BankError
 from userip.bank.opening import open_reader
 from userip.bank.protocol import StoredRecord
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import ReplicaError
+from userip.scoring.releases.current_release import CurrentRelease
 
 T = TypeVar("T")
 

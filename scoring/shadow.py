@@ -21,11 +21,11 @@ from structlog.typing import FilteringBoundLogger
 from userip.bank.protocol import AsyncReader
 from userip.release.errors import ReleaseError
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.dataplane import Dataplane, Scored
 from userip.scoring.errors import ScoringError
-from userip.scoring.lookup import make_profiles, reader_of
+from userip.scoring.lookup.profiles import make_profiles, reader_of
 from userip.scoring.messages import ScoreRequest, ShadowAnswer
+from userip.scoring.releases.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.request_stats import RequestStats
 from userip.scoring.settings import LookupSettings
 

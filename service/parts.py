@@ -5,12 +5,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from structlog.typing import FilteringBoundLogger
 
-from userip.scoring.current_release import CurrentRelease
 from userip.scoring.dataplane import Dataplane
-from userip.scoring.initial_release import load_first
-from userip.scoring.lookup import Profiles, make_profiles, reader_of
-from userip.scoring.release_override import ReleaseOverride
-from userip.scoring.release_sync import ReleaseSync
+from userip.scoring.lookup.profiles import Profiles, make_profiles, reader_of
+from userip.scoring.releases.current_release import CurrentRelease
+from userip.scoring.releases.initial_release import load_first
+from userip.scoring.releases.release_override import ReleaseOverride
+from userip.scoring.releases.release_sync import ReleaseSync
 from userip.scoring.replica import ReplicaKeeper
 from userip.scoring.shadow import Shadow, make_shadow
 from userip.service.auth.access import ApiKeyAuth

@@ -18,8 +18,8 @@ from userip.bank.errors import BankUnavailableError
 from userip.bank.opening import open_reader
 from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
-from userip.scoring.initial_release import first_directory, load_first
-from userip.scoring.release_override import ReleaseOverride
+from userip.scoring.releases.initial_release import first_directory, load_first
+from userip.scoring.releases.release_override import ReleaseOverride
 from userip.service.auth.access import load_keys, refuse_open
 from userip.service.errors import StartError
 from userip.service.observe.log import make_logger, uvicorn_log_config

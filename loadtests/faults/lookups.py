@@ -13,7 +13,7 @@ import numpy as np
 
 from userip.bank import Record, ReleaseRecords, open_bank, open_reader
 from userip.bank.errors import BankUnavailableError
-from userip.scoring.coalescing import CoalescingReader
+from userip.scoring.lookup.coalescing import CoalescingReader
 
 RELEASE = "planted"
 _AT_ONCE = 2_000

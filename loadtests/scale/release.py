@@ -23,8 +23,8 @@ from userip.loadtests.servers.processes import environment
 from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import cumulative, distinct, population_of_release
 from userip.loadtests.variants import build_variants
-from userip.scoring.loaded_release import Release, load_release
 from userip.scoring.messages import ScoreRequest
+from userip.scoring.releases.loaded_release import Release, load_release
 from userip.scoring.scorer import Task
 from userip.training.progress import track
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from userip.loadtests.servers.cores import status_mb
 from userip.release.manifest import read_manifest
-from userip.scoring.loaded_release import Release, load_release
+from userip.scoring.releases.loaded_release import Release, load_release
 from userip.scoring.scorer import Task
 from userip.service.worker import settle_memory  # which imports the whole service, as a worker does
 

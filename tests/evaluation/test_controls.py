@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from tests.training.toy import toy_dataset
-from userip.evaluation.control_views import ControlViews
 from userip.evaluation.controls import CONTROLS
-from userip.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
-from userip.evaluation.controls_clusters import attributes_liked, items_met, preference
+from userip.evaluation.controls.bins import activity, generosity, polarity, popularity, quantile_bins
+from userip.evaluation.controls.clusters import attributes_liked, items_met, preference
+from userip.evaluation.controls.control_views import ControlViews
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError

@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.evaluation.toy_report import SEEDS, evaluate_quickly, rewrite, small_set, with_other_test_labels
 from tests.training.tiny_run import contents, easy_set
-from userip.evaluation import trials
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.evaluate import evaluate_dataset
+from userip.evaluation.fits import trials
 from userip.evaluation.results import Results
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError, EmptyDataError, EvaluationError

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tests.fixtures.tiny_release import TinyRelease, change_manifest
 from userip.release.errors import ReleaseError
 from userip.release.manifest import FieldSpec
-from userip.scoring.loaded_release import load_release
+from userip.scoring.releases.loaded_release import load_release
 from userip.scoring.scorer import Scorer, Shape, Task
 
 WIDTH = 3

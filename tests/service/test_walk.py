@@ -25,9 +25,9 @@ WALK = (
     "service/routes/score.py",
     "service/routes/decoding.py",
     "scoring/dataplane.py",
-    "scoring/loaded_release.py",
-    "scoring/lookup.py",
-    "scoring/record_cache.py",
+    "scoring/releases/loaded_release.py",
+    "scoring/lookup/profiles.py",
+    "scoring/lookup/record_cache.py",
     "scoring/scorer.py",
     "service/http/head_buffering.py",  # the answer
     "service/observe/metrics.py",  # what is told of it

@@ -19,7 +19,7 @@ from userip.bank.opening import open_bank
 from userip.ops.publish import publish_release
 from userip.release.errors import ReleaseError
 from userip.release.manifest import ITEM_FIELDS, read_manifest, sha256_of
-from userip.scoring.loaded_release import load_release
+from userip.scoring.releases.loaded_release import load_release
 from userip.service.app import create_app
 from userip.service.settings import Settings
 from userip.training.data.dataset import Dataset

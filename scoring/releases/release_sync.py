@@ -1,8 +1,9 @@
 """Keeping a worker on the release that it should serve.
 
-An operator's reload holds for all workers of the service, until the bank's pointer moves (`scoring.release_override`).
-Otherwise a service that follows its bank serves the active release: every worker polls the pointer by itself, so all of
-them reach the same release, even one that was restarted in between or could not load it at first.
+An operator's reload holds for all workers of the service, until the bank's pointer moves
+(`scoring.releases.release_override`). Otherwise a service that follows its bank serves the active release: every
+worker polls the pointer by itself, so all of them reach the same release, even one that was restarted in between or
+could not load it at first.
 
 A release that cannot be loaded is tried again at growing intervals; the one before is served meanwhile.
 """
@@ -18,10 +19,10 @@ from userip.bank.errors import BankError
 from userip.bank.protocol import AsyncReader
 from userip.release.errors import AbsentReleaseError, ReleaseError
 from userip.scoring.background import keep_doing
-from userip.scoring.current_release import CurrentRelease
 from userip.scoring.errors import ReloadError, ScoringError
-from userip.scoring.loaded_release import Release
-from userip.scoring.release_override import Override, ReleaseOverride
+from userip.scoring.releases.current_release import CurrentRelease
+from userip.scoring.releases.loaded_release import Release
+from userip.scoring.releases.release_override import Override, ReleaseOverride
 
 _LONGEST_WAIT_S = 60.0
 _EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message

@@ -14,8 +14,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
 from threadpoolctl import threadpool_limits
 
-from userip.evaluation.control_views import ControlViews
-from userip.evaluation.controls_bins import USER_SHRINKAGE, polarity, surprises
+from userip.evaluation.controls.bins import USER_SHRINKAGE, polarity, surprises
+from userip.evaluation.controls.control_views import ControlViews
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 

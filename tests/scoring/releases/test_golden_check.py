@@ -11,7 +11,7 @@ import pytest
 from tests.fixtures.serving import Serve
 from tests.fixtures.tiny_release import TinyRelease, change_manifest
 from userip.release.errors import ReleaseError
-from userip.scoring.current_release import load_and_warm_up
+from userip.scoring.releases.current_release import load_and_warm_up
 
 NOBODY = (0xFFFF, 0xFFFF, 0xFFFF)
 

@@ -11,9 +11,9 @@ import pytest
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.bank.opening import open_reader
-from userip.scoring.current_release import CurrentRelease, load_and_warm_up
-from userip.scoring.release_override import ReleaseOverride
-from userip.scoring.release_sync import ReleaseSync
+from userip.scoring.releases.current_release import CurrentRelease, load_and_warm_up
+from userip.scoring.releases.release_override import ReleaseOverride
+from userip.scoring.releases.release_sync import ReleaseSync
 from userip.service.observe.log import make_logger
 from userip.service.observe.metrics import Metrics
 

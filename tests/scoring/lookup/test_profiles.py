@@ -10,9 +10,9 @@ from userip.bank.errors import BankUnavailableError
 from userip.bank.protocol import Lookup, StoredRecord
 from userip.bank.record import Record
 from userip.bank.release_meta import ReleaseMeta
-from userip.scoring.breaker import Breaker
-from userip.scoring.lookup import Profile, Profiles
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.lookup.breaker import Breaker
+from userip.scoring.lookup.profiles import Profile, Profiles
+from userip.scoring.lookup.record_cache import RecordCache
 from userip.scoring.request_stats import RequestStats
 from userip.scoring.scorer import Shape
 from userip.service.observe.log import make_logger

@@ -13,16 +13,16 @@ from typing import Any, Final, Protocol
 import numpy as np
 import polars as pl
 
-from userip.evaluation import cache
 from userip.evaluation.baselines.kar_style import fit_kar_style
 from userip.evaluation.baselines.pepler_style import fit_pepler_style
 from userip.evaluation.baselines.rella_style import fit_rella_style
-from userip.evaluation.cache import Stored, key_of
 from userip.evaluation.controls import CONTROLS
-from userip.evaluation.dense import fit_dense
+from userip.evaluation.fits import cache
+from userip.evaluation.fits.cache import Stored, key_of
+from userip.evaluation.fits.dense import fit_dense
+from userip.evaluation.fits.runs import Profiles
 from userip.evaluation.plan import DENSE, SHAPED, Experiment
 from userip.evaluation.results import Predictions
-from userip.evaluation.runs import Profiles
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig

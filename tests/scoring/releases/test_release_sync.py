@@ -176,7 +176,7 @@ def test_a_bug_in_loading_is_survived(
         raise IndexError("some bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr("userip.scoring.current_release.load_and_warm_up", unforeseen)
+        patch.setattr("userip.scoring.releases.current_release.load_and_warm_up", unforeseen)
         publish(lmdb_url, other.name)
         until(lambda: "IndexError" in problem(client))
         assert served(client) == tiny.name

@@ -17,9 +17,9 @@ from userip.bank.errors import BankError, BankUnavailableError, RecordError, Unk
 from userip.bank.opening import open_reader
 from userip.bank.protocol import AsyncReader, Lookup
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.scoring.breaker import Breaker
-from userip.scoring.coalescing import CoalescingReader
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.lookup.breaker import Breaker
+from userip.scoring.lookup.coalescing import CoalescingReader
+from userip.scoring.lookup.record_cache import RecordCache
 from userip.scoring.request_stats import RequestStats
 from userip.scoring.scorer import Shape
 from userip.scoring.settings import LookupSettings

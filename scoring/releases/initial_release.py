@@ -10,9 +10,9 @@ from userip.bank.errors import BankError
 from userip.bank.opening import open_reader
 from userip.release.directories import find_release
 from userip.release.errors import AbsentReleaseError, ReleaseError
-from userip.scoring.current_release import load_and_warm_up
 from userip.scoring.errors import ScoringError
-from userip.scoring.loaded_release import Release
+from userip.scoring.releases.current_release import load_and_warm_up
+from userip.scoring.releases.loaded_release import Release
 from userip.scoring.settings import ReleaseSettings
 
 _PATIENCE_S = 2.0  # unlike on the request path, here a slow answer is better than none

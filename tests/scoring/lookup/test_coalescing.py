@@ -9,7 +9,7 @@ import pytest
 from userip.bank.errors import BankUnavailableError
 from userip.bank.protocol import Lookup
 from userip.bank.record import Record
-from userip.scoring.coalescing import CoalescingReader
+from userip.scoring.lookup.coalescing import CoalescingReader
 
 
 class Bank:

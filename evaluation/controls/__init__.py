@@ -28,9 +28,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.evaluation.control_views import ControlViews
-from userip.evaluation.controls_bins import activity, generosity, polarity, popularity, quantile_bins
-from userip.evaluation.controls_clusters import attributes_liked, items_met, k_means, preference, taste
+from userip.evaluation.controls.bins import activity, generosity, polarity, popularity, quantile_bins
+from userip.evaluation.controls.clusters import attributes_liked, items_met, k_means, preference, taste
+from userip.evaluation.controls.control_views import ControlViews
 from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
 from userip.training.language.judgements import Judgements

@@ -1,6 +1,6 @@
 """A bank that fails again and again is left alone for a while."""
 
-from userip.scoring.breaker import Breaker
+from userip.scoring.lookup.breaker import Breaker
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_a_probe_works() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.tiny_release import FIELDS, ITEMS, TinyRelease, change_manifest, write_items
 from userip.release.errors import ReleaseError
 from userip.release.manifest import FieldSpec
-from userip.scoring.loaded_release import load_release
+from userip.scoring.releases.loaded_release import load_release
 
 
 def test_loaded_release_knows_items_contexts_and_sizes(tiny: TinyRelease) -> None:

@@ -15,13 +15,13 @@ from userip.bank.backends.lmdb.reader import LmdbReader
 from userip.bank.backends.lmdb.url import parse_url
 from userip.bank.protocol import Lookup
 from userip.bank.user_id_secret import VARIABLE
-from userip.scoring.breaker import Breaker
-from userip.scoring.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.dataplane import Dataplane, Scored
 from userip.scoring.errors import ReloadError
-from userip.scoring.lookup import Profiles
+from userip.scoring.lookup.breaker import Breaker
+from userip.scoring.lookup.profiles import Profiles
+from userip.scoring.lookup.record_cache import RecordCache
 from userip.scoring.messages import ScoreRequest
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.releases.current_release import CurrentRelease, load_and_warm_up
 from userip.scoring.request_stats import RequestStats
 from userip.service.observe.log import make_logger
 

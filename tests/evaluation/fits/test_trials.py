@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from userip.evaluation import cache
-from userip.evaluation.cache import Stored
+from userip.evaluation.fits import cache
+from userip.evaluation.fits.cache import Stored
+from userip.evaluation.fits.runs import Profiles
+from userip.evaluation.fits.trials import Trial
 from userip.evaluation.plan import DENSE, Experiment, Preset, plan
-from userip.evaluation.runs import Profiles
-from userip.evaluation.trials import Trial
 from userip.training.config import TrainConfig
 from userip.training.recommender.config import RecommenderConfig
 

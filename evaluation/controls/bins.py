@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.evaluation.control_views import ControlViews
+from userip.evaluation.controls.control_views import ControlViews
 from userip.training.recommender.codes import FULL
 
 Floats = NDArray[np.float64]

@@ -12,9 +12,9 @@ from userip.release.directories import find_release
 from userip.release.errors import ReleaseError
 from userip.release.items import free
 from userip.scoring.errors import ReloadError, ScoringError
-from userip.scoring.golden_check import check_golden
-from userip.scoring.loaded_release import Release, load_release
 from userip.scoring.messages import ReloadAnswer
+from userip.scoring.releases.golden_check import check_golden
+from userip.scoring.releases.loaded_release import Release, load_release
 
 _PATIENCE = 600  # looks, a tenth of a second apart
 

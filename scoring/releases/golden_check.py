@@ -7,7 +7,7 @@ import numpy as np
 from userip.bank.record import UNKNOWN_CODE
 from userip.release.errors import ReleaseError
 from userip.release.golden import GOLDEN, TOLERANCE, GoldenRequest, read_golden
-from userip.scoring.loaded_release import Release
+from userip.scoring.releases.loaded_release import Release
 from userip.scoring.scorer import Task
 
 

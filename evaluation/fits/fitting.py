@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 
-from userip.evaluation import cache
-from userip.evaluation.cache import Stored
+from userip.evaluation.fits import cache
+from userip.evaluation.fits.cache import Stored
+from userip.evaluation.fits.trials import WHOLE_MACHINE, Trial, compute, reason_of, work
 from userip.evaluation.results import Failure
-from userip.evaluation.trials import WHOLE_MACHINE, Trial, compute, reason_of, work
 from userip.training.data.dataset import Dataset
 from userip.training.progress import track
 

@@ -19,8 +19,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from userip.training.data.dataset import Dataset
-from userip.evaluation.trials import Trial
-from userip.evaluation.fitting import Fitting
+from userip.evaluation.fits.trials import Trial
+from userip.evaluation.fits.fitting import Fitting
 from userip.evaluation.plan import Experiment
 from userip.training.recommender.config import RecommenderConfig
 

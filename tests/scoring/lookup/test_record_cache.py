@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userip.scoring.record_cache import RecordCache
+from userip.scoring.lookup.record_cache import RecordCache
 
 
 def test_a_value_is_fresh_for_a_while_and_stale_afterwards() -> None:

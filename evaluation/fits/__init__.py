@@ -1,0 +1,1 @@
+"""Fits and predictions: one trial each, over several processes, kept on disk."""

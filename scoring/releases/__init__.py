@@ -1,0 +1,1 @@
+"""Which release is served: loaded, checked, chosen at the start, followed and replaced."""
