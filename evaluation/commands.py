@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from userip.training.commands import ConfigFile, DatasetPath, Settings
+from userip.training.commands import ConfigFile, DatasetPath, Method, Settings, chosen
 from userip.training.run import set_up_logging
 
 
@@ -16,6 +16,7 @@ def evaluate(
         Literal["quick", "full"],
         typer.Option(help="full: default settings of training, all recommenders, ablations and sweeps."),
     ] = "full",
+    method: Method = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of inference, quantization and recommender.")] = 5,
     runs: Annotated[
         int | None,
@@ -32,4 +33,6 @@ def evaluate(
     from userip.evaluation.evaluate import evaluate_dataset
 
     set_up_logging()
-    evaluate_dataset(dataset, out, preset, seeds, config, setting or (), most_runs=runs, only=tuple(only or ()))
+    evaluate_dataset(
+        dataset, out, preset, seeds, config, chosen(setting, method), most_runs=runs, only=tuple(only or ())
+    )

@@ -42,8 +42,7 @@ def _command(step: str | None = None) -> Callable[..., None]:
         seed: Seed = 0,
         threads: Threads = 0,
     ) -> None:
-        chosen = [*(setting or ()), *([] if method is None else [f"method={method}"])]
-        opened, resolved = _prepare(dataset, preset, config, chosen, threads)
+        opened, resolved = _prepare(dataset, preset, config, chosen(setting, method), threads)
         for one in [step] if step else steps_of(resolved):
             run_step(one, opened, out, resolved, seed)
         if step is None:
@@ -58,6 +57,11 @@ infer = _command("infer")
 quantize = _command("quantize")
 fit = _command("fit")
 export = _command("export")
+
+
+def chosen(settings: list[str] | None, method: str | None) -> list[str]:
+    """The settings of the flags `--set` and `--method`."""
+    return [*(settings or ()), *([] if method is None else [f"method={method}"])]
 
 
 def _prepare(

@@ -70,13 +70,21 @@ def load_config(
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(_giver(sources, first["loc"]) + _explain(first, _merged(sources))) from None
-    for section in () if config.profile_method.needs_language else ("facets", "language"):
-        if getattr(config, section) != TrainConfig.model_fields[section].default:
-            said = _giver(sources, [section])
-            raise ConfigError(
-                f"{said}{section}: method {config.method!r} has no language model and would ignore it; leave it out"
-            )
+    if not config.profile_method.needs_language:
+        _refuse_unread(config, sources)
     return config
+
+
+def _refuse_unread(config: TrainConfig, sources: Sources) -> None:
+    """Raise ConfigError for settings of the language model, where the method has none and would ignore them."""
+    usual = TrainConfig(method=config.method)
+    read = usual.model_copy(update={"history": usual.history.model_copy(update={"longest": config.history.longest})})
+    for section in ("facets", "language", "history"):
+        if getattr(config, section) != getattr(read, section):
+            raise ConfigError(
+                f"{_giver(sources, [section])}{section}: method {config.method!r} has no language model and would "
+                f"ignore {'all but history.longest' if section == 'history' else 'it'}; leave it out"
+            )
 
 
 def write_config(config: TrainConfig, file: Path) -> None:

@@ -1,7 +1,8 @@
 """A run directory: one folder per step, each written beside and then renamed, each skipped when it is done.
 
 RUN/config.toml         the resolved configuration and the seed of the last command
-RUN/<step>/step.json    what the folder was made from, how long it took, its peak memory, its figures
+RUN/<step>/step.json    what the folder was made from, how long it took, its peak memory, its figures; of the export,
+                        whose folder is RUN/release, RUN/release.json: a release names every one of its files
 RUN/<step>.partial/     a step under way or interrupted: the same command goes on from there
 """
 

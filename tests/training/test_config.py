@@ -100,6 +100,10 @@ def test_presets_are_not_changed_by_a_run() -> None:
         (["infer.folds=1"], "infer.folds: 0 is off, 2 or more cross-fit"),
         (['facets=[{name="a", phrase="x"}]'], "infer.start = 'filler' needs a facet"),
         (["method=counts", "language.layers=7"], "language: method 'counts' has no language model and would ignore it"),
+        (
+            ["method=counts", "history.polarity=false"],
+            "history: method 'counts' has no language model and would ignore",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(settings: list[str], said: str) -> None:
