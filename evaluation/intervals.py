@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from userip.bank.record import UNKNOWN_CODE
-from userip.training.recommender.codes import FULL, CodeTable
+from userip.training.crossfit.views import FULL
+from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.metrics import auc
 
 Floats = NDArray[np.float64]

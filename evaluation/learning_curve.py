@@ -20,9 +20,10 @@ from userip.evaluation.fits.runs import Profiles
 from userip.evaluation.fits.trials import Trial, codes_of, control_content
 from userip.evaluation.plan import CURVE_ITEMS
 from userip.evaluation.results import LearningCurve, Predictions
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
 from userip.training.fold_in import FoldIn
-from userip.training.recommender.codes import FULL, CodeTable
+from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.fit import fit_recommender
 
 

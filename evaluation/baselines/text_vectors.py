@@ -18,8 +18,8 @@ from userip.evaluation.baselines.kar_texts import item_texts, item_words, user_t
 from userip.evaluation.baselines.text_encoder import Float32, TextEncoder, encode_kept
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.crossfit.histories import histories_of
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
-from userip.training.recommender.codes import FULL
 from userip.training.recommender.encoder import rows_of_values
 
 Ints = NDArray[np.int64]

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.evaluation.controls.control_views import ControlViews
-from userip.training.recommender.codes import FULL
+from userip.training.crossfit.views import FULL
 
 Floats = NDArray[np.float64]
 ITEM_SHRINKAGE: Final = 5.0  # rows that the prior "like every item" is worth

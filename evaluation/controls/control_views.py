@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.training.crossfit.folds import fold_of_rows
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
-from userip.training.recommender.codes import FULL
 
 
 @dataclass(frozen=True, eq=False)

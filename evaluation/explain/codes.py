@@ -18,10 +18,11 @@ import polars as pl
 from userip.bank.record import UNKNOWN_CODE
 from userip.evaluation.explain.lift import Lift, Sums, Z
 from userip.reporting.blocks import Estimate
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.export.describe import Votes, collect_votes, spelled
-from userip.training.recommender.codes import FULL, CodeTable
+from userip.training.recommender.codes import CodeTable
 
 ITEM, TITLE = "item", "title"
 

@@ -15,11 +15,12 @@ from userip.evaluation.explain.maps import FacetMap, code_map, read_codebooks
 from userip.evaluation.explain.words import NearestWords, WholeWords, nearest_words
 from userip.training.config import load_config
 from userip.training.crossfit.histories import Ints, histories_of
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.methods.protocol import SoftPrompts
 from userip.training.methods.table import ProfileTable
-from userip.training.recommender.codes import FULL, CodeTable
+from userip.training.recommender.codes import CodeTable
 
 RANDOM, SHARED, TUNED = "random", "shared prompt", "own z"
 PROFILES = 20_000  # users that z is looked at of

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.layers import NetworkShape
 from userip.training.crossfit.folds import fold_of_rows
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.methods.table import ProfileTable
-from userip.training.recommender.codes import FULL, CodeTable
+from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
 from userip.training.recommender.fit import FieldDropout, encode_rows, fit_network, one_thread, predict_rows, shape_of

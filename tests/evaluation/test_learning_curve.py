@@ -8,8 +8,8 @@ import pytest
 from tests.evaluation.toy_report import small_set
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.learning_curve import FirstRows, first_rows
+from userip.training.crossfit.views import FULL
 from userip.training.data.dataset import Dataset
-from userip.training.recommender.codes import FULL
 
 SIZES = {"background": 3, "hobby": 4}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from userip.training.crossfit.folds import fold_of_rows
 from userip.training.crossfit.histories import Histories, Ints, histories_of
 from userip.training.data.dataset import Dataset
 
-FULL = -1
+FULL: Final = -1  # the fold of a view of the whole history
 SHARD = 1 << 19  # rows that are read at a time: their joins, not those of all rows, are in memory
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE, rows_of_codes
+from userip.training.crossfit.views import FULL
 from userip.training.errors import DataError, SplitMismatchError
 from userip.training.files import read_json
 from userip.training.methods import DEFAULT
@@ -18,7 +19,6 @@ from userip.training.recommender.config import CodesKind
 CODES: Final = "codes.parquet"
 QUANTIZE: Final = "quantize.json"
 STEP: Final = "step.json"
-FULL: Final = -1  # the fold of codes inferred from a user's whole history
 
 
 @dataclass(frozen=True)
