@@ -25,8 +25,11 @@ def find_release(name: str, release_dir: Path, releases_dir: Path | None) -> Pat
     for directory in _candidates(release_dir, releases_dir):
         if _name_of(directory) == name:
             return directory
-    places = "release_dir" if releases_dir is None else "release_dir or releases_dir"
-    raise AbsentReleaseError(f"no directory of release {name} is in {places}: move it in atomically (mv)")
+    if releases_dir is None:
+        raise AbsentReleaseError(f"no directory of release {name}: release_dir holds another; set releases_dir too")
+    raise AbsentReleaseError(
+        f"no directory of release {name} is in release_dir or releases_dir: move it in atomically (mv)"
+    )
 
 
 def _candidates(release_dir: Path, releases_dir: Path | None) -> Iterator[Path]:

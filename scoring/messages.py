@@ -96,10 +96,14 @@ class Health(Answer, frozen=True):
 
 
 class Readiness(Answer, frozen=True):
-    """The release is loaded, and the bank answers and holds it as its active one."""
+    """The release is loaded, and the bank answers and holds its records."""
 
     status: Literal["ready"]
     release: str
+    release_outdated: Annotated[
+        bool,
+        Meta(description="another release than the served one is active in the bank, or an operator's choice"),
+    ]
 
 
 class FieldAnswer(Answer, frozen=True):
@@ -154,7 +158,7 @@ class ReleaseAnswer(Answer, frozen=True):
     facets: list[FacetAnswer]
     metrics: dict[str, Any]
     wanted: Annotated[
-        str | None, Meta(description="what the bank's pointer or an operator asks for; null where neither does")
+        str | None, Meta(description="active in the bank, or asked for by an operator; null where neither is known")
     ]
     last_reload: ReloadAnswer | None
     shadow: ShadowAnswer | None

@@ -16,7 +16,7 @@ from userip.service.http import problems
 from userip.service.http.middleware import Limits, RequestMiddleware
 from userip.service.observe.log import AccessLog, make_logger
 from userip.service.parts import Parts, make_parts
-from userip.service.routes.admin import AdminRoutes
+from userip.service.routes.admin import AdminRoutes, admin_off
 from userip.service.routes.decoding import make_decoders
 from userip.service.routes.openapi import document_messages
 from userip.service.routes.probes import not_ready_reasons
@@ -50,8 +50,7 @@ def create_app(
         routes=[*OTHER_METHODS],
     )
     app.include_router(PublicRoutes(parts).router())
-    if auth.has_keys:
-        app.include_router(AdminRoutes(parts).router())
+    app.include_router(AdminRoutes(parts).router() if auth.has_keys else admin_off())
     problems.register(app)
     document_messages(app, decoders, keyed=auth.closed)
     return RequestMiddleware(
@@ -77,7 +76,7 @@ async def _lifespan(parts: Parts, settle: Callable[[], None] | None, _: FastAPI)
     forever = [parts.sync.follow(), parts.auth.follow(), sharing]
     forever += [each.run() for each in (parts.keeper, parts.shadow) if each is not None]
     background = [asyncio.create_task(work) for work in forever]
-    for reason in await not_ready_reasons(reader, current.release.name, follows=settings.follows):
+    for reason in await not_ready_reasons(reader, current.release.name):
         log.warning("not ready", field=reason.field, problem=reason.problem)
     await _warm_up(parts)
     if settle is not None:

@@ -7,6 +7,7 @@ UserIPError
     ├── KeyRefusedError       the API key is not enough
     │   ├── UnauthorizedError    it is missing or wrong
     │   ├── ForbiddenError       it does not open this route
+    │   ├── AdminOffError        no key opens it: none is set
     │   └── RateLimitedError     it sent more requests than its rate
     ├── ShedError             refused or given up under load
     │   ├── OverloadedError      more requests at work than `max_in_flight`, or too long a queue
@@ -65,6 +66,13 @@ class ForbiddenError(KeyRefusedError):
 
 class ConflictError(RequestError):
     """The operation cannot be done in the present state; nothing was changed."""
+
+
+class AdminOffError(KeyRefusedError):
+    """An admin route of a service without keys."""
+
+    def __init__(self) -> None:
+        super().__init__("Admin routes are off; set USERIP_ADMIN_KEY, or USERIP_KEYS_FILE with an admin key in it.")
 
 
 class BodyTooLargeError(RequestError):
@@ -140,6 +148,7 @@ PROBLEMS: Final[dict[type[RequestError], ProblemKind]] = {
     MalformedBodyError: ProblemKind(400, "malformed-body", "Malformed body"),
     UnauthorizedError: ProblemKind(401, "unauthorized", "Unauthorized", (("www-authenticate", "ApiKey"),)),
     ForbiddenError: ProblemKind(403, "forbidden", "Forbidden"),
+    AdminOffError: ProblemKind(403, "admin-off", "Admin routes are off"),
     UnknownUserError: ProblemKind(404, "unknown-user", "Unknown user"),
     ConflictError: ProblemKind(409, "conflict", "Conflict"),
     BodyTooLargeError: ProblemKind(413, "body-too-large", "Body too large"),

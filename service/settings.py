@@ -48,8 +48,10 @@ class Settings(BaseSettings):
     releases_dir: Path | None = Field(
         None, description="release directories, one per release: where the bank's active one is found by its name"
     )
-    follow_bank: Literal["off", "poll"] | None = Field(
-        None, description="poll: serve whatever is active in the bank; default: poll if releases_dir is set, else off"
+    follow_bank: Literal["off", "poll"] = Field(
+        "poll",
+        description="poll: serve whatever is active in the bank, if release_dir or releases_dir holds it; "
+        "off: serve release_dir until somebody reloads",
     )
     follow_seconds: float = Field(0.5, ge=0.01, le=3600, description="how often the bank is polled for it")
     shadow_release_dir: Path | None = Field(
@@ -143,7 +145,7 @@ class Settings(BaseSettings):
     @property
     def follows(self) -> bool:
         """Whether the bank says which release is served."""
-        return self.follow_bank == "poll" or (self.follow_bank is None and self.releases_dir is not None)
+        return self.follow_bank == "poll"
 
     @property
     def initial_release(self) -> ReleaseSettings:

@@ -27,13 +27,18 @@ class CurrentRelease:
     ) -> None:
         self.release = release
         self.last_reload: ReloadAnswer | None = None
-        self.wanted: str | None = None  # what the bank's pointer or an operator says; None where nobody does
+        self.wanted: str | None = None  # active in the bank, or an operator's choice; None: unknown
         self._directory = directory
         self._releases_dir = releases_dir
         self._reader = reader
         self._largest = largest
         self._one_at_a_time = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another release is wanted than the one that is served."""
+        return self.wanted not in (None, self.release.name)
 
     async def reload(self, name: str | None = None) -> Release:
         """Load a release beside the served one, warm it up, have it checked, and swap.

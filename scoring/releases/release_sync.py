@@ -3,7 +3,7 @@
 An operator's reload holds for all workers of the service, until the bank's pointer moves
 (`scoring.releases.release_override`). Otherwise a service that follows its bank serves the active release: every
 worker polls the pointer by itself, so all of them reach the same release, even one that was restarted in between or
-could not load it at first.
+could not load it at first. One that does not follow polls it too, to say that another release is active.
 
 A release that cannot be loaded is tried again at growing intervals; the one before is served meanwhile.
 """
@@ -64,7 +64,7 @@ class ReleaseSync:
         follows: bool,
         every_s: float,
     ) -> None:
-        """Poll `override`, and with `follows` the bank's active release, every `every_s` seconds."""
+        """Poll `override` and the bank's active release every `every_s` seconds; with `follows`, serve the latter."""
         self._current = current
         self._reader = reader
         self._metrics = metrics
@@ -97,13 +97,12 @@ class ReleaseSync:
     async def look(self) -> None:
         """See which release is wanted, and load it if another one is served."""
         order = await self._order()
-        target = (order.release, order.number) if order is not None else (self._pointer, 0)
-        wanted, number = target
+        followed = self._pointer if self._follows else None
+        wanted, number = (order.release, order.number) if order is not None else (followed, 0)
         if wanted is None or (wanted == self._current.release.name and number in (0, self._done)):
             self._settle(wanted)
             return
-        self._current.wanted = wanted
-        self._metrics.outdated(wanted != self._current.release.name)
+        self._want(wanted)
         if self._attempt is None or self._attempt.target != (wanted, number):
             self._attempt = _Attempt((wanted, number), self._every_s)
         if time.monotonic() >= self._attempt.at:
@@ -111,7 +110,7 @@ class ReleaseSync:
 
     async def _order(self) -> Override | None:
         order = self._override.get()  # before the bank is asked: so its pointer is no older than the order's
-        if await self._ask_bank() and order is not None and order.pointer != self._pointer:
+        if await self._ask_bank() and self._follows and order is not None and order.pointer != self._pointer:
             self._override.clear(order)
             return self._override.get()  # one that another worker was given meanwhile
         return order
@@ -119,7 +118,7 @@ class ReleaseSync:
     async def _ask_bank(self) -> bool:
         """Read the bank's pointer; whether there was one. A bank that lost everything changes nothing."""
         with suppress(BankError):
-            if self._follows and (active := await self._reader.active()) is not None:
+            if (active := await self._reader.active()) is not None:
                 self._pointer = active
                 return True
         return False
@@ -158,6 +157,15 @@ class ReleaseSync:
         return release
 
     def _settle(self, wanted: str | None) -> None:
+        """What was to be loaded is served; without following, the bank may want another release all the same."""
         self._attempt = None
-        self._current.wanted = wanted
-        self._metrics.outdated(False)
+        served, active = self._current.release.name, self._pointer
+        if not self._follows and active not in (None, served):
+            if self._current.wanted != active:
+                self._log.warning("another release is active; reload to serve it", served=served, active=active)
+            wanted = active
+        self._want(wanted)
+
+    def _want(self, release: str | None) -> None:
+        self._current.wanted = release
+        self._metrics.outdated(self._current.outdated)

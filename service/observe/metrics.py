@@ -92,7 +92,7 @@ _OWN: Final = (
     Definition(
         "shadow_difference", "How far the shadow's probability is from the served one.", (), "histogram", DIFFERENCES
     ),
-    Definition("release_outdated", "1 while a worker serves another release than the wanted one.", (), "max"),
+    Definition("release_outdated", "1 while a worker serves another release than the active or wanted one.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
 )
 

@@ -11,7 +11,7 @@ from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError
 from userip.bank.opening import open_bank
 from userip.scoring.errors import BankAwayError, ReloadError
 from userip.scoring.messages import Reloaded, ReloadRequest, RolledBack
-from userip.service.errors import ConflictError
+from userip.service.errors import AdminOffError, ConflictError
 from userip.service.parts import Parts
 from userip.service.routes.decoding import decode
 from userip.service.routes.openapi import KEYED, answer_docs, body_docs
@@ -22,7 +22,7 @@ _RELOAD = msgspec.json.Decoder(ReloadRequest | None)
 
 @dataclass(frozen=True)
 class AdminRoutes:
-    """Only made when there are keys: without any the routes are not there at all."""
+    """Only made when there are keys: without any, `admin_off` answers."""
 
     parts: Parts
 
@@ -71,6 +71,18 @@ class AdminRoutes:
         served = self.parts.current.release.name
         self.parts.log.info("rolled back", active=active, served=served)
         return json_answer(RolledBack(active, served))
+
+
+def admin_off() -> APIRouter:
+    """Answers 403 in their place, saying how to turn them on; 404 would read as a wrong path."""
+
+    async def refuse(request: Request) -> Response:
+        raise AdminOffError
+
+    router = APIRouter(prefix="/admin", include_in_schema=False)
+    for path in ("/reload", "/rollback"):
+        router.add_api_route(path, refuse, methods=["POST"])
+    return router
 
 
 def _roll_back(bank_url: str) -> str:

@@ -5,14 +5,14 @@ from userip.bank.protocol import AsyncReader
 from userip.scoring.messages import FieldProblem
 
 
-async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool = False) -> list[FieldProblem]:
+async def not_ready_reasons(reader: AsyncReader, release: str) -> list[FieldProblem]:
     """What is missing for full service of `release`; empty when nothing is.
 
-    A service that `follows` the bank is ready while another release is active: it is about to load it, or cannot and
-    serves the one before as well as ever. Every replica would turn unready at once otherwise.
+    Another active release is none of it: this one is served as well as ever while the bank has its records, and every
+    replica would turn unready at once. `Readiness.release_outdated` says so.
     """
     try:
-        active, meta = await reader.active(), await reader.meta(release)
+        meta = await reader.meta(release)
         if meta is not None:
             meta.require_key()
     except BankKeyError:
@@ -21,11 +21,4 @@ async def not_ready_reasons(reader: AsyncReader, release: str, *, follows: bool 
         return [FieldProblem("bank", "does not answer; scores are served with the default profile")]
     if meta is None:
         return [FieldProblem("bank", f"holds no records of release {release}; publish it")]
-    if active != release and not follows:
-        return [
-            FieldProblem(
-                "release",
-                f"served is {release}, active in the bank is {active or 'none'}; activate or reload",
-            )
-        ]
     return []

@@ -92,10 +92,10 @@ class PublicRoutes:
         """The release is loaded, and the bank holds its records."""
         if self.parts.drain.begun:
             raise NotReadyError([FieldProblem("service", "is stopping; it still answers")])
-        name = self.parts.current.release.name
-        if reasons := await not_ready_reasons(self.parts.profiles.reader, name, follows=self.parts.settings.follows):
+        current = self.parts.current
+        if reasons := await not_ready_reasons(self.parts.profiles.reader, current.release.name):
             raise NotReadyError(reasons)
-        return json_answer(Readiness("ready", name))
+        return json_answer(Readiness("ready", current.release.name, current.outdated))
 
     async def prometheus(self) -> Response:
         """In the text format, of all workers."""

@@ -74,24 +74,43 @@ def test_what_becomes_active_is_served(serve: Serve, tiny_bank_url: str, tiny: T
 
 
 def test_the_release_directory_itself_may_be_replaced(serve: Serve, lmdb_url: str, tiny: TinyRelease) -> None:
-    """Without releases_dir a service that follows looks into release_dir again."""
-    client = serve(lmdb_url, follow_bank="poll", **QUICK)
+    """By default, without releases_dir, a service follows the bank as far as release_dir goes."""
+    client = serve(lmdb_url, **QUICK)
     other = write_release(tiny.path, seed=1)
     publish(lmdb_url, other.name)
     until(lambda: served(client) == other.name)
 
 
-def test_without_following_the_pointer_moves_nothing(serve: Serve, lmdb_url: str, releases: Path) -> None:
-    """follow_bank=off: the operator says when, even where the directory is at hand."""
+def test_a_service_without_the_directory_of_the_active_release_stays_ready(
+    serve: Serve, tiny_bank_url: str, tiny: TinyRelease, tmp_path: Path
+) -> None:
+    """`serve`, then a second `publish`: ready, the same answers to the same users, and outdated by its own word."""
+    client = serve(tiny_bank_url, cache_records=0, **QUICK)
+    right = client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).json()
+    assert client.get("/readyz").json() == {"status": "ready", "release": tiny.name, "release_outdated": False}
+    other = write_release(tmp_path / "elsewhere", seed=1)
+    publish(tiny_bank_url, other.name)
+    until(lambda: client.get("/readyz").json()["release_outdated"])
+    assert client.get("/readyz").json() == {"status": "ready", "release": tiny.name, "release_outdated": True}
+    assert "userip_release_outdated 1.0" in client.get("/metrics").text
+    assert client.post("/score", json={"user_id": "u1", "item_ids": ["i5"]}).json() == right
+    assert right["profile"] == "known"
+    assert "set releases_dir" in problem(client)
+
+
+def test_without_following_the_pointer_moves_nothing(serve: Serve, lmdb_url: str, releases: Path, log: BytesIO) -> None:
+    """follow_bank=off: the operator says when, even where the directory is at hand; ready, outdated, said once."""
     client = serve(lmdb_url, releases_dir=releases, follow_bank="off", **QUICK)
     before = served(client)
     other = write_release(releases / "other", seed=1)
     publish(lmdb_url, other.name)
-    time.sleep(0.3)
+    until(lambda: client.get("/readyz").json()["release_outdated"])
     assert served(client) == before
-    assert client.get("/readyz").status_code == 503
+    assert "userip_release_outdated 1.0" in client.get("/metrics").text
+    assert log.getvalue().count(b"another release is active; reload to serve it") == 1
     assert client.post("/admin/reload", json={"release": other.name}, headers=KEY).json()["before"] == before
     assert served(client) == other.name
+    assert client.get("/readyz").json()["release_outdated"] is False
 
 
 def altered(release: TinyRelease) -> None:
