@@ -28,12 +28,13 @@ class ReleaseInfo:
     updated: str
     active: bool
     previous: bool  # the release that `rollback` goes to
+    folded_in: int  # users added since it was published
 
     @classmethod
     def of(cls, name: str, meta: ReleaseMeta, size: int | None, history: list[str]) -> "ReleaseInfo":
         """By what the bank keeps of it, bytes, and the releases that were activated, the active one first."""
         active, previous = history[:1] == [name], history[1:2] == [name]
-        return cls(name, meta.users, meta.slots, size, meta.created, meta.updated, active, previous)
+        return cls(name, meta.users, meta.slots, size, meta.created, meta.updated, active, previous, meta.folded_in)
 
     @property
     def bytes_per_user(self) -> float | None:
@@ -123,6 +124,14 @@ class Bank(Protocol):
 
         Raises UnknownReleaseError, RecordError (wrong number of codes), or PublishError if a user's place is
         taken by another user; then no record was changed.
+        """
+
+    def forget(self, user_id: str) -> list[str]:
+        """Delete the records of a user from all releases; the names of those that held one.
+
+        `ReleaseMeta.forgotten` of every release rises, also where nothing was found: what was interrupted may be done
+        again, and caches and replicas hear of it. Records without a release (`stale_stagings`) go first, if nobody
+        writes them. Raises BankKeyError, with nothing deleted, where the ids of a release are hidden by another secret.
         """
 
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:

@@ -84,6 +84,11 @@ def decode(value: bytes, tag: int, slots: int, vector: int = 0) -> Record | None
     return Record(row, _CODES[slots].unpack_from(value, _HEADER.size), value[size:])
 
 
+def is_of(value: bytes | None, tag: int) -> bool:
+    """Whether `value` is the record of the user with that tag, sound or damaged."""
+    return value is not None and value[1:5] == tag.to_bytes(4, "little")
+
+
 def look_up(value: bytes | None, tag: int, slots: int, vector: int = 0) -> Record | RecordError | None:
     """`decode` for batches: None for no value or another user's, the error itself for a damaged one."""
     if value is None:

@@ -2,12 +2,14 @@
 
 import datetime
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from userip.bank.batch import Batch
-from userip.bank.errors import PublishError, RecordError
+from userip.bank.errors import BankKeyError, PublishError, RecordError
 from userip.bank.layout import Layout
 from userip.bank.record import Record
 from userip.bank.release_records import ReleaseRecords
@@ -28,6 +30,8 @@ class ReleaseMeta(BaseModel):
 
     staging    names its records; vector counts the floats of each
     key_check  tells which secret hides the user ids (`bank.user_id_secret`); empty for none
+    folded_in  users added since it was published
+    forgotten  rises when somebody is forgotten: what was read before is not to be kept
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +45,8 @@ class ReleaseMeta(BaseModel):
     updated: str
     vector: int = 0
     key_check: str = ""
+    folded_in: int = 0
+    forgotten: int = 0
 
     @classmethod
     def of_batch(cls, staging: str, batch: Batch) -> "ReleaseMeta":
@@ -67,6 +73,10 @@ class ReleaseMeta(BaseModel):
         """Where the release keeps its users. Raises BankKeyError without the key that it wants."""
         return Layout(self.salt, self.buckets, user_key_of(self.key_check))
 
+    def without(self, found: bool) -> "ReleaseMeta":
+        """What it says when a user was forgotten, who was `found` in it or not."""
+        return self.model_copy(update={"users": self.users - found, "forgotten": self.forgotten + 1, "updated": now()})
+
     def require_key(self) -> None:
         """Raise BankKeyError unless this process has the key that hides the release's user ids, if one does."""
         user_key_of(self.key_check)
@@ -75,6 +85,15 @@ class ReleaseMeta(BaseModel):
     def updated_at(self) -> float:
         """When the records last changed, unix seconds."""
         return datetime.datetime.fromisoformat(self.updated).timestamp()
+
+
+@contextmanager
+def naming(release: str) -> Iterator[None]:
+    """Name the release in a BankKeyError."""
+    try:
+        yield
+    except BankKeyError as error:
+        raise BankKeyError(f"{release}: {error}") from None
 
 
 def now() -> str:

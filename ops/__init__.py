@@ -1,1 +1,1 @@
-"""Commands on a bank: publish, activate, roll back, prune, inspect. No torch, transformers or onnxruntime here."""
+"""Commands on a bank: publish, activate, roll back, prune, forget, inspect. No torch, no onnxruntime."""

@@ -1,4 +1,4 @@
-"""The commands on a bank: publish, activate, rollback, prune, inspect."""
+"""The commands on a bank: publish, activate, rollback, prune, forget, inspect."""
 
 import json
 from contextlib import closing, suppress
@@ -13,9 +13,10 @@ from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank, ReleaseInfo
 from userip.bank.redaction import redact
 from userip.ops import inspection
+from userip.ops.forget import forget_in_release
 from userip.ops.inspection import BankView, DirectoryView, ServiceView
 from userip.ops.publish import publish_release, repair_release
-from userip.release.manifest import read_manifest
+from userip.release.manifest import FOLD_INS, read_manifest
 
 BankOption = Annotated[
     str,
@@ -39,11 +40,27 @@ def publish(
             with suppress(UnknownReleaseError):  # a pointer to a release that was lost: it is written anew
                 print(_complete(release, opened, name))
                 return
+        lost = _folded_in(opened)
         manifest = publish_release(release, opened, activate)
     state = "active" if activate else "published, not active"
     print(f"{manifest.release}: {manifest.users:,} users {state}")
     serve = f"userip serve --release {release} --bank {redact(bank)}"
+    if lost and activate:
+        before, count = lost
+        kept = release.resolve().with_name(FOLD_INS)
+        file = kept if kept.exists() else f"RUN-OF-{before}/{FOLD_INS}"
+        print(
+            f"warning: {count:,} users were folded in since {before} was published; those that {name} was trained "
+            "without get the default profile until they are folded in again:\n"
+            f"  userip fold-in --run {release.resolve().parent} --interactions {file} --bank {redact(bank)}"
+        )
     print(f"next: {serve if activate else f'userip activate --bank {redact(bank)} {manifest.release}'}")
+
+
+def _folded_in(bank: Bank) -> tuple[str, int] | None:
+    """The active release and how many users were folded into it; None for nobody."""
+    active = next((info for info in bank.releases() if info.active), None)
+    return (active.name, active.folded_in) if active is not None and active.folded_in else None
 
 
 def _complete(release: Path, bank: Bank, name: str) -> str:
@@ -69,10 +86,12 @@ def activate(
     if (name is None) == (release is None):
         raise typer.BadParameter("give one release; `userip inspect --bank URL` lists them")
     with closing(open_bank(bank, create=False)) as opened:
-        before = opened.active()
+        before, lost = opened.active(), _folded_in(opened)
         wanted = name or release or ""
         opened.activate(wanted)
     print(f"active: {wanted}" + (f" (before: {before})" if before not in (None, wanted) else ""))
+    if lost and before != wanted:
+        print(f"warning: {lost[1]:,} users were folded into {before}; fold in again those that {wanted} does not have")
 
 
 def rollback(bank: BankOption) -> None:
@@ -95,6 +114,32 @@ def prune(
         print(f"{'would delete' if dry_run else 'deleted'}: {name}")
     if not names:
         print("nothing to delete")
+
+
+def forget(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id. One that begins with -: after --.")],
+    bank: BankOption,
+    release: Annotated[
+        list[Path] | None,
+        typer.Option("--release", help="A release directory (RUN/release) to take them out of too; may be repeated."),
+    ] = None,
+) -> None:
+    """Delete one person's records from all releases of a bank; caches and replicas drop them within seconds.
+
+    Exit code 1 when nothing was found of them anywhere. Trained weights, data sets and backups are not touched.
+    """
+    with closing(open_bank(bank, create=False)) as opened:
+        found = opened.forget(user)
+    print(f"bank: {'deleted from ' + ', '.join(found) if found else 'no record in any release'}")
+    held = bool(found)
+    for directory in release or []:
+        there = forget_in_release(directory, user)
+        held |= there
+        print(f"{directory}: {'deleted' if there else 'not in it'}")
+    if not release:
+        print("release directories were not touched: publishing one that has them again brings them back (--release)")
+    if not held:
+        raise typer.Exit(1)
 
 
 def inspect(

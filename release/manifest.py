@@ -16,6 +16,7 @@ ITEMS = "items.npz"
 ITEM_FIELDS = "item_fields.npy"  # beside a plain graph (`release.field_rows`)
 PROFILES = "profiles.parquet"  # user_id str, row uint32, uint16 per slot in the order of slots; 65535 = unknown
 VECTORS = "vectors.npy"
+FOLD_INS = "fold-in.parquet"  # beside the directory: histories of users folded in since, kept for the next release
 # Not read by service or `publish`: what people and later steps may want to see.
 CODEBOOKS = "codebooks.safetensors"
 CONFIG = "config.toml"

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TypeVar
@@ -29,7 +30,7 @@ _LOCK: Final = "keeper.lock"
 _SHARE: Final = 0.1  # of the time may be spent on copying
 _BUCKETS: Final = 4  # read at once: some hundred records, a few tenths of a millisecond
 _RECORDS: Final = 5_000  # written at once
-_LOOK_EVERY_S: Final = 1.0  # at which release is served
+_LOOK_EVERY_S: Final = 1.0  # at which release is served, and whether somebody was forgotten
 _DEADLINE_S: Final = 2.0  # patient, unlike the request path
 
 
@@ -59,6 +60,7 @@ class ReplicaKeeper:
         self._lock: TextIOWrapper | None = None
         self._problem = ""
         self._updated: dict[str, float] = {}
+        self._forgotten = 0  # `ReleaseMeta.forgotten` of what was copied
 
     def updated(self, release: str) -> float | None:
         """When the records in the replica last changed in the bank, unix seconds; None if this one cannot say."""
@@ -83,6 +85,17 @@ class ReplicaKeeper:
         end = time.monotonic() + self._every_s
         while time.monotonic() < end and self._current.release.name == release:
             await asyncio.sleep(min(_LOOK_EVERY_S, self._every_s))
+            if await self._forgot(release):
+                break
+
+    async def _forgot(self, release: str) -> bool:
+        """Whether the bank forgot somebody of whom the replica that this one keeps may have a record."""
+        if self._lock is None:
+            return False
+        with suppress(BankError):
+            meta = await self._source.meta(release)
+            return meta is not None and meta.forgotten != self._forgotten
+        return False
 
     def _leads(self) -> bool:
         if self._lock is None:
@@ -111,7 +124,7 @@ class ReplicaKeeper:
         if meta is None:
             return
         if is_copy(await _in_thread(lambda: self._replica.held(release)), meta):
-            self._updated = {release: meta.updated_at}
+            self._updated, self._forgotten = {release: meta.updated_at}, meta.forgotten
             return
         started = time.perf_counter()
         copying = await _in_thread(lambda: self._replica.begin(release, meta))
@@ -128,7 +141,7 @@ class ReplicaKeeper:
             await asyncio.sleep((time.perf_counter() - began) * (1 / _SHARE - 1))
         now = await self._source.meta(release)
         await _in_thread(lambda: copying.complete(now))
-        self._updated = {release: meta.updated_at}
+        self._updated, self._forgotten = {release: meta.updated_at}, meta.forgotten
         seconds = round(time.perf_counter() - started, 3)
         self._log.info("replica is up to date", release=release, users=users, changed=changed, seconds=seconds)
 

@@ -32,7 +32,6 @@ from userip.scoring.settings import LookupSettings
 _MOST_CANDIDATES = 20_000  # that wait; with more, requests are dropped
 _REST = 3.0  # seconds of rest for each second of work
 _CONNECTIONS = 4
-_CACHE = 10_000
 
 
 class ShadowMetrics(Protocol):
@@ -161,7 +160,7 @@ def make_shadow(
     except (ReleaseError, ScoringError, OSError) as error:
         log.error("shadow release cannot be loaded; nothing is compared", problem=str(error))
         return None
-    own = replace(lookup, connections=_CONNECTIONS, cache_records=min(_CACHE, lookup.cache_records))
+    own = replace(lookup, connections=_CONNECTIONS, cache_records=0)  # it keeps nobody whom the bank forgets
     reader = reader_of(own)
     current = CurrentRelease(directory, release, reader, largest)
     dataplane = Dataplane(current, make_profiles(reader, own, log.bind(shadow=release.name)))

@@ -25,6 +25,7 @@ from userip.service.routes.score import OTHER_METHODS, hot_routes
 from userip.service.settings import Settings
 
 _SHARE_EVERY_S = 0.5
+_FORGET_EVERY_S = 1.0  # a forgotten user's profile is served from the cache for no longer
 
 
 def create_app(
@@ -73,7 +74,9 @@ async def _lifespan(parts: Parts, settle: Callable[[], None] | None, _: FastAPI)
     reader = parts.profiles.reader
     share = partial(_share, parts)
     sharing = keep_doing(share, log, "metrics could not be shared with the other workers", _SHARE_EVERY_S)
-    forever = [parts.sync.follow(), parts.auth.follow(), sharing]
+    forget = partial(_forget, parts)
+    forgetting = keep_doing(forget, log, "could not find out whether somebody was forgotten", _FORGET_EVERY_S)
+    forever = [parts.sync.follow(), parts.auth.follow(), sharing, forgetting]
     forever += [each.run() for each in (parts.keeper, parts.shadow) if each is not None]
     background = [asyncio.create_task(work) for work in forever]
     for reason in await not_ready_reasons(reader, current.release.name):
@@ -99,6 +102,10 @@ async def _warm_up(parts: Parts) -> None:
     item = next(iter(parts.current.release.item_rows), "")
     dataplane = Dataplane(parts.current, parts.profiles)
     await dataplane.score([ScoreRequest("warm-up", [item])], RequestStats(), batch=False)
+
+
+async def _forget(parts: Parts) -> None:
+    await parts.profiles.forget(parts.current.release.name)
 
 
 async def _share(parts: Parts) -> None:

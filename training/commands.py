@@ -24,6 +24,7 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads of torch. 0: one 
 Run = Annotated[Path, typer.Option(help="The run directory whose release is served.")]
 Interactions = Annotated[Path, typer.Option(help="Parquet or CSV: user_id, item_id, label or rating, timestamp.")]
 PositiveAbove = Annotated[float | None, typer.Option(help="A rating above this is positive. Default: as in training.")]
+Keep = Annotated[bool, typer.Option(help="Keep the histories in RUN/fold-in.parquet, to fold into the next release.")]
 AllowBadRows = Annotated[
     bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of the file's rows cannot be read.")
 ]
@@ -90,10 +91,10 @@ def _report(out: Path) -> None:
 
 def fold_in(
     run: Run, interactions: Interactions, bank: BankOption, positive_above: PositiveAbove = None,
-    allow_bad_rows: AllowBadRows = False,
+    allow_bad_rows: AllowBadRows = False, keep: Keep = True,
 ) -> None:  # fmt: skip
     """Codes of the users of the file, with all else frozen; their records go into the active release."""
     from userip.training.fold_in import fold_in_file
 
     set_up_logging()
-    fold_in_file(run, interactions, bank, positive_above, allow_bad_rows=allow_bad_rows)
+    fold_in_file(run, interactions, bank, positive_above, allow_bad_rows=allow_bad_rows, keep=keep)

@@ -11,7 +11,8 @@ import polars as pl
 from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import UNKNOWN_CODE, Record
-from userip.release.manifest import CONFIG, Manifest, read_manifest
+from userip.files import beside, locked
+from userip.release.manifest import CONFIG, FOLD_INS, Manifest, read_manifest
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Histories, Ints, histories_of
 from userip.training.crossfit.views import CrossFitViews
@@ -30,13 +31,21 @@ log = logging.getLogger(__name__)
 
 
 def fold_in_file(
-    run: Path, interactions: Path, bank_url: str, positive_above: float | None, *, allow_bad_rows: bool = False
+    run: Path,
+    interactions: Path,
+    bank_url: str,
+    positive_above: float | None,
+    *,
+    allow_bad_rows: bool = False,
+    keep: bool = True,
 ) -> int:
     """Infer the users of a Parquet or CSV file and upsert them into the active release. Returns how many.
 
     The file holds, for each of its users, the whole history that the profile is to rest on: columns user_id and
     item_id, then label (true, false) or rating or both, and timestamp if there is one. A user who is in the bank keeps
-    the recommender's row and gets the new codes. Raises ConfigError when the bank serves another release than RUN's.
+    the recommender's row and gets the new codes. With `keep` the histories are kept in RUN/fold-in.parquet: the next
+    release has no record of these users, and the file can be folded into it. Raises ConfigError when the bank serves
+    another release than RUN's.
     """
     manifest = read_manifest(run / "release")
     kind = manifest.method.get("codes", "profile")
@@ -50,6 +59,8 @@ def fold_in_file(
     try:
         _require_active(bank, manifest, run)
         records, without = _records(bank, manifest, fold_in(run, rows))
+        if keep:
+            _keep(run / FOLD_INS, rows.filter(pl.col("user_id").is_in(list(records))))
         bank.upsert(manifest.release, records)
     finally:
         bank.close()
@@ -131,6 +142,16 @@ def _read(file: Path, threshold: float | None, asked: float | None, *, allow_bad
     if report.total_bad:
         log.warning("left out %d unreadable rows: %s", report.total_bad, "; ".join(report.examples))
     return label(deduplicate(raw.interactions), None if stated else threshold).sort("user_id", "timestamp", "item_id")
+
+
+def _keep(file: Path, rows: pl.DataFrame) -> None:
+    """Put whole histories into `file`, in place of those that it has of the same users."""
+    with locked(file.parent):
+        if file.exists():
+            others = pl.read_parquet(file).join(rows, on="user_id", how="anti")
+            rows = pl.concat([others, rows], how="diagonal_relaxed")
+        with beside(file) as partial:
+            rows.select(column for column in rows if column.null_count() < rows.height).write_parquet(partial)
 
 
 def _require_active(bank: Bank, manifest: Manifest, run: Path) -> None:

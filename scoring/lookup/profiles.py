@@ -63,8 +63,21 @@ class Profiles:
         self._cache = cache
         self._breaker = breaker
         self._failing: Failure | None = None
+        self._told: tuple[str, str, int] | None = None
+        self._dropped = 0.0  # what was asked for before is not to be cached
         self._damage_told = -_TELL_EVERY_S
         self._probes: set[asyncio.Task[None]] = set()
+
+    async def forget(self, release: str) -> None:
+        """Drop all cached profiles if the bank has forgotten somebody since the last call, or keeps `release` anew.
+
+        All of them: the bank does not say who it was.
+        """
+        with suppress(BankError):
+            meta = await self.reader.meta(release)
+            if meta is not None and (told := (release, meta.staging, meta.forgotten)) != self._told:
+                self._told, self._dropped = told, time.monotonic()
+                self._cache.clear()
 
     async def read(
         self, release: str, shape: Shape, user_ids: Sequence[str], stats: RequestStats, *, cached: bool = True
@@ -113,7 +126,7 @@ class Profiles:
             profile = profiles[user_id] = _judge(found[user_id], shape)
             if profile is CORRUPT:
                 stats.corrupt_records += 1
-            elif profile.record is not None:  # an unknown user is not cached: a fold-in shows at once
+            elif profile.record is not None and now > self._dropped:  # an unknown user is not: a fold-in shows at once
                 self._cache.put(release, user_id, profile, done)
         if stats.corrupt_records and done >= self._damage_told + _TELL_EVERY_S:
             self._damage_told = done

@@ -49,6 +49,10 @@ class RecordCache(Generic[V]):
             self._release, self._young, self._old = release, {}, {}
         self._keep(user_id, _Entry(value, now + self._seconds))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._young, self._old = {}, {}
+
     def _find(self, release: str, user_id: str) -> _Entry[V] | None:
         if release != self._release:
             return None

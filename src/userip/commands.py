@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "activate": ("userip.ops.commands:activate", "Make a published release the active one."),
     "rollback": ("userip.ops.commands:rollback", "Make the previous release the active one again."),
     "prune": ("userip.ops.commands:prune", "Delete releases that are neither active nor the previous one."),
+    "forget": ("userip.ops.commands:forget", "Delete one person from a bank, and from release directories."),
     "inspect": ("userip.ops.commands:inspect", "Show a bank's releases, users and bytes per user."),
     "serve": ("userip.service.commands:serve", "Serve a release over HTTP."),
     "create-key": ("userip.service.commands:create_key", "Create an API key and its line for the key file."),

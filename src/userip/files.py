@@ -1,5 +1,6 @@
 """Writing a file, or a directory, whole or not at all."""
 
+import fcntl
 import json
 import math
 import os
@@ -31,6 +32,17 @@ def directory_beside(directory: Path) -> Iterator[Path]:
     writing.mkdir(parents=True)
     yield writing
     os.replace(writing, directory)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep out others that lock `directory`; the system frees it however we end."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -275,6 +275,44 @@ def test_upsert_never_takes_another_users_place(bank: Bank, at_once: bool) -> No
     assert bank.get_many("b", [first, second]) == [Record(1, (5,)), Record(2, (6,))]
 
 
+def test_a_forgotten_user_is_in_no_release(bank: Bank, bank_url: str) -> None:
+    """Only they go, from every release; every release's metadata says so, also where nothing was found."""
+    for release in ("a", "b"):
+        USERS.publish(bank, release)
+    OTHERS.publish(bank, "c")
+    bank.upsert("b", {"new": Record(0, (1, 2, 3))})
+    before = {info.name: info for info in bank.releases()}
+    assert bank.forget("user-7") == ["a", "b"]
+    assert bank.forget("new") == ["b"]
+    assert bank.forget("nobody") == []
+    for release in ("a", "b"):
+        assert read(bank_url, release, ["user-7", "user-8"]) == [None, Record(9, (1, 8, 0xFFFF))]
+        assert bank.count_missing(release) == 0
+    assert read(bank_url, "b", ["new"]) == [None]
+    after = {info.name: info for info in bank.releases()}
+    assert {name: before[name].users - info.users for name, info in after.items()} == {"a": 1, "b": 2, "c": 0}
+    assert (after["b"].folded_in, after["a"].folded_in) == (1, 0)
+    assert all(info.updated > before[name].updated for name, info in after.items())
+
+    async def forgotten() -> list[int]:
+        reader = open_reader(bank_url, deadline_s=5)
+        metas = [await reader.meta(release) for release in ("a", "b", "c")]
+        await reader.close()
+        return [meta.forgotten for meta in metas if meta is not None]
+
+    assert asyncio.run(forgotten()) == [3, 3, 3]
+
+
+def test_nobody_is_forgotten_for_another(bank: Bank) -> None:
+    """A stranger whose place belongs to somebody else: that record stays."""
+    first, second = COLLIDING
+    one = ReleaseRecords([first], np.array([1], np.uint32), np.array([[1, 2, 3]], np.uint16))
+    bank.publish("a", one)
+    assert bank.forget(second) == []
+    assert bank.get_many("a", [first]) == [Record(1, (1, 2, 3))]
+    assert bank.forget(first) == ["a"]
+
+
 def test_the_buckets_hold_every_record_once(bank: Bank, bank_url: str) -> None:
     """A replica can copy a release bucket by bucket, all of it, rising; a reader says what it is."""
     USERS.publish(bank, "a")

@@ -48,6 +48,8 @@ def test_same_secret_reads_what_it_published(bank_url: str, use: Use) -> None:
     assert bank.get_many("r", ["user-0", "user-299", "nobody"]) == [
         Record(1, (0, 0, 0xFFFF)), Record(300, (299 % 7, 299, 0xFFFF)), None]  # fmt: skip
     bank.upsert("r", {"new": Record(0, (1, 2, 3))})
+    assert bank.forget("user-2") == ["r"]
+    assert bank.get_many("r", ["user-2", "user-3"]) == [None, Record(4, (3, 3, 0xFFFF))]
     bank.close()
 
     async def read() -> None:
@@ -76,7 +78,12 @@ def test_missing_or_wrong_secret_is_an_error_and_no_default(
     assert SECRET not in str(caught.value)
     with pytest.raises(BankKeyError, match=words):
         bank.upsert("r", {"user-0": Record(0, (1, 2, 3))})
-    assert [(info.name, info.users) for info in bank.releases()] == [("r", 300)]  # tools need no key
+    make_users(1).publish(bank, "another")
+    with pytest.raises(BankKeyError, match=f"r: .*{words}"):
+        bank.forget("user-0")
+    assert bank.get_many("another", ["user-0"]) == [Record(1, (0, 0, 0xFFFF))]  # all releases, or none
+    users = {info.name: info.users for info in bank.releases()}  # tools need no key
+    assert users == {"r": 300, "another": 1}
     bank.close()
 
     async def read() -> None:

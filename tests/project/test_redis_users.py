@@ -61,6 +61,7 @@ def _publish_everything(url: str) -> None:
         bank.publish("broken", records, progress=_interrupt)
     bank.upsert("third", {"c": Record(0, (7,))})
     bank.get_many("third", ["a", "c", "x"])
+    bank.forget("c")
     bank.repair("third", records)
     bank.releases()
     bank.stale_stagings()

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,27 @@ def test_a_lost_bank_is_replaced_by_the_replica(
     counted = client.get("/metrics").text
     assert "userip_corrupt_records_total 1.0" in counted
     assert 'userip_profile_lookups_total{outcome="unavailable"}' not in counted
+
+
+def test_a_forgotten_user_is_deleted_from_the_replica(
+    serve: Serve, tiny: TinyRelease, tmp_path: Path, redis_url: str, redis_server: RedisServer, log: io.BytesIO
+) -> None:
+    """At once, not when the replica is next due; the others stay, and the replica agrees with the bank."""
+    publish(redis_url, tiny.name)
+    client = serve(redis_url, replica_dir=tmp_path / "replica", replica_seconds=3600, cache_records=0)
+    await_copies(log, 1)
+    with closing(open_bank(redis_url)) as bank, closing(open_bank(f"lmdb://{tmp_path / 'replica'}")) as replica:
+        for number, user in enumerate(("u1", max(RECORDS), min(RECORDS)), start=2):
+            assert bank.forget(user) == [tiny.name]
+            assert await_copies(log, number)["changed"] == 1
+            assert replica.get_many(tiny.name, [user]) == [None]
+        assert replica.get_many(tiny.name, list(RECORDS)) == bank.get_many(tiny.name, list(RECORDS))
+        (info,) = replica.releases()
+        assert info.users == len(RECORDS) - 3
+    with redis_server.client() as redis:
+        redis.flushall()
+    until(lambda: outcome(client, "u2") == "known")
+    assert outcome(client, "u1") == "default"
 
 
 def test_one_of_several_copies_and_all_read(

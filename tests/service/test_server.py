@@ -159,7 +159,7 @@ def test_request_in_flight_at_sigterm_is_answered(
 
 def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
     """Two workers answer on one port, `/metrics` adds them up, and a reload of one reaches the other."""
-    arguments = ("--workers", "2")
+    arguments = ("--workers", "2", "--set", "follow_bank=off")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     env = {"USERIP_ADMIN_KEY": "key", "TMPDIR": str(temporary)}

@@ -59,11 +59,12 @@ def trained(held_out: Run, once: Once) -> tuple[Dataset, Path]:
 
 @pytest.fixture
 def served(trained: tuple[Dataset, Path], tmp_path: Path) -> Iterator[Served]:
-    """The run's release, active in a fresh bank."""
-    url = f"lmdb://{tmp_path}/bank"
+    """A copy of the run, which fold-in writes to, its release active in a fresh bank."""
+    url, run = f"lmdb://{tmp_path}/bank", tmp_path / "served"
+    shutil.copytree(trained[1], run)
     bank = open_bank(url)
-    publish_release(trained[1] / "release", bank)
-    yield Served(*trained, url, bank)
+    publish_release(run / "release", bank)
+    yield Served(trained[0], run, url, bank)
     bank.close()
 
 
@@ -118,6 +119,28 @@ def test_a_user_without_a_known_item_is_told_and_not_written(
     assert served.record("new").row == 0
     assert served.bank.get_many(served.release, ["lost"]) == [None]
     assert any("no profile for 1 users" in line and "lost" in line for line in caplog.messages)
+
+
+def test_histories_are_kept_for_the_next_release(served: Served, tmp_path: Path) -> None:
+    """The last whole history of each user, ready to be folded in again: it gives the same records."""
+    kept = served.run / "fold-in.parquet"
+    items = served.dataset.items["item_id"].to_list()
+    for rating, user in ((1, "one"), (5, "one"), (5, "two")):
+        rows = "".join(f"{user},{item},{rating}\n" for item in items[:6])
+        (tmp_path / "new.csv").write_text(f"user_id,item_id,rating\n{rows}")
+        with one_thread():
+            fold_in_file(served.run, tmp_path / "new.csv", served.url, None)
+    records = {user: served.record(user) for user in ("one", "two")}
+    assert pl.read_parquet(kept).sort("user_id")["user_id"].to_list() == ["one"] * 6 + ["two"] * 6
+    assert pl.read_parquet(kept)["label"].all()
+    for user in records:
+        served.bank.forget(user)
+    with one_thread():
+        assert fold_in_file(served.run, kept, served.url, None) == 2
+        assert {user: served.record(user) for user in records} == records
+        kept.unlink()
+        fold_in_file(served.run, tmp_path / "new.csv", served.url, None, keep=False)
+    assert not kept.exists()
 
 
 def test_another_active_release_is_left_alone(served: Served, tmp_path: Path) -> None:

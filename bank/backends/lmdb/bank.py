@@ -29,7 +29,7 @@ from userip.bank.batch import Batch
 from userip.bank.errors import BankError, BankUnavailableError, PublishError, UnknownReleaseError
 from userip.bank.layout import check_release_name
 from userip.bank.protocol import Lookup, Progress, ReleaseInfo, Repaired, StaleStaging, StoreUsage
-from userip.bank.record import Record, encode
+from userip.bank.record import Record, encode, is_of
 from userip.bank.release_meta import (
     HISTORY_LENGTH,
     IS_ACTIVE,
@@ -37,6 +37,7 @@ from userip.bank.release_meta import (
     ReleaseMeta,
     check_record,
     check_shape,
+    naming,
     no_earlier,
     now,
     place_taken,
@@ -233,14 +234,36 @@ class LmdbBank:
                 bucket, field, tag = meta.layout.locate(user_id)
                 key, value = prefix + bucket.to_bytes(3, "big") + field, encode(record, tag)
                 old = get(txn, key)
-                if old is not None and old[1:5] != value[1:5]:
+                if old is not None and not is_of(old, tag):
                     raise PublishError(place_taken(self._env.where, release, user_id))
                 fresh += old is None
                 txn.put(key, value)
-            write_meta(txn, release, meta.model_copy(update={"users": meta.users + fresh, "updated": now()}))
+            counts = {"users": meta.users + fresh, "folded_in": meta.folded_in + fresh, "updated": now()}
+            write_meta(txn, release, meta.model_copy(update=counts))
 
         self._require(release)
         self._env.write(step)
+
+    def forget(self, user_id: str) -> list[str]:
+        """Delete the records of a user from all releases; the names of those that held one."""
+
+        def step(txn: "Transaction") -> list[str]:
+            found = []
+            for name in read_names(txn, RELEASE_PREFIX):
+                meta = read_meta(txn, name, self._env.where)
+                with naming(name):
+                    bucket, field, tag = meta.layout.locate(user_id)
+                key = record_prefix(meta.staging) + bucket.to_bytes(3, "big") + field
+                held = is_of(get(txn, key), tag) and txn.delete(key)
+                write_meta(txn, name, meta.without(held))
+                if held:
+                    found.append(name)
+            return found
+
+        if not self._exists():
+            return []
+        self._stagings.delete_dead()
+        return self._env.write(step)
 
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""

@@ -2,8 +2,9 @@
 
 It is an ordinary LMDB bank, whose active release is the copied one. Records are copied from place to place under the
 source's own layout (salt, buckets), so that no user id is needed. A release that is new here is written as a staging,
-which readers do not know until it is whole; of one that is here, only records that changed are written. Records
-change one by one in the source as well (fold-in), so readers may see them change one by one here.
+which readers do not know until it is whole; of one that is here, only records that changed are written, and those that
+the source has no more (`userip forget`) are deleted. Records change one by one in the source as well (fold-in), so
+readers may see them change one by one here.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from userip.bank.backends.lmdb.environment import LmdbEnvironment, get
+from userip.bank.backends.lmdb.environment import LmdbEnvironment, get, key_of
 from userip.bank.backends.lmdb.reader import (
     HISTORY_KEY,
     RELEASE_PREFIX,
@@ -66,9 +67,10 @@ class ReplicaCopy:
         self._env, self._stagings, self._staging = env, stagings, staging
         self._release, self._meta = release, meta
         self._users = 0
+        self._last = record_prefix(staging)  # up to which key the copy agrees with the source
 
     def write(self, records: Sequence[StoredRecord]) -> int:
-        """Take records, places rising from call to call; how many of them were not here yet."""
+        """Take records, places rising from call to call; how many of them were not here yet, or are not any more."""
         prefix = record_prefix(self._staging)
         items = [(prefix + bucket.to_bytes(3, "big") + field, value) for bucket, field, value in records]
         self._users += len(items)
@@ -76,10 +78,30 @@ class ReplicaCopy:
             if items:
                 self._stagings.put(self._staging, items)
             return len(items)
+        if not items:
+            return 0
         changed = self._env.read(lambda txn: [item for item in items if get(txn, item[0]) != item[1]])
-        if changed:
-            self._env.write(lambda txn: txn.cursor().putmulti(changed))
-        return len(changed)
+        gone = self._env.read(lambda txn: self._gone(txn, {key for key, _ in items}, items[-1][0]))
+
+        def step(txn: "Transaction") -> None:
+            txn.cursor().putmulti(changed)
+            for key in gone:
+                txn.delete(key)
+
+        if changed or gone:
+            self._env.write(step)
+        self._last = items[-1][0]
+        return len(changed) + len(gone)
+
+    def _gone(self, txn: "Transaction", kept: set[bytes], end: bytes) -> list[bytes]:
+        """Keys here, after those that agree and up to `end`, that are not `kept`."""
+        cursor, found = txn.cursor(), []
+        there = cursor.set_range(self._last)
+        while there and (key := key_of(cursor)) <= end:
+            if key > self._last and key not in kept:
+                found.append(key)
+            there = cursor.next()
+        return found
 
     def complete(self, meta: ReleaseMeta | None) -> None:
         """The copy becomes the replica, and replicas of other releases go. `meta`: what the source says by now.
@@ -104,6 +126,9 @@ class ReplicaCopy:
             for name in read_names(txn, RELEASE_PREFIX):
                 self._stagings.retire(txn, name, read_meta(txn, name, self._env.where).staging)
                 txn.delete(RELEASE_PREFIX + name.encode())
+        else:
+            for key in self._gone(txn, set(), record_prefix(self._staging) + b"\xff" * 9):
+                txn.delete(key)
         write_meta(txn, self._release, self._meta.model_copy(update={"staging": self._staging}))
         txn.put(HISTORY_KEY, json.dumps([self._release]).encode())
 
@@ -114,5 +139,5 @@ def is_copy(held: ReleaseMeta | None, source: ReleaseMeta) -> bool:
 
 
 def _same_publication(held: ReleaseMeta, source: ReleaseMeta) -> bool:
-    own = {name: getattr(held, name) for name in ("staging", "users", "updated")}
+    own = {name: getattr(held, name) for name in ("staging", "users", "updated", "folded_in", "forgotten")}
     return source.model_copy(update=own) == held

@@ -19,6 +19,7 @@ import redis
 
 from userip.bank.backends.redis.client import SyncClient, meta_of, named_errors, sync_client, text
 from userip.bank.backends.redis.eviction import eviction_warnings
+from userip.bank.backends.redis.forget import forget
 from userip.bank.backends.redis.publish import RedisPublication, delete_staging, pieces, record_counts, users_per_bucket
 from userip.bank.backends.redis.repair import repair
 from userip.bank.backends.redis.scripts import ACTIVATE, DEAD, RETIRE, ROLLBACK, UPSERT
@@ -44,6 +45,7 @@ from userip.bank.release_meta import (
     ReleaseMeta,
     check_record,
     check_shape,
+    naming,
     no_earlier,
     now,
     place_taken,
@@ -276,7 +278,19 @@ class RedisBank:
             raise PublishError(place_taken(self._url.where, release, users[problem - 1]))
         if cluster:
             self._run(lambda client: client.hincrby(key, "users", fresh))
+            self._run(lambda client: client.hincrby(key, "folded_in", fresh))
             self._run(lambda client: client.hset(key, "updated", now()))
+
+    def forget(self, user_id: str) -> list[str]:
+        """Delete the records of a user from all releases; the names of those that held one."""
+        self._delete_dead()
+        metas = {}
+        for name in self._names():
+            with contextlib.suppress(UnknownReleaseError), naming(name):  # pruned since the names were read
+                metas[name] = self._meta(name)
+                metas[name].require_key()
+        steps = {name: partial(forget, release=name, meta=meta, user_id=user_id) for name, meta in metas.items()}
+        return [name for name, step in steps.items() if self._run(step)]
 
     def get_many(self, release: str, user_ids: Sequence[str]) -> list[Lookup]:
         """The records of `user_ids`, in order."""

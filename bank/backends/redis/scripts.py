@@ -96,7 +96,24 @@ end
 for i = 1, #KEYS - skip do redis.call('HSET', KEYS[i + skip], ARGV[2 * i + 1], ARGV[2 * i + 2]) end
 if skip == 1 then
   redis.call('HINCRBY', KEYS[1], 'users', fresh)
+  if fresh > 0 then redis.call('HINCRBY', KEYS[1], 'folded_in', fresh) end
   redis.call('HSET', KEYS[1], 'updated', ARGV[2])
 end
 return {fresh, 0}
+"""
+
+# KEYS bucket; ARGV field, tag. How many records were deleted: none where the place is another user's.
+FORGET: Final = """
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+if not old or string.sub(old, 2, 5) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+
+# KEYS release; ARGV staging, change of its number of users, time. 1 = done, 0 = the release has been replaced.
+FORGOTTEN: Final = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+redis.call('HINCRBY', KEYS[1], 'users', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'forgotten', 1)
+redis.call('HSET', KEYS[1], 'updated', ARGV[3])
+return 1
 """

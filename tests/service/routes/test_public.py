@@ -1,6 +1,8 @@
 """Profiles, probes and what is served."""
 
 import io
+import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -78,6 +80,24 @@ def test_alive_and_ready_when_all_is_well(serve: Serve, tiny_bank_url: str, tiny
     client = serve(tiny_bank_url)
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready", "release": tiny.name, "release_outdated": False}
+
+
+def test_a_forgotten_user_is_unknown_within_seconds(serve: Serve, tiny_bank_url: str, tiny: TinyRelease) -> None:
+    """However long the cache believes a profile: it is dropped, and nobody else is lost."""
+    client = serve(tiny_bank_url, cache_ttl_seconds=3600)
+
+    def outcome(user: str) -> str:
+        return str(client.post("/score", json={"user_id": user, "item_ids": []}).json()["profile"])
+
+    assert [outcome(user) for user in ("u1", "u1", "u2")] == ["known"] * 3
+    with closing(open_bank(tiny_bank_url)) as bank:
+        assert bank.forget("u1") == [tiny.name]
+    begun = time.monotonic()
+    while outcome("u1") == "known":
+        assert time.monotonic() - begun < 20
+        time.sleep(0.02)
+    assert client.get("/profile/u1").status_code == 404
+    assert outcome("u2") == "known"
 
 
 def test_not_ready_without_the_release_in_the_bank(serve: Serve, tiny: TinyRelease, tmp_path: Path) -> None:
