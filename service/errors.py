@@ -10,7 +10,7 @@ UserIPError
     │   ├── AdminOffError        no key opens it: none is set
     │   └── RateLimitedError     it sent more requests than its rate
     ├── ShedError             refused or given up under load
-    │   ├── OverloadedError      more requests at work than `max_in_flight`, or too long a queue
+    │   ├── OverloadedError      it waited for its turn for too long, or all places were taken
     │   └── DeadlineError        no answer within `deadline_ms`
     ├── ConflictError         the operation cannot be done in the present state
     ├── BodyTooLargeError     more bytes than `max_body_bytes`
@@ -18,6 +18,7 @@ UserIPError
     └── NotReadyError         what `/readyz` says while something is missing
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -110,11 +111,11 @@ class ShedError(RequestError):
 
 
 class OverloadedError(ShedError):
-    """The worker is overloaded: the offered load, the requests in flight or the bodies coming are over its limits."""
+    """The worker is overloaded: the queue, the requests at work or the bodies coming are over its limits."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__("Overloaded; retry in 1 s.")
+        super().__init__("Overloaded; retry after the seconds of Retry-After.")
 
 
 class DeadlineError(ShedError):
@@ -123,7 +124,7 @@ class DeadlineError(ShedError):
     reason = "deadline"
 
     def __init__(self) -> None:
-        super().__init__("The request was not read and answered in time; retry in 1 s.")
+        super().__init__("The request was not read and answered in time; retry after the seconds of Retry-After.")
 
 
 class NotReadyError(RequestError):
@@ -134,15 +135,23 @@ class NotReadyError(RequestError):
 
 
 class ProblemKind(NamedTuple):
-    """How an error is told: status, the end of `urn:userip:problem:`, title, and headers of its own."""
+    """How an error is told: status, the end of `urn:userip:problem:`, title, headers, and whether to retry soon."""
 
     status: int
     name: str
     title: str
     headers: tuple[tuple[str, str], ...] = ()
+    soon: bool = False
 
 
-_SOON: Final = (("retry-after", "1"),)
+_NUMBERS = itertools.count()
+
+
+def retry_after_s() -> int:
+    """Seconds for Retry-After, 1 to 3 in turn: clients that were refused together do not come back together."""
+    return 1 + next(_NUMBERS) % 3
+
+
 INTERNAL: Final = ProblemKind(500, "internal", "Internal error")
 PROBLEMS: Final[dict[type[RequestError], ProblemKind]] = {
     MalformedBodyError: ProblemKind(400, "malformed-body", "Malformed body"),
@@ -155,9 +164,9 @@ PROBLEMS: Final[dict[type[RequestError], ProblemKind]] = {
     EncodedBodyError: ProblemKind(415, "encoded-body", "Encoded body"),
     InvalidRequestError: ProblemKind(422, "invalid-request", "Invalid request"),
     RateLimitedError: ProblemKind(429, "rate-limited", "Too many requests"),
-    OverloadedError: ProblemKind(503, "overloaded", "Overloaded", _SOON),
-    DeadlineError: ProblemKind(503, "deadline", "Deadline exceeded", _SOON),
-    BankAwayError: ProblemKind(503, "bank-unavailable", "Bank unavailable", _SOON),
+    OverloadedError: ProblemKind(503, "overloaded", "Overloaded", soon=True),
+    DeadlineError: ProblemKind(503, "deadline", "Deadline exceeded", soon=True),
+    BankAwayError: ProblemKind(503, "bank-unavailable", "Bank unavailable", soon=True),
     NotReadyError: ProblemKind(503, "not-ready", "Not ready"),
 }
 

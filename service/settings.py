@@ -68,12 +68,9 @@ class Settings(BaseSettings):
     max_batch: Positive = Field(64, description="requests of one /score/batch")
     max_id_length: Positive = Field(256, description="characters of a user id, item id or context value")
     max_body_bytes: Positive = Field(1 << 20, description="bytes of a request body")
-    max_in_flight: Positive = Field(256, description="requests at work in one worker; more get 503")
+    max_in_flight: Positive = Field(256, description="requests at work in one worker; more wait for their turn")
     queue_delay_target_ms: float = Field(
-        1.0,
-        gt=0,
-        le=60_000,
-        description="target of the queue's delay: in a lasting queue, requests that would wait longer get 503",
+        25.0, gt=0, le=60_000, description="target of the queue's delay: requests that waited longer get 503"
     )
     deadline_ms: float = Field(1000.0, gt=0, le=60_000, description="a request not answered within this time gets 503")
     bank_deadline_ms: float = Field(50.0, gt=0, le=60_000, description="time limit of a bank read")

@@ -1,7 +1,7 @@
 """The one layer around everything, in plain ASGI: a `BaseHTTPMiddleware` would cost more than the scoring.
 
-It names, counts, times and logs every request, refuses what the worker should not take on (most of that before there
-is a task: `service.http.protocol` asks the same `overload`), hands the bodies of the hot routes straight to those who
+It names, counts, times and logs every request, renders what the worker does not take on (`service.overload` decides,
+`service.http.protocol` asks before there is a task), hands the bodies of the hot routes straight to those who
 answer them, and passes everything else on to FastAPI.
 """
 
@@ -19,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from userip.bank.deadline import Deadlines
 from userip.scoring.errors import RequestError
 from userip.service.auth.access import ApiKeyAuth
+from userip.service.auth.rate_limit import RateLimit
 from userip.service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError
 from userip.service.http.draining import Drain
 from userip.service.http.problems import HARDENED, internal_problem, overloaded, problem_response
@@ -33,9 +34,11 @@ HotRoute = Callable[[bytes, RequestRecord], Awaitable[bytes]]  # a JSON body in,
 
 CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-# These answer however busy the worker is: monitoring must not be shed.
-_NEVER_SHED = frozenset({"/healthz", "/readyz", "/metrics"})
-ADMITTED: Final = "userip.admitted"  # in the scope of a request that was taken on when it was read
+# These pass before the queue, as many a second and at once: monitoring must see a busy worker. More of them queue up.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_PROBES_A_SECOND, _PROBES_AT_ONCE = 50.0, 25
+READ_AT: Final = "userip.read_at"  # in the scope: when its head was read, on time.perf_counter
+REFUSED: Final = "userip.refused"  # in the scope of a request whose turn came too late: why
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")  # a client that keeps its connection would stay with a worker that leaves
 
@@ -91,7 +94,8 @@ class RequestMiddleware:
         self._keyed = auth if auth is not None and auth.has_keys else None
         self._closed = auth if auth is not None and auth.closed else None
         self._trace = trace
-        self._admission = Admission(limits.in_flight, limits.queue_s)
+        self.admission = Admission(limits.in_flight, limits.queue_s)
+        self._probes = RateLimit(_PROBES_A_SECOND, _PROBES_AT_ONCE)
         self._coming_bytes = 0
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
@@ -102,15 +106,20 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
+        begun = time.perf_counter()
+        started: float = scope.get(READ_AT, begun)
         record = RequestRecord(request_id=self._name(scope["headers"]), started=started, method=scope["method"])
         scope[RECORD] = record
+        if READ_AT in scope:
+            record.stages["queue"] = begun - started
+            if REFUSED not in scope:
+                self.admission.entered()
         self._metrics.entered()
         try:
             answer = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
             if answer is not None:
                 record.route = scope["path"]
-            self._admit(scope, started)
+            self._admit(scope)
             if answer is not None:
                 await self._answer(answer, scope, record, receive, send)
             else:
@@ -122,16 +131,18 @@ class RequestMiddleware:
             if record.status == 0:
                 await internal_problem(record.request_id)(scope, receive, self._noting(record, send))
         finally:
-            self._end(scope, record, time.perf_counter() - started)
+            self._end(scope, record, begun, time.perf_counter())
 
-    def _end(self, scope: Scope, record: RequestRecord, seconds: float) -> None:
+    def _end(self, scope: Scope, record: RequestRecord, begun: float, now: float) -> None:
         """Hand the finished record to metrics, admission, traces and access log."""
         record.status = record.status or CLIENT_CLOSED
         record.route = _route(scope, record)
+        seconds = now - record.started
         self._metrics.observe(record, seconds)
         if record.encoded and record.status == 200:
             stages = record.stages
-            self._admission.learn(seconds, sum(stages.values()), stages.get("lookup", 0.0))
+            worked = sum(stages.values()) - stages.get("queue", 0.0)
+            self.admission.learn(now - begun, worked, stages.get("lookup", 0.0))
         if self._trace is not None:
             self._trace(scope["headers"], record, seconds)
         self._access_log.write(record, seconds)
@@ -143,12 +154,17 @@ class RequestMiddleware:
                 return value.decode()
         return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
 
-    def overload(self, path: str, now: float) -> str | None:
-        """Why a request that was read at `now` cannot be taken on, if so. Ask once: who is not refused counts."""
-        if path in _NEVER_SHED:
-            return None
-        self._metrics.offered(self._admission.cost_s)
-        return self._admission.refuses(now)
+    def queues(self, path: str, now: float) -> bool:
+        """Whether a request waits for its turn. Ask once for each: a probe that passes uses up its budget."""
+        return path not in _PROBES or self._probes.wait("", None, now) > 0
+
+    def full(self, path: str) -> str | None:
+        """Why a request cannot even wait, if so."""
+        return "queue" if self.admission.is_full and path not in _PROBES else None
+
+    def gone(self, path: str, method: str) -> None:
+        """Count a request whose client left while it waited."""
+        self._metrics.refused(path if path in self._hot else "unmatched", method, CLIENT_CLOSED)
 
     @property
     def body_bytes(self) -> int:
@@ -163,16 +179,18 @@ class RequestMiddleware:
     def refusal(
         self, reason: str, path: str, method: str, headers: Iterable[tuple[bytes, bytes]], *, close: bool
     ) -> bytes:
-        """The whole answer to a request that `overload` gave a reason for before there was a task; counts it."""
-        self._metrics.refused(path if path in self._hot else "unmatched", method, reason)
+        """The whole answer to a request that is refused before there is a task; counts it."""
+        self._metrics.offered(self.admission.cost_s)
+        self._metrics.refused(path if path in self._hot else "unmatched", method, 503, reason)
         return overloaded(self._name(headers), head_only=method == "HEAD", close=close)
 
-    def _admit(self, scope: Scope, now: float) -> None:
-        """Refuse under load, and bodies that are too large or compressed, before they are read."""
-        if scope["path"] in _NEVER_SHED:
+    def _admit(self, scope: Scope) -> None:
+        """Refuse whoever waited for too long, and bodies that are too large or compressed, before they are read."""
+        if _passes(scope):
             return
-        if ADMITTED not in scope and (reason := self.overload(scope["path"], now)) is not None:
-            raise OverloadedError(reason)
+        self._metrics.offered(self.admission.cost_s)
+        if REFUSED in scope:
+            raise OverloadedError(scope[REFUSED])
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value[:20]) > self._limits.body_bytes:
                 raise BodyTooLargeError(self._limits.body_bytes)
@@ -195,7 +213,7 @@ class RequestMiddleware:
                 try:
                     content = await answer(body, record)
                 finally:
-                    self._admission.end()
+                    self.admission.end()
         except TimeoutError:
             raise DeadlineError from None
         headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", record.request_id.encode())]
@@ -208,7 +226,7 @@ class RequestMiddleware:
 
     def _begin(self) -> None:
         """Take a place. Raises OverloadedError when those who were read at the same time have taken the last ones."""
-        if not self._admission.begin():
+        if not self.admission.begin():
             raise OverloadedError("in_flight")
 
     async def _read_body(self, receive: Receive) -> bytes | None:
@@ -260,7 +278,7 @@ class RequestMiddleware:
                 raise BodyTooLargeError(self._limits.body_bytes)
             return message
 
-        if scope["path"] in _NEVER_SHED:
+        if _passes(scope):
             await self.app(scope, receive_bounded, self._noting(record, send))
             return
         if self._keyed is not None:
@@ -269,7 +287,7 @@ class RequestMiddleware:
         try:
             await self.app(scope, receive_bounded, self._noting(record, send))
         finally:
-            self._admission.end()
+            self.admission.end()
 
     def _noting(self, record: RequestRecord, send: Send) -> Send:
         """`send` that notes the status and adds the request's name."""
@@ -282,6 +300,11 @@ class RequestMiddleware:
             await send(message)
 
         return send_noting
+
+
+def _passes(scope: Scope) -> bool:
+    """Whether it is a probe within the budget."""
+    return scope["path"] in _PROBES and READ_AT not in scope
 
 
 def _route(scope: Scope, record: RequestRecord) -> str:

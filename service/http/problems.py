@@ -21,6 +21,7 @@ from userip.service.errors import (
     RateLimitedError,
     ShedError,
     problem_body,
+    retry_after_s,
 )
 from userip.service.observe.request_record import record_of
 
@@ -32,7 +33,6 @@ _BEFORE_ID, _AFTER_ID = problem_body(_OVERLOADED, OverloadedError("queue").detai
 _OVERLOADED_HEAD: Final = b"".join(
     [
         b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: %b\r\n" % PROBLEM_JSON.encode(),
-        *(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in _OVERLOADED.headers),
         *(b"%b: %b\r\n" % header for header in HARDENED),
     ]
 )
@@ -42,8 +42,9 @@ def overloaded(request_id: str, *, head_only: bool, close: bool) -> bytes:
     """The whole 503 of OverloadedError as it goes on the wire. With next to no work: how many can be refused in time
     decides how many are answered in time."""
     name = request_id.encode()
-    return b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
+    return b"%bretry-after: %d\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
         _OVERLOADED_HEAD,
+        retry_after_s(),
         len(_BEFORE_ID) + len(name) + len(_AFTER_ID),
         name,
         b"connection: close\r\n" if close else b"",
@@ -98,6 +99,6 @@ def _response(problem: ProblemKind, detail: str, request_id: str, errors: Sequen
     return Response(
         problem_body(problem, detail, request_id, errors),
         status_code=problem.status,
-        headers=dict(problem.headers),
+        headers=dict(problem.headers) | ({"retry-after": str(retry_after_s())} if problem.soon else {}),
         media_type=PROBLEM_JSON,
     )

@@ -3,8 +3,8 @@
 A header block may come in pieces without end, or never end; the middleware sees a request only when it is whole. The
 costs on the way of every request are a few sums and comparisons.
 
-A request that an overloaded worker does not take on gets its 503 here, from the parser: as a task with a cycle of
-ASGI messages it would cost four times as much, and the time goes off those who are answered.
+A request becomes a task when its turn comes (`service.overload.admission`). One that an overloaded worker does not take
+on gets its 503 here, as bytes: as a task it would cost four times as much, of the time that answers need.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from userip.service.errors import PROBLEM_JSON, ProblemKind, problem_body
 from userip.service.http.head_buffering import HeadBufferingTransport
-from userip.service.http.middleware import ADMITTED, RequestMiddleware
+from userip.service.http.middleware import READ_AT, REFUSED, RequestMiddleware
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
@@ -49,6 +49,23 @@ _LARGE: Final = _Refusal(
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
 )
 _OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
+
+
+class _Turn:
+    """A request in the queue."""
+
+    __slots__ = ("_cycle", "_protocol", "read_at")
+
+    def __init__(self, protocol: "HardenedHttpProtocol", cycle: RequestResponseCycle, read_at: float) -> None:
+        self._protocol, self._cycle, self.read_at = protocol, cycle, read_at
+
+    def start(self) -> None:
+        """Its turn has come."""
+        self._protocol.begin(self._cycle)
+
+    def refuse(self) -> None:
+        """Its turn came too late."""
+        self._protocol.shed(self._cycle)
 
 
 class _RefusedError(Exception):
@@ -138,12 +155,11 @@ class HardenedHttpProtocol(HttpToolsProtocol):
         self._received = 0
         if self._middleware is not None and self._next_in_turn():
             path = self.url.partition(b"?")[0].decode("ascii", "replace")
-            self._refused = self._middleware.overload(path, time.perf_counter())
+            self._refused = self._middleware.full(path)
             if self._refused is not None:
                 self.scope["method"] = self.parser.get_method().decode("ascii")
                 self.scope["path"], self._swallowed = path, 0
                 return
-            self.scope[ADMITTED] = True  # type: ignore[typeddict-unknown-key]  # a key of our own
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -222,9 +238,43 @@ class HardenedHttpProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"".join([*head, b"\r\n"]))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401  # uvicorn's own type
-        """Know whose turn it is."""
+        """Let a request wait for its turn; know whose it is on this connection."""
         self._at_work = cycle
-        super()._start_asgi_task(cycle, app)
+        now = time.perf_counter()
+        if (
+            self._middleware is None
+            or app is not self._middleware
+            or not self._middleware.queues(cycle.scope["path"], now)
+        ):
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.scope[READ_AT] = now  # type: ignore[typeddict-unknown-key]  # a key of our own
+        if self._middleware.admission.passes():
+            super()._start_asgi_task(cycle, app)
+        else:
+            self._middleware.admission.wait(_Turn(self, cycle, now))
+
+    def begin(self, cycle: RequestResponseCycle) -> None:
+        """Make a request that has waited a task."""
+        super()._start_asgi_task(cycle, self.app)
+
+    def shed(self, cycle: RequestResponseCycle) -> None:
+        """Refuse a request that has waited for too long; leave it where its client has gone."""
+        assert self._middleware is not None
+        scope = cycle.scope
+        if cycle.disconnected or self.transport.is_closing():
+            self._middleware.gone(scope["path"], scope["method"])
+        elif cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused:
+            scope[REFUSED] = "queue"  # type: ignore[typeddict-unknown-key]  # there is more to it than to send bytes
+            super()._start_asgi_task(cycle, self.app)
+        else:
+            keep = cycle.keep_alive and not self._middleware.leaves
+            answer = self._middleware.refusal("queue", scope["path"], scope["method"], scope["headers"], close=not keep)
+            self.transport.write(answer)
+            cycle.response_started = cycle.response_complete = True
+            if not keep:
+                self.transport.close()
+            self.on_response_complete()
 
     def _next_in_turn(self) -> bool:
         """Whether the request that was read is answered next, and can be answered at once."""

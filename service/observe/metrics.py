@@ -58,7 +58,7 @@ _OWN: Final = (
     ),
     Definition(
         "stage_duration_seconds",
-        "Time of a request's stage: decode, lookup, score, encode.",
+        "Time of a request's stage: queue, decode, lookup, score, encode.",
         ("stage",),
         "histogram",
         STAGE_BUCKETS,
@@ -172,12 +172,13 @@ class Metrics(Collector):
         """Count what a request costs, before it is taken on or refused."""
         self._counters["offered_work_seconds", ()] += seconds
 
-    def refused(self, route: str, method: str, reason: str) -> None:
-        """Count a request that was refused under load as soon as it was read."""
+    def refused(self, route: str, method: str, status: int, reason: str = "") -> None:
+        """Count a request that ended before it began: refused under load for this reason, or its client left."""
         count = self._counters
-        count["http_requests", (route, method if method in _METHODS else "other", "503")] += 1
-        count["shed", (reason,)] += 1
-        self._record("http_request_duration_seconds", (route, "shed"), 0.0)
+        count["http_requests", (route, method if method in _METHODS else "other", str(status))] += 1
+        if reason:
+            count["shed", (reason,)] += 1
+            self._record("http_request_duration_seconds", (route, "shed"), 0.0)
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""

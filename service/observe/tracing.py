@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Headers = Iterable[tuple[bytes, bytes]]
 Trace = Callable[[Headers, RequestRecord, float], None]  # the request's headers, what happened, the seconds it took
 
-_STAGES: Final = ("decode", "lookup", "score", "encode")  # in this order, one right after the other
+_STAGES: Final = ("queue", "decode", "lookup", "score", "encode")  # in this order, one right after the other
 _CONTEXT: Final = (b"traceparent", b"tracestate")
 _EXPORT_TIMEOUT_S: Final = 5
 _TRACES: Final = "/v1/traces"

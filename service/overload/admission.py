@@ -1,127 +1,130 @@
-"""Admission under overload (load shedding): accept what can be answered soon, refuse the rest at once.
+"""Admission (load shedding): a request waits for its turn; whoever has waited for longer than the target is refused.
 
-An event loop alternates: it reads whatever has arrived (a look), then works it all off, then looks again. So how long
-one request will wait is known when it is read: the work that was read before it. After a stall of the machine, or when
-many come at once, that may be much for a moment; a queue that does not go away is kept short (CoDel; Maurer, "Fail at
-Scale", 2015), and the rest is refused before any work is done for it.
+Requests are read as they come and queue up, first in, first out. Only a few are handed to the event loop at a time, so
+that it looks at its sockets again within a millisecond or so, and what comes is seen and its waiting timed. When its
+turn comes, a request that has waited for longer than `delay_s` is refused instead: no work was done for it, and whoever
+is answered has waited for less. A load that can be borne, or a stall shorter than the target, refuses nobody.
 
-What tells the two apart is a bucket into which the work that is asked for flows, refused or not, and out of which runs
-one second a second: its level is the queue of a worker that never stalls and never refuses. It stays low through
-every stall, and rises when the offered load is over what can be done. A second one, that runs out faster and holds
-less, sees at once when it is far more.
+To refuse costs time too, and refused clients come back at once. So refusals are sent at a limited rate, and the answers
+go on however much is asked (a late refusal keeps an eager client waiting; Maurer, "Fail at Scale", 2015, on the queue).
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-Soon = Callable[..., object]  # as `loop.call_soon`: a function and its arguments
-
-_BURST_S: Final = 0.05  # of work may wait while no queue lasts
-_READ_S: Final = 50e-6  # what reading and parsing a request costs (measured); the rest is learned
-_LOOKUP_S: Final = 0.002  # for which a place may be held while the bank answers: others are at work meanwhile
+_AHEAD: Final = 4  # requests handed to the event loop and not begun: what it works off before it looks again
+_MOST_WAITING: Final = 2048  # behind which requests are refused while they are parsed
+_REFUSE_EVERY_S: Final = 0.001  # one refusal: at 50 us each, a twentieth of the time
+_AT_ONCE: Final = 32  # refusals while nothing else is to be done
+_OTHER_S: Final = 100e-6  # of a request's cost, what no stage measures, until it is learned
 _WEIGHT: Final = 1 / 16  # of a new measurement
 _ODD: Final = 4.0  # a measurement over so many times the cost before is a stall, and counts as so many
 
+Later = Callable[[float, Callable[[], None]], object]  # as `loop.call_later`
 
-class _Bucket:
-    """Seconds of work that were asked for, less those that ran out; full at so many requests, and no fewer seconds."""
 
-    def __init__(self, runs_out: float, requests: int, seconds: float) -> None:
-        """`runs_out` seconds in a second."""
-        self.level_s = 0.0
-        self.full_s = seconds
-        self._runs_out = runs_out
-        self._requests = requests
-        self._seconds = seconds
+class Waiting(Protocol):
+    """A request that waits for its turn: exactly one of its methods is called."""
 
-    def run_out(self, since_s: float, cost_s: float) -> None:
-        """Begin a look: what is read in it came since the last one, so much has run out by the time it flows in."""
-        self.full_s = min(_BURST_S, max(self._seconds, self._requests * cost_s))
-        self.level_s = min(max(0.0, self.level_s), 2 * self.full_s) - self._runs_out * since_s
+    read_at: float  # time.perf_counter
+
+    def start(self) -> None:
+        """Hand it to the event loop; when it begins it tells `Admission.entered`."""
+
+    def refuse(self) -> None:
+        """Answer that it cannot be taken on."""
 
 
 class Admission:
-    """Counts who is at work, knows what one request costs, and refuses. Belongs to one event loop.
+    """The queue of one event loop: at most `at_work` requests at work, none that waited for longer than `delay_s`."""
 
-    `most` requests at work at once; behind a lasting queue, those that would wait for more than `queue_s` are refused.
-    `cost_s` is what a request takes of this worker's time.
-    """
-
-    def __init__(self, most: int, queue_s: float, soon: Soon | None = None) -> None:
-        """`soon` calls back when everything that has arrived is read; by default the running loop's `call_soon`."""
-        self._most = most
-        self._queue_s = queue_s
-        self._soon = soon
+    def __init__(
+        self,
+        at_work: int,
+        delay_s: float,
+        clock: Callable[[], float] = time.perf_counter,
+        later: Later | None = None,
+    ) -> None:
+        """`later` calls back after some seconds: by default the running loop's `call_later`."""
+        self._most, self._delay_s = at_work, delay_s
+        self._clock, self._later = clock, later
+        self._queue: deque[Waiting] = deque()
+        self._late: deque[Waiting] = deque()  # to be refused
+        self._timed = False  # a call is due
+        self._ahead = 0
         self._at_work = 0
-        self.cost_s = 2 * _READ_S
-        self._other_s = _READ_S  # of it what no stage measures
-        self._lookup_s = 0.0
-        self._looking = False
-        self._looked_at = 0.0
-        self._read = 0  # in this look, and taken on
-        self._refused = 0  # in this look
-        self._places = 0.0  # how many may be at work at its end
-        # For arrivals by chance (Poisson) at nine tenths of what can be borne, either is full for less than
-        # 4 thousandths of the time; at eight tenths never.
-        self._queue = _Bucket(1.0, 25, 0.01)
-        self._rush = _Bucket(1.5, 8, 0.005)
-        self._lasts = False
+        self._other_s = _OTHER_S
+        self.cost_s = 2 * _OTHER_S  # what a request takes of this worker's time
 
-    def refuses(self, now: float) -> str | None:
-        """Why a request that was read at `now` (`time.perf_counter`) cannot be taken on; None takes it on."""
-        if not self._looking:
-            self._begin_look(now)
-        queue, rush = self._queue, self._rush
-        queue.level_s += self.cost_s
-        rush.level_s += self.cost_s
-        if not self._lasts and (queue.level_s > queue.full_s or rush.level_s > rush.full_s):
-            self._lasts, self._places = True, self._room_for(self._queue_s)
-        ahead = self._at_work + self._read
-        if self._at_work >= self._most:
-            return "in_flight"
-        if ahead and ahead >= self._places:
-            self._refused += 1
-            return "queue"
-        self._read += 1
-        return None
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait that there is no room for another one."""
+        return len(self._queue) + len(self._late) >= _MOST_WAITING
+
+    def passes(self) -> bool:
+        """Whether a request that was just read need not wait: it is counted as handed over, and must begin."""
+        if self._queue or self._ahead >= _AHEAD or self._at_work + self._ahead >= self._most:
+            return False
+        self._ahead += 1
+        return True
+
+    def wait(self, request: Waiting) -> None:
+        """Queue up one that does not pass."""
+        self._queue.append(request)
+        if not self._timed:
+            self._call(self._delay_s)
+
+    def entered(self) -> None:
+        """One that was handed over begins: the next one's turn, for which this one's place is not free."""
+        self._ahead -= 1
+        if self._queue:
+            self._hand_over(self._most - 1)
 
     def begin(self) -> bool:
-        """Work on a request begins: it has been read, body and all. False if those who were read at the same time
-        have taken the last places."""
+        """Work on a request begins: it has been read, body and all. False where all places are taken."""
         if self._at_work >= self._most:
             return False
         self._at_work += 1
-        self._read = max(0, self._read - 1)  # of this look, where reading and work are one
         return True
 
     def end(self) -> None:
         """It is answered, or given up."""
         self._at_work -= 1
+        if self._queue:
+            self._hand_over(self._most)
 
     def learn(self, seconds: float, stages_s: float, lookup_s: float) -> None:
-        """What an answered request took: in all, in the stages of its work, and of these in the bank."""
-        if not lookup_s:  # nobody else was at work in between
-            other = min(seconds - stages_s, _ODD * self._other_s)
-            self._other_s += _WEIGHT * (other - self._other_s)
-        cost = min(stages_s - lookup_s + self._other_s + _READ_S, _ODD * self.cost_s)
+        """What an answered request took from its beginning: in all, in the stages of its work, and of these in the
+        bank, during which others are at work."""
+        if not lookup_s:
+            self._other_s += _WEIGHT * (min(seconds - stages_s, _ODD * self._other_s) - self._other_s)
+        cost = min(stages_s - lookup_s + self._other_s, _ODD * self.cost_s)
         self.cost_s += _WEIGHT * (cost - self.cost_s)
-        self._lookup_s += _WEIGHT * (min(lookup_s, _LOOKUP_S) - self._lookup_s)
 
-    def _begin_look(self, now: float) -> None:
-        since, self._looked_at = now - self._looked_at, now
-        self._lasts = self._lasts and self._queue.level_s > 0
-        self._queue.run_out(since, self.cost_s)
-        self._rush.run_out(since, self.cost_s)
-        # Where refusing takes nearly all of the time, a fifth of it is kept for answers.
-        wait_s = max(self._queue_s, self._refused * _READ_S / 4) if self._lasts else max(self._queue_s, _BURST_S)
-        self._places, self._refused = self._room_for(wait_s), 0
-        self._looking = True
-        (self._soon or asyncio.get_running_loop().call_soon)(self._end_look)
+    def _hand_over(self, places: int) -> None:
+        queue, oldest = self._queue, self._clock() - self._delay_s
+        while queue and queue[0].read_at < oldest:
+            self._late.append(queue.popleft())
+        while queue and self._ahead < _AHEAD and self._at_work + self._ahead < places:
+            self._ahead += 1
+            queue.popleft().start()
 
-    def _end_look(self) -> None:
-        """Everything has been read; now it is worked on, and counts as such."""
-        self._looking, self._read = False, 0
+    def _call(self, seconds: float) -> None:
+        self._timed = True
+        (self._later or asyncio.get_running_loop().call_later)(max(seconds, _REFUSE_EVERY_S), self._refuse)
 
-    def _room_for(self, wait_s: float) -> float:
-        return (wait_s + self._lookup_s) / self.cost_s
+    def _refuse(self) -> None:
+        """Refuse some of the late; called soon while there are any, else when the next one might be."""
+        self._timed = False
+        self._hand_over(self._most)  # where nothing ends or begins, as behind a bank that hangs, nobody else looks
+        for _ in range(min(len(self._late), 1 if self._ahead else _AT_ONCE)):
+            self._late.popleft().refuse()
+        if self._timed:  # by a request that came behind a refused one
+            return
+        if self._late:
+            self._call(_REFUSE_EVERY_S)
+        elif self._queue:
+            self._call(self._queue[0].read_at + self._delay_s - self._clock())

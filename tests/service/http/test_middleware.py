@@ -109,7 +109,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
             await asyncio.sleep(0.05)
             assert b"userip_in_flight 2.0" in metrics.render()
             shed = await client.get("/slow")
-            assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
+            assert (shed.status_code, shed.headers["retry-after"] in "123") == (503, True)
             assert shed.json()["type"] == "urn:userip:problem:overloaded"
             assert (await client.get("/healthz")).text == "alive"
             gate.set()
@@ -119,7 +119,7 @@ def test_requests_over_the_limit_are_shed_at_once(log: io.BytesIO) -> None:
     asyncio.run(scenario())
     text = metrics.render()
     assert b'userip_shed_total{reason="in_flight"} 1.0' in text
-    assert b"userip_offered_work_seconds_total 0.0004\n" in text  # four, the refused one too, at 100 us
+    assert b"userip_offered_work_seconds_total 0.0008\n" in text  # four, the refused one too, at 200 us
     assert b"userip_in_flight 0.0" in text
 
 
@@ -191,7 +191,7 @@ def test_bodies_that_come_slowly_are_bounded_together(serve: Serve, lmdb_url: st
             first = asyncio.create_task(client.post("/score", content=slowly()))
             await asyncio.sleep(0.05)
             shed = await client.post("/score", content=slowly())
-            assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
+            assert (shed.status_code, shed.headers["retry-after"] in "123") == (503, True)
             assert (await client.post("/score", content=body.rstrip())).status_code == 200
             end.set()
             assert (await first).status_code == 200
@@ -222,7 +222,7 @@ def test_body_of_any_route_has_to_come_in_time(serve: Serve, lmdb_url: str) -> N
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
             late = await asyncio.wait_for(client.post("/admin/reload", content=never()), 10)
-            assert (late.status_code, late.headers["retry-after"]) == (503, "1")
+            assert (late.status_code, late.headers["retry-after"] in "123") == (503, True)
             assert late.json()["type"] == "urn:userip:problem:deadline"
             assert (await client.post("/admin/reload", content=large())).status_code == 413
             assert (await client.post("/admin/reload", content=b"{}")).status_code == 200

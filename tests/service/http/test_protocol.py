@@ -22,6 +22,7 @@ from userip.service.http.middleware import Limits, RequestMiddleware
 from userip.service.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from userip.service.observe.log import AccessLog, make_logger
 from userip.service.observe.metrics import Metrics
+from userip.service.overload import admission
 
 HOST = b"host: x\r\n"
 
@@ -284,10 +285,21 @@ async def ok(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def full() -> Iterator[int]:
-    """The protocol before a worker that refuses everything but a probe; its port."""
+def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The protocol before a worker that refuses everything but a probe as soon as it is read; its port."""
+    monkeypatch.setattr(admission, "_MOST_WAITING", 0)
     with running(guarded(ok)) as port:
         yield port
+
+
+@pytest.fixture(params=["full", "late"])
+def refusing(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The same, and one that refuses when the turn has come too late."""
+    if request.param == "full":
+        yield request.getfixturevalue("full")
+    else:
+        with running(guarded(ok)) as port:
+            yield port
 
 
 def ask(connection: socket.socket, *pieces: bytes, bodiless: bool = False) -> tuple[int, Mapping[str, str], bytes]:
@@ -306,15 +318,15 @@ def ask(connection: socket.socket, *pieces: bytes, bodiless: bool = False) -> tu
     return int(head.split()[1]), _headers(head), body
 
 
-def test_overload_is_told_before_there_is_a_request(full: int) -> None:
+def test_overload_is_told_before_there_is_a_request(refusing: int) -> None:
     """Whole, in pieces, chunked, by HEAD, with a body to wait for: 503, Retry-After and the caller's id, and the
     connection goes on; a probe is answered."""
     body = scoring(2000).ljust(13_000)
     named = post(body, b"x-request-id: mine")
-    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", refusing), timeout=5) as connection:
         for pieces in ([named], [named[:10], named[10:60], named[60:5000], named[5000:]]):
             status, headers, answer = ask(connection, *pieces)
-            assert (status, headers["retry-after"], headers["x-request-id"]) == (503, "1", "mine")
+            assert (status, headers["retry-after"] in "123", headers["x-request-id"]) == (503, True, "mine")
             assert headers["content-type"] == "application/problem+json"
             assert headers["cache-control"] == "no-store"
             problem = json.loads(answer)
@@ -323,16 +335,16 @@ def test_overload_is_told_before_there_is_a_request(full: int) -> None:
         assert ask(connection, b"HEAD /score HTTP/1.1\r\n" + HOST + b"\r\n", bodiless=True)[2] == b""
         assert ask(connection, b"GET http://x/score HTTP/1.1\r\n" + HOST + b"\r\n")[0] == 503
         assert ask(connection, POST + b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n")[0] == 503
-    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", refusing), timeout=5) as connection:
         for query in (b"", b"?verbose"):
             probe = b"GET /healthz" + query + b" HTTP/1.1\r\n" + HOST + b"\r\n"
             assert ask(connection, probe)[::2] == (200, b"ok")
 
 
-def test_pipelined_requests_are_refused_in_their_order(full: int) -> None:
+def test_pipelined_requests_are_refused_in_their_order(refusing: int) -> None:
     """A probe, a refused request and a probe sent in one piece are answered in this order."""
     probe = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
-    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", refusing), timeout=5) as connection:
         connection.sendall(probe + post(scoring(5)) + probe)
         answer = b""
         while answer.count(b"HTTP/1.1 ") < 3 or not answer.endswith(b"ok"):
@@ -368,11 +380,11 @@ def test_refused_connection_is_closed_where_it_must_be(full: int, request_: byte
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_connection_that_is_only_refused_is_no_idle_one(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_that_is_only_refused_is_no_idle_one(refusing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests on one connection for longer than an idle one is kept, each of them refused: it is not cut off."""
     for name, seconds in (("_LOOK_EVERY_S", 0.05), ("_IDLE_S", 0.5)):
         monkeypatch.setattr(protocol, name, seconds)
-    with socket.create_connection(("127.0.0.1", full), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", refusing), timeout=5) as connection:
         begun = time.monotonic()
         while time.monotonic() - begun < 1.2:
             assert ask(connection, post(scoring(1)))[0] == 503
@@ -518,3 +530,16 @@ def test_request_at_work_learns_that_its_client_left() -> None:
         told = left.wait(5)
         assert told
     assert begun == ["/healthz"]
+
+
+def test_probes_pass_a_worker_that_refuses_everything_within_their_budget(refusing: int) -> None:
+    """However busy the worker is; who asks for far more probes than any monitor does waits as others do."""
+    probe = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+    with socket.create_connection(("127.0.0.1", refusing), timeout=5) as connection:
+        seen = [ask(connection, probe)[0] for _ in range(10)]
+        assert seen == [200] * 10
+        connection.sendall(probe * 300)
+        answers = b""
+        while answers.count(b"HTTP/1.1 ") < 300:
+            answers += connection.recv(65536) or pytest.fail("closed")
+    assert 0 < answers.count(b"HTTP/1.1 503 ") < 300
