@@ -124,6 +124,16 @@ IN_PROCESS: Final = "in-process"
 WAYS: Final = {"in-process-warm": "warm cache", IN_PROCESS: "Redis, cache off", "in-process-lmdb": "LMDB, cache off"}
 
 RATIOS: Final = (
+    *(
+        Ratio(
+            f"goodput of {connections} connections / 32",
+            Side("userip", "throughput", f"score-100-by-{connections}"),
+            Side("userip", "throughput", SATURATION),
+            False,
+            0.95,
+        )
+        for connections in (8, 64, 256)
+    ),
     Ratio(
         "seconds per 10,000 instances, userip / dcn",
         Side("userip", "seconds_per_10k", IN_PROCESS, 100),

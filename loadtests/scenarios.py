@@ -65,6 +65,7 @@ class Scenario:
 
 QUICK: Final = (
     Scenario(SATURATION, variants=ALL),
+    *(Scenario(f"score-100-by-{connections}", connections=connections, seconds=1.2) for connections in (1, 8, 64, 256)),
     Scenario("score-100-uncached", cache="off", variants=("dcn", "userip", "echo")),
     Scenario("score-100-cold", cache="cold"),
     Scenario(GATE_RATE, share=0.4, of="userip", connections=64, variants=("dcn", "userip"), seconds=2, repeats=5),

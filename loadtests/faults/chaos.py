@@ -57,7 +57,8 @@ FAULTS: Final[Mapping[str, tuple[float, Callable[[FaultRig], list[Gate]]]]] = {
             "replica_seconds=1",
         ),
     ),
-    "overload": (40, lambda rig: overload(rig, 8)),
+    "overload-cached": (70, lambda rig: overload(rig, "cache on", 4)),
+    "overload-uncached": (70, lambda rig: overload(rig, "cache off", 4, "cache_records=0")),
     "lookups": (30, lambda _: lookups(_LOOKUPS)),
     "swaps": (60, lambda rig: swap_under_load(rig.directory / "swaps", 200)),
 }

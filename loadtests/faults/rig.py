@@ -28,12 +28,14 @@ _START_S: Final = 0.05  # until the first request: what is due while a run is ma
 
 
 class Answered(NamedTuple):
-    """One request: seconds on `time.perf_counter`, status (0: broken connection), what was said of the profile."""
+    """One request: seconds on `time.perf_counter`, `waited` of them for a connection; status (0: it broke);
+    what was said of the profile."""
 
     due: float
     latency: float
     status: int
     profile: str
+    waited: float = 0.0
 
 
 class Traffic(LoadGenerator):
@@ -60,21 +62,21 @@ class Traffic(LoadGenerator):
         self.run(iter(range(len(self._workload))), time.perf_counter() + 120, None, 0.0)
         self.answers.clear()
 
-    def at_rate(self, rate: float, seconds: float) -> list[Answered]:
+    def at_rate(self, rate: float, seconds: float, *, patient: bool = True) -> list[Answered]:
         """Poisson arrivals for so long; their answers, in the order in which they came."""
         start = time.perf_counter() + _START_S
-        return self._run(start + seconds, arrivals(rate, start, start + seconds, self._rng))
+        return self._run(start + seconds, arrivals(rate, start, start + seconds, self._rng), patient=patient)
 
     def at_most(self, seconds: float) -> list[Answered]:
         """As many as the service answers: each connection sends when it has its answer."""
         return self._run(time.perf_counter() + seconds, None)
 
-    def _run(self, until: float, due: Iterator[float] | None) -> list[Answered]:
+    def _run(self, until: float, due: Iterator[float] | None, *, patient: bool = True) -> list[Answered]:
         self.answers = []
         order = (index % len(self._workload) for index in count(int(self._rng.integers(len(self._workload)))))
         gc.disable()  # this process holds so much that a collection takes a third of a second, and looks like an outage
         try:
-            self.run(order, until, due, 0.0)
+            self.run(order, until, due, 0.0, patient=patient)
         finally:
             gc.enable()
         return self.answers
@@ -86,7 +88,8 @@ class Traffic(LoadGenerator):
         if status == 200 and not profile:
             profile = "unavailable"
         self.wrong += profile == "known" and not self._right(connection.index, body)
-        self.answers.append(Answered(connection.due, now - connection.due, status, profile))
+        waited = connection.sent - connection.due
+        self.answers.append(Answered(connection.due, now - connection.due, status, profile, waited))
 
     def _fail(self, connection: Connection, measure_from: float, why: object) -> None:
         self.answers.append(Answered(connection.due, time.perf_counter() - connection.due, 0, ""))
@@ -110,15 +113,15 @@ class FaultRig:
             self.redis.stop()
             raise
 
-    def publish(self) -> None:
-        """Write the release into Redis and activate it."""
-        run_to_end(userip_command("publish", "--release", self.release, "--bank", self.redis.url))
+    def publish(self, bank: str = "") -> None:
+        """Write the release into Redis, or into `bank`, and activate it."""
+        run_to_end(userip_command("publish", "--release", self.release, "--bank", bank or self.redis.url))
 
-    def serve(self, *settings: str) -> Server:
-        """Start the service with these settings, in place of the one before."""
+    def serve(self, *settings: str, bank: str = "") -> Server:
+        """Start the service over Redis, or over `bank`, with these settings, in place of the one before."""
         self.stop_service()
         log = self.directory / f"service-{next(self._number)}.log"
-        self.service = serve("service", self.release, self.redis.url, log, self.cores.service, *settings)
+        self.service = serve("service", self.release, bank or self.redis.url, log, self.cores.service, *settings)
         return self.service
 
     def traffic(self, candidates: int = 100, connections: int = 64) -> Traffic:

@@ -187,14 +187,10 @@ def _scores(variant: Variant, workload: Workload) -> list[Any]:
     return [variant.oracle.scores(ask.user_id, ask.item_ids) for (ask,) in workload.asks]
 
 
-# On a machine that does other work as well an answer is to be late, not refused or given by default.
-_PATIENCE: Final = ("deadline_ms=10000", "queue_delay_target_ms=10000", "bank_deadline_ms=5000")
-
-
 def _serve(directory: Path, releases: Path, release: Path, bank: str) -> Server:
     settings = (f"releases_dir={releases}", "follow_seconds=0.02", f"admin_key={KEY}", "cache_records=100")
     cores = share_out(available_cores(), 1).service
-    return serve("swaps", release, bank, directory / "service.log", cores, *settings, *_PATIENCE)
+    return serve("swaps", release, bank, directory / "service.log", cores, *settings)
 
 
 def _refused(about: Mapping[str, Any], name: str) -> bool:

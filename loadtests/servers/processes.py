@@ -21,7 +21,18 @@ from userip.ops.publish import publish_release
 from userip.processes import stop
 
 HOST: Final = "127.0.0.1"
-KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1, "warm": 1_000_000}
+KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1}  # warm: the default
+# The settings that load tests vary, and why. Everything else is the default: what people run is what is measured.
+VARIED: Final[Mapping[str, str]] = {
+    "workers": "scenarios with several",
+    "cache_records": "cache off, or so small that records come and go",
+    "cache_ttl_seconds": "soak: records age within it",
+    "replica_dir": "outage with a replica",
+    "replica_seconds": "outage with a replica that is new",
+    "releases_dir": "swaps: where the releases are",
+    "follow_seconds": "swaps: two hundred of them within a minute",
+    "admin_key": "swaps: reloads are asked for",
+}
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _ANSWER_SECONDS: Final = 60.0
@@ -109,7 +120,9 @@ class Server:
 
 
 def serve(name: str, release: Path, bank: str, log: Path, cores: Iterable[int], *settings: str) -> Server:
-    """`userip serve` on a free port with these settings (`name=value`). Raises ServerStartError."""
+    """`userip serve` on a free port with these settings (`name=value`), of VARIED. Raises ServerStartError."""
+    if others := {setting.partition("=")[0] for setting in settings} - VARIED.keys():
+        raise ServerStartError(f"{name}: load tests run with default settings but for VARIED; got {sorted(others)}")
     port = free_port()
     command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
     command += [part for setting in settings for part in ("--set", setting)]
@@ -188,14 +201,6 @@ class Servers:
 
 
 def _settings(key: Key) -> list[str]:
-    """Patience that a service in use would not have: at saturation the queue is what is measured, and on a machine
-    that does other work as well an answer is to be late, not refused or given by default."""
-    return [
-        f"workers={key.workers}",
-        f"cache_records={KEPT_RECORDS[key.cache]}",
-        "cache_ttl_seconds=3600",
-        "queue_delay_target_ms=10000",
-        "deadline_ms=10000",
-        "bank_deadline_ms=5000",
-        "access_log_sample_rate=0",  # the echo server writes none either
-    ]
+    """What the scenario is there to vary; everything else is as people run it."""
+    kept = [] if key.cache == "warm" else [f"cache_records={KEPT_RECORDS[key.cache]}"]
+    return [f"workers={key.workers}", *kept]

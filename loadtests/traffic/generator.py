@@ -69,8 +69,17 @@ class LoadGenerator:
         self.latencies, self.lateness = array("d"), array("d")
         self.failures: Counter[str] = Counter()
 
-    def run(self, order: Iterator[int], until: float, due: Iterator[float] | None, measure_from: float) -> None:
-        """Send requests in `order` until `until`, or until `order` ends; with `due`, each at its time.
+    def run(
+        self,
+        order: Iterator[int],
+        until: float,
+        due: Iterator[float] | None,
+        measure_from: float,
+        *,
+        patient: bool = True,
+    ) -> None:
+        """Send requests in `order` until `until`, or until `order` ends; with `due`, each at its time, or later
+        where no connection is free; unless `patient`, those that found none by `until` are left out.
 
         Then wait for what is under way. A request that stays without an answer, or unsent, has failed.
         """
@@ -79,7 +88,7 @@ class LoadGenerator:
         clock = time.perf_counter
         following = next(due, None) if due else 0.0
         end = until + self._grace
-        stop = end if due else until  # what is due in the window is sent late rather than never
+        stop = end if due and patient else until
         while True:
             now = clock()
             while idle and following is not None and following <= now < stop:
@@ -88,7 +97,7 @@ class LoadGenerator:
                     following = None
                     break
                 connection = idle.popleft()
-                connection.busy, connection.index, connection.due = True, index, following or now
+                connection.busy, connection.index, connection.due, connection.sent = True, index, following or now, now
                 if due and following >= measure_from:
                     self.lateness.append(now - max(following, connection.free))
                 try:
@@ -115,7 +124,7 @@ class LoadGenerator:
                     idle.append(connection)
         for connection in {*self._connections} - {*idle}:
             self._fail(connection, measure_from, "no answer")
-        if due and following is not None:  # the server was so slow that these were never sent
+        if due and patient and following is not None:  # the server was so slow that these were never sent
             self.failures["not sent"] += sum(late >= measure_from for late in (following, *due))
 
     def close(self) -> None:

@@ -14,17 +14,17 @@ class WireError(ConnectionError):
 class Connection:
     """A kept connection with at most one request under way.
 
-    `busy`: whether one is. `index`, `due`: which request of the pool it is, or was last, and when it should have been
-    sent. `free`: since when nothing is under way (seconds of `time.perf_counter`).
+    `busy`: whether one is. `index`, `due`, `sent`: which request of the pool it is, or was last, when it should have
+    been sent and when it was. `free`: since when nothing is under way (seconds of `time.perf_counter`).
     """
 
-    __slots__ = ("_body_at", "_buffer", "_end", "_place", "_socket", "busy", "due", "free", "index")
+    __slots__ = ("_body_at", "_buffer", "_end", "_place", "_socket", "busy", "due", "free", "index", "sent")
 
     def __init__(self, host: str, port: int) -> None:
         self._place = (host, port)
         self.busy = False
         self.index = -1
-        self.due = self.free = 0.0
+        self.due = self.sent = self.free = 0.0
         self.open()
 
     def open(self) -> None:

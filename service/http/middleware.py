@@ -131,18 +131,15 @@ class RequestMiddleware:
             if record.status == 0:
                 await internal_problem(record.request_id)(scope, receive, self._noting(record, send))
         finally:
-            self._end(scope, record, begun, time.perf_counter())
+            self._end(scope, record, time.perf_counter() - started)
 
-    def _end(self, scope: Scope, record: RequestRecord, begun: float, now: float) -> None:
+    def _end(self, scope: Scope, record: RequestRecord, seconds: float) -> None:
         """Hand the finished record to metrics, admission, traces and access log."""
         record.status = record.status or CLIENT_CLOSED
         record.route = _route(scope, record)
-        seconds = now - record.started
         self._metrics.observe(record, seconds)
         if record.encoded and record.status == 200:
-            stages = record.stages
-            worked = sum(stages.values()) - stages.get("queue", 0.0)
-            self.admission.learn(now - begun, worked, stages.get("lookup", 0.0))
+            self.admission.answered()
         if self._trace is not None:
             self._trace(scope["headers"], record, seconds)
         self._access_log.write(record, seconds)

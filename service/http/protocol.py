@@ -241,18 +241,15 @@ class HardenedHttpProtocol(HttpToolsProtocol):
         """Let a request wait for its turn; know whose it is on this connection."""
         self._at_work = cycle
         now = time.perf_counter()
-        if (
-            self._middleware is None
-            or app is not self._middleware
-            or not self._middleware.queues(cycle.scope["path"], now)
-        ):
+        queue = self._middleware
+        if queue is None or app is not queue or not queue.queues(cycle.scope["path"], now):
             super()._start_asgi_task(cycle, app)
             return
         cycle.scope[READ_AT] = now  # type: ignore[typeddict-unknown-key]  # a key of our own
-        if self._middleware.admission.passes():
-            super()._start_asgi_task(cycle, app)
+        if queue.admission.passes():
+            self.begin(cycle)
         else:
-            self._middleware.admission.wait(_Turn(self, cycle, now))
+            queue.admission.wait(_Turn(self, cycle, now))
 
     def begin(self, cycle: RequestResponseCycle) -> None:
         """Make a request that has waited a task."""

@@ -16,12 +16,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 _AHEAD: Final = 4  # requests handed to the event loop and not begun: what it works off before it looks again
+_AT_WORK_S: Final = (
+    0.005  # of work begun, but waiting for the bank: enough to be busy meanwhile, too little to queue anew
+)
 _MOST_WAITING: Final = 2048  # behind which requests are refused while they are parsed
 _REFUSE_EVERY_S: Final = 0.001  # one refusal: at 50 us each, a twentieth of the time
 _AT_ONCE: Final = 32  # refusals while nothing else is to be done
-_OTHER_S: Final = 100e-6  # of a request's cost, what no stage measures, until it is learned
-_WEIGHT: Final = 1 / 16  # of a new measurement
-_ODD: Final = 4.0  # a measurement over so many times the cost before is a stall, and counts as so many
+_COST_S: Final = 200e-6  # of a request, until it is measured
+_ANSWERS: Final = 64  # after which it is: this thread's processor time, shared out
+_BUSY_S: Final = 0.5  # they come within it, or what else the worker does would count
 
 Later = Callable[[float, Callable[[], None]], object]  # as `loop.call_later`
 
@@ -39,25 +42,30 @@ class Waiting(Protocol):
 
 
 class Admission:
-    """The queue of one event loop: at most `at_work` requests at work, none that waited for longer than `delay_s`."""
+    """The queue of one event loop: at most `at_work` requests at work, none that waited for longer than `delay_s`.
+
+    Fewer are at work where they would be waiting for each other rather than for the bank.
+    """
 
     def __init__(
         self,
         at_work: int,
         delay_s: float,
         clock: Callable[[], float] = time.perf_counter,
+        used: Callable[[], float] = time.thread_time,
         later: Later | None = None,
     ) -> None:
         """`later` calls back after some seconds: by default the running loop's `call_later`."""
         self._most, self._delay_s = at_work, delay_s
-        self._clock, self._later = clock, later
+        self._clock, self._used, self._later = clock, used, later
         self._queue: deque[Waiting] = deque()
         self._late: deque[Waiting] = deque()  # to be refused
         self._timed = False  # a call is due
         self._ahead = 0
         self._at_work = 0
-        self._other_s = _OTHER_S
-        self.cost_s = 2 * _OTHER_S  # what a request takes of this worker's time
+        self._answered = 0
+        self._since = (clock(), used())
+        self.cost_s = _COST_S  # what a request takes of this worker's time
 
     @property
     def is_full(self) -> bool:
@@ -66,7 +74,7 @@ class Admission:
 
     def passes(self) -> bool:
         """Whether a request that was just read need not wait: it is counted as handed over, and must begin."""
-        if self._queue or self._ahead >= _AHEAD or self._at_work + self._ahead >= self._most:
+        if self._queue or self._ahead >= _AHEAD or not self._has_place():
             return False
         self._ahead += 1
         return True
@@ -81,7 +89,9 @@ class Admission:
         """One that was handed over begins: the next one's turn, for which this one's place is not free."""
         self._ahead -= 1
         if self._queue:
-            self._hand_over(self._most - 1)
+            self._at_work += 1
+            self._hand_over()
+            self._at_work -= 1
 
     def begin(self) -> bool:
         """Work on a request begins: it has been read, body and all. False where all places are taken."""
@@ -94,21 +104,26 @@ class Admission:
         """It is answered, or given up."""
         self._at_work -= 1
         if self._queue:
-            self._hand_over(self._most)
+            self._hand_over()
 
-    def learn(self, seconds: float, stages_s: float, lookup_s: float) -> None:
-        """What an answered request took from its beginning: in all, in the stages of its work, and of these in the
-        bank, during which others are at work."""
-        if not lookup_s:
-            self._other_s += _WEIGHT * (min(seconds - stages_s, _ODD * self._other_s) - self._other_s)
-        cost = min(stages_s - lookup_s + self._other_s, _ODD * self.cost_s)
-        self.cost_s += _WEIGHT * (cost - self.cost_s)
+    def answered(self) -> None:
+        """Learn from time to time what an answer costs."""
+        self._answered += 1
+        if self._answered == _ANSWERS:
+            (since, used), self._since = self._since, (self._clock(), self._used())
+            if self._since[0] - since < _BUSY_S:
+                self.cost_s += ((self._since[1] - used) / _ANSWERS - self.cost_s) / 2
+            self._answered = 0
 
-    def _hand_over(self, places: int) -> None:
-        queue, oldest = self._queue, self._clock() - self._delay_s
+    def _has_place(self) -> bool:
+        return self._at_work + self._ahead < min(self._most, max(_AHEAD, _AT_WORK_S / self.cost_s))
+
+    def _hand_over(self) -> None:
+        queue = self._queue
+        oldest = self._clock() + self._ahead * self.cost_s - self._delay_s
         while queue and queue[0].read_at < oldest:
             self._late.append(queue.popleft())
-        while queue and self._ahead < _AHEAD and self._at_work + self._ahead < places:
+        while queue and self._ahead < _AHEAD and self._has_place():
             self._ahead += 1
             queue.popleft().start()
 
@@ -119,8 +134,8 @@ class Admission:
     def _refuse(self) -> None:
         """Refuse some of the late; called soon while there are any, else when the next one might be."""
         self._timed = False
-        self._hand_over(self._most)  # where nothing ends or begins, as behind a bank that hangs, nobody else looks
-        for _ in range(min(len(self._late), 1 if self._ahead else _AT_ONCE)):
+        self._hand_over()  # where nothing ends or begins, as behind a bank that hangs, nobody else looks
+        for _ in range(min(len(self._late), 1 if self._queue or self._ahead or self._at_work else _AT_ONCE)):
             self._late.popleft().refuse()
         if self._timed:  # by a request that came behind a refused one
             return

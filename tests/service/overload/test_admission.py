@@ -43,7 +43,7 @@ class Loop:
         self._number = count()
         self._cost_s = cost_s
         self._rng = np.random.default_rng(0)
-        self.admission = Admission(most, DELAY_S, lambda: self.now, self._later)
+        self.admission = Admission(most, DELAY_S, lambda: self.now, lambda: self.now, self._later)
 
     def run(self, load: float, seconds: float, stalls: Iterable[float] = (), stall_s: float = 0.02) -> None:
         """Poisson arrivals at `load` times the capacity; at each of `stalls` (seconds) it stands still for a while."""
@@ -83,7 +83,7 @@ class Loop:
         assert self.admission.begin()
         took = self._cost_s * self._rng.lognormal(0, 0.15)
         self.now += took
-        self.admission.learn(took, took - 20e-6, 0.0)
+        self.admission.answered()
         self.admission.end()
         self.latencies.append(self.now - request.due)
 
