@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from userip.disk import room_for
 from userip.evaluation.explain.run import RunExplanation
 from userip.evaluation.fits.fitting import Fitting
 from userip.evaluation.fits.runs import codebooks_of, probe_of
@@ -48,7 +49,7 @@ def evaluate_dataset(
     most_runs  seeds that profiles are inferred with, at most; only  sections of the plan, by default all of it.
 
     Raises ConfigError for settings or a report directory that cannot be, EmptyDataError for rows that no AUC can be
-    taken of, and EvaluationError, after everything else is written, where a part went wrong.
+    taken of, DiskFullError, and EvaluationError, after everything else is written, where a part went wrong.
     """
     dataset = Dataset.open(path)
     settings = tuple(settings)
@@ -70,7 +71,7 @@ def evaluate_dataset(
         most_runs,
         tuple(section for section in SECTIONS if section in wanted),
     )
-    with locked(out, "report"):
+    with locked(out, "report"), room_for(out):
         session.make_profiles()
         for section in SECTIONS:
             session.do_section(section)

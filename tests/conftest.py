@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.fixtures.redis_cluster",
     "tests.fixtures.runs",
     "tests.fixtures.serving",
+    "tests.fixtures.small_disk",
 ]
 
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from userip.disk import room_for
 from userip.files import write_text
 from userip.training.config import TrainConfig, write_config
 from userip.training.data.dataset import INFO, Dataset
@@ -97,7 +98,7 @@ def run_step(
 ) -> dict[str, Any]:
     """Do one step unless it is done. Returns its figures. `language_seed`: see `fingerprint`.
 
-    Raises DataError when the step before is missing, ConfigError when it was made with other settings.
+    Raises DataError when the step before is missing, ConfigError when it was made with other settings, DiskFullError.
     """
     if step not in steps_of(config):
         raise ConfigError(f"method {config.method!r} reads no language model: it has no step `{step}`")
@@ -111,13 +112,14 @@ def run_step(
         if before:
             _require(before, dataset, run, config, seed, language_seed)
         out = run / f"{folder}.partial"
-        _resume_or_clean(out, mark)
-        write_config(config, run / "config.toml")
-        log.info("%s: started", step)
         begun = time.monotonic()
         module, function = STEPS[step].work.split(":")
         work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
-        figures = work(dataset, run, out, *(getattr(config, section) for section in STEPS[step].sections), seed)
+        with room_for(out):
+            _resume_or_clean(out, mark)
+            write_config(config, run / "config.toml")
+            log.info("%s: started", step)
+            figures = work(dataset, run, out, *(getattr(config, section) for section in STEPS[step].sections), seed)
         record = {
             "step": step,
             "fingerprint": mark,
@@ -189,9 +191,10 @@ def _require(step: str, dataset: Dataset, run: Path, config: TrainConfig, seed: 
 def _resume_or_clean(out: Path, mark: str) -> None:
     """Keep an interrupted attempt at the very same work; throw another one away."""
     started = out / "started"
-    if out.is_dir() and (not started.is_file() or started.read_text() != mark):
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    if started.is_file() and started.read_text() == mark:
+        return  # nor written anew: on a full disk it would be lost, and with it the attempt
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     started.write_text(mark)
 
 
@@ -215,8 +218,9 @@ def locked(run: Path, what: str = "run") -> Iterator[None]:
     if (run / INFO).is_file():
         raise ConfigError(f"--out {run}: is a data set; a {what} needs a directory of its own")
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = (run / ".lock").open("a")
+        with room_for(run):
+            run.mkdir(parents=True, exist_ok=True)
+            lock = (run / ".lock").open("a")
     except OSError as error:
         raise ConfigError(f"--out {run}: cannot be written ({error.strerror or error})") from None
     with lock as file:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import polars as pl
 
+from userip.disk import is_full
 from userip.evaluation.baselines.kar_style import fit_kar_style
 from userip.evaluation.baselines.pepler_style import fit_pepler_style
 from userip.evaluation.baselines.rella_style import fit_rella_style
@@ -112,7 +113,9 @@ def work(path: Path, report: Path, trial: Trial) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """What went wrong, in one line. A full disk is raised: nothing else could be kept either."""
+    if is_full(error):
+        raise error
     said = " ".join(str(error).split())[:500]
     named = type(error).__module__.startswith("userip.") and said
     return said if named else f"{type(error).__name__}: {said}"

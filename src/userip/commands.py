@@ -11,6 +11,7 @@ from typing import Any, Final
 import typer
 from typer.main import get_command
 
+from userip.disk import disk_full, is_full
 from userip.errors import UserIPError
 
 # command -> (module:function, one line of help). Modules are imported on use: `serve` never loads torch.
@@ -42,8 +43,8 @@ RENAMED: Final = {"new-key": "create-key", "language": "train-lm", "infer-new": 
 
 _SUMMARY: Final = "Infer user profiles offline with a language model; serve them as a few small integers."
 _INTERRUPTED: Final = 130
-# Faults of the machine, not of the program: no permission, a disk that is full, read-only or broken.
-_OUTSIDE: Final = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# Faults of the machine, not of the program: no permission, a disk that is read-only or broken.
+_OUTSIDE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 class UsageError(UserIPError):
@@ -72,6 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = getattr(error, "exit_code", 0)
         if code:
             print(f"userip: {error}", file=sys.stderr)
+        elif is_full(error):
+            print(f"userip: {disk_full(getattr(error, 'filename', None) or 'what is written')}", file=sys.stderr)
+            code = 1
         elif isinstance(error, OSError) and error.errno in _OUTSIDE:
             where = f"{error.filename}: " if error.filename else ""
             print(f"userip: {where}{error.strerror}", file=sys.stderr)

@@ -3,7 +3,8 @@
 UserIPError        its message is one line that a person can act on; `exit_code` is what the command line gives
 ├── BankError      (`bank.errors`)          ├── TrainingError  (`training.errors`)
 ├── ReleaseError   (`release.errors`)       ├── ServiceError   (`service.errors`)
-└── UsageError     (`commands`)             └── LoadTestError  (`loadtests.errors`)
+├── UsageError     (`commands`)             ├── LoadTestError  (`loadtests.errors`)
+└── DiskFullError  (`disk`)
 """
 
 from typing import ClassVar

@@ -12,15 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from userip.disk import room_for
+
 
 @contextmanager
 def beside(file: Path) -> Iterator[Path]:
     """Give a place beside `file` to write to; it takes the file's place when the block ends without an error.
 
     A killed program leaves `file` as it was, and at most `<file>.partial`, which the next attempt overwrites.
+    Raises DiskFullError, as does `directory_beside`.
     """
     partial = file.with_name(file.name + ".partial")
-    yield partial
+    with room_for(file):
+        yield partial
     partial.replace(file)
 
 
@@ -29,8 +33,9 @@ def directory_beside(directory: Path) -> Iterator[Path]:
     """The same for a directory, which must not exist or be empty: an empty one to fill, `<directory>.writing`."""
     writing = directory.with_name(directory.name + ".writing")
     shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
-    yield writing
+    with room_for(directory):
+        writing.mkdir(parents=True)
+        yield writing
     os.replace(writing, directory)
 
 

@@ -81,7 +81,11 @@ def test_help_of_a_command_goes_to_stdout(flag: str, capsys: pytest.CaptureFixtu
             2,
             "userip: r.csv: row 3: column rating: not a number",
         ),
-        (["probe", "--fail", "full"], 1, "userip: run/config.toml: No space left on device"),
+        (
+            ["probe", "--fail", "full"],
+            1,
+            "userip: No space left for run/config.toml: free some and run the same command again",
+        ),
         (["probe", "--kind", "x"], 2, "userip: Invalid value for '--kind': Value error, 'x' is not one of 'a', 'b'."),
         (["probe-kind"], 2, "userip: Missing option '--kind'. Choose from: a, b"),
         (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from userip.disk import disk_full, is_full
 from userip.release.manifest import sha256_of
 from userip.training.data.dataset import INFO, INTERACTIONS, ITEMS, PLANTED, Dataset, DatasetInfo
 from userip.training.errors import DataError
@@ -32,14 +33,14 @@ def write_dataset(
 ) -> Dataset:
     """Write the four files to `out` and open the result. `info.files` is filled in here.
 
-    Raises DataError where `out` is in use for something else or cannot be written.
+    Raises DataError where `out` is in use for something else or cannot be written, DiskFullError.
     """
     refuse_to_overwrite(out)
     out = out.resolve()
     partial, old = (out.with_name(f".{out.name}.{state}") for state in ("partial", "old"))
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         interactions.write_parquet(partial / INTERACTIONS)
         items.write_parquet(partial / ITEMS)
@@ -54,5 +55,7 @@ def write_dataset(
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, pl.exceptions.PolarsError) as error:  # a full disk is polars' own error
         shutil.rmtree(partial, ignore_errors=True)
+        if is_full(error):
+            raise disk_full(out) from None
         raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return Dataset.open(out)

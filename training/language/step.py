@@ -12,7 +12,7 @@ import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -33,6 +33,8 @@ from userip.training.language.slot_initializer import SlotInitializer
 from userip.training.language.tokenizer import train_tokenizer
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT: Final = "checkpoint.safetensors"
 
 
 def run_language(
@@ -65,9 +67,7 @@ def run_language(
         # The words are counted on the same users that the model is trained on.
         rest = train.keep(~np.isin(train.owner, probe))
         slots = SlotInitializer.fit(facets, catalogue, attributes, encode, rest)
-        checkpoint = out / "checkpoint.safetensors"
-        losses = pretrain(model, prompts, slots, rest, language, seed, dtype, checkpoint)
-        checkpoint.unlink(missing_ok=True)
+        losses = pretrain(model, prompts, slots, rest, language, seed, dtype, out / CHECKPOINT)
         model.save_pretrained(out, safe_serialization=True)
         tokenizer.save_pretrained(out)
         figures |= {"steps": language.steps, "last_loss": round(float(np.mean(losses[-20:])), 4)}
@@ -86,6 +86,7 @@ def run_language(
             said["title"] + said["polarity"], figures["log_items"], said["polarity"],
         )  # fmt: skip
     _write(out, dataset, Language(lm, prompts, slots), language.path)
+    (out / CHECKPOINT).unlink(missing_ok=True)  # not before the model is on the disk
     return figures
 
 

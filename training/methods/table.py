@@ -1,12 +1,14 @@
 """Soft prompts of all views, in a memory-mapped file that is filled batch by batch and survives a kill."""
 
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from userip.disk import room_for
 from userip.training.crossfit.histories import Ints
 from userip.training.malloc_trim import return_freed
 
@@ -17,17 +19,20 @@ class ProfileTable:
     """float32 [V, J, m, d] in `<name>.npy`, and `<name>.done`: one byte per batch, 1 when its rows are written.
 
     A batch is written, flushed, and only then marked: after a kill, marked rows are whole and the rest is redone.
-    Memory holds the rows at hand, not the table.
+    Memory holds the rows at hand, not the table. The disk holds all of it from the start. Raises DiskFullError.
     """
 
     def __init__(self, directory: Path, name: str, shape: tuple[int, int, int, int], batches: int) -> None:
         self._values = directory / f"{name}.npy"
         self._marks = directory / f"{name}.done"
         if not self._marks.is_file() or self._marks.stat().st_size != batches:
-            fresh = np.lib.format.open_memmap(self._values, mode="w+", dtype=np.float32, shape=shape)
-            fresh.flush()
-            del fresh
-            self._marks.write_bytes(bytes(batches))
+            with room_for(self._values):
+                fresh = np.lib.format.open_memmap(self._values, mode="w+", dtype=np.float32, shape=shape)
+                del fresh
+                # numpy makes a file full of holes, and a hole that is written to on a full disk kills (SIGBUS).
+                with self._values.open("r+b") as values:
+                    os.posix_fallocate(values.fileno(), 0, self._values.stat().st_size)
+                self._marks.write_bytes(bytes(batches))
         self._map = np.lib.format.open_memmap(self._values, mode="r+")
 
     @classmethod

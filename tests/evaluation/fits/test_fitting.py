@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.small_disk import SmallDisk
 from tests.training.tiny_run import easy_set
+from userip.evaluation.fits.fitting import Fitting
+from userip.evaluation.fits.trials import Trial
+from userip.evaluation.plan import Experiment
+from userip.training.recommender.config import RecommenderConfig
 
 FITS = 3_000  # of the constant rate: far more than get done before the signal
 DEADLINE = 300  # seconds: processes that import torch start slowly where all cores are busy
@@ -59,6 +64,19 @@ def test_an_evaluation_that_is_stopped_leaves_no_process_and_starts_no_fit(tmp_p
             if _group_lives(started.pid):
                 os.killpg(started.pid, signal.SIGKILL)
     assert 0 < len(list(cells.glob("*.npz"))) < FITS
+
+
+def test_a_full_disk_ends_an_evaluation_at_once(tmp_path: Path, small_disk: SmallDisk) -> None:
+    """It is no fault of a method, and no other one could be kept either; with room, the fits are done."""
+    fitting = Fitting(easy_set(tmp_path / "data", users=60), small_disk.path / "report", 1)
+    trials = [Trial(Experiment("controls", "constant-rate", ""), seed, RecommenderConfig(), None) for seed in range(2)]
+    small_disk.leave(0)
+    with pytest.raises(OSError, match="No space left"):
+        fitting.run(trials, "fits")
+    small_disk.free()
+    fitting.run(trials, "fits")
+    assert fitting.failures == []
+    assert all(fitting.stored(trial) for trial in trials)
 
 
 def _group_lives(group: int) -> bool:

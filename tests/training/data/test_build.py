@@ -3,7 +3,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.fixtures.small_disk import BALLAST, SmallDisk
 from tests.training.data.small_sets import random_rows, raw_of, small_dataset
+from userip.disk import DiskFullError
 from userip.training.data.build import BuildConfig, build_dataset
 from userip.training.data.dataset import Dataset, FieldInfo
 from userip.training.data.raw import RawData, RowReport
@@ -151,10 +153,21 @@ def test_a_full_disk_leaves_the_earlier_data_set(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(pl.DataFrame, "write_parquet", full)
-        with pytest.raises(DataError, match=r"set: cannot be written \(.*No space left"):
+        with pytest.raises(DiskFullError, match=r"^No space left for .*set: free some and run the same command again$"):
             small_dataset(tmp_path / "set", seed=1)
     assert Dataset.open(tmp_path / "set").split_hash == before.split_hash
     assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("room", [0, 4096, 12_000])
+def test_a_data_set_on_a_full_disk(room: int, small_disk: SmallDisk) -> None:
+    """Wherever there is no room left, one line, and no part of a data set; with room, the same again is whole."""
+    small_disk.leave(room)
+    with pytest.raises(DiskFullError, match=r"^No space left for .*/set: free some"):
+        small_dataset(small_disk.path / "set")
+    assert [entry.name for entry in small_disk.path.iterdir()] == [BALLAST]
+    small_disk.free()
+    small_dataset(small_disk.path / "set")
 
 
 def test_writing_that_fails_leaves_the_earlier_data_set(tmp_path: Path) -> None:
