@@ -34,6 +34,7 @@ from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import Population, Workload, make_workload, population_of_release
 from userip.ops.publish import publish_release
 from userip.release.manifest import SCORER, read_manifest
+from userip.release.tables import map_tables
 from userip.scoring.dataplane import Dataplane
 from userip.scoring.lookup.breaker import Breaker
 from userip.scoring.lookup.profiles import Profile, Profiles
@@ -181,10 +182,7 @@ def _bare_turn(directory: Path, release: Release, population: Population, worklo
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession((directory / SCORER).read_bytes(), options, providers=["CPUExecutionProvider"])
-    feed: dict[str, Any] = {
-        name: np.load(directory / file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        for name, file in manifest.tables.items()
-    }
+    feed: dict[str, Any] = {**map_tables(directory, manifest)}
     if shape.user:
         feed["user"] = np.array([shape.user - 1])
     for name, sizes in (("slots", shape.slots), ("context", shape.context)):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from userip.release.errors import ReleaseError
 from userip.release.manifest import ITEM_FIELDS, MANIFEST, Manifest
-from userip.release.tables import map_array
+from userip.release.private_copy import map_array
 
 Rows = NDArray[np.int64]
 
@@ -36,8 +36,11 @@ class FieldRows:
     context: tuple[int, ...]
 
     @classmethod
-    def read(cls, directory: Path, manifest: Manifest) -> "FieldRows":
-        """Map item_fields.npy. Raises ReleaseError, naming the file, where it does not fit the manifest's fields."""
+    def read(cls, directory: Path, manifest: Manifest, shared: Path | None = None) -> "FieldRows":
+        """Map item_fields.npy, as `map_tables` does its tables.
+
+        Raises ReleaseError, naming the file, where it does not fit the manifest's fields.
+        """
         fields = manifest.fields
 
         def places(*sources: str) -> tuple[int, ...]:
@@ -47,7 +50,7 @@ class FieldRows:
         file = directory / ITEM_FIELDS
         if ITEM_FIELDS not in manifest.files:
             raise ReleaseError(f"{directory / MANIFEST}: files: no hash for {ITEM_FIELDS}, which a plain graph needs")
-        item_fields = map_array(file).view(np.ndarray)
+        item_fields = map_array(file, manifest.files[ITEM_FIELDS], shared)
         wanted = (manifest.items + 1, len(columns))
         if item_fields.dtype != np.int64 or item_fields.shape != wanted:
             raise ReleaseError(f"{file}: {item_fields.dtype} {item_fields.shape}, expected int64 {wanted}")

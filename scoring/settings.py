@@ -13,6 +13,7 @@ class ReleaseSettings:
     releases_dir: Path | None
     follows: bool
     largest: int  # candidates of one request: the graph is warmed up with so many
+    shared: Path | None = None  # where workers share copies of tables (`release.private_copy`)
 
 
 @dataclass(frozen=True, slots=True)

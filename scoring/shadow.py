@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from userip.bank.protocol import AsyncReader
+from userip.disk import DiskFullError
 from userip.release.errors import ReleaseError
 from userip.scoring.background import keep_doing
 from userip.scoring.dataplane import Dataplane, Scored
@@ -153,16 +154,17 @@ def make_shadow(
     *,
     metrics: ShadowMetrics,
     log: FilteringBoundLogger,
+    shared: Path | None = None,
 ) -> Shadow | None:
     """Load the release in `directory`. One that cannot be loaded is logged and left out: it must not stop a service."""
     try:
-        release = load_and_warm_up(directory, largest)
-    except (ReleaseError, ScoringError, OSError) as error:
+        release = load_and_warm_up(directory, largest, shared)
+    except (ReleaseError, ScoringError, DiskFullError, OSError) as error:
         log.error("shadow release cannot be loaded; nothing is compared", problem=str(error))
         return None
     own = replace(lookup, connections=_CONNECTIONS, cache_records=0)  # it keeps nobody whom the bank forgets
     reader = reader_of(own)
-    current = CurrentRelease(directory, release, reader, largest)
+    current = CurrentRelease(directory, release, reader, largest, shared=shared)
     dataplane = Dataplane(current, make_profiles(reader, own, log.bind(shadow=release.name)))
     return Shadow(current, dataplane, metrics, log, sample_rate, reader)
 

@@ -46,7 +46,14 @@ def make_parts(settings: Settings, log: FilteringBoundLogger) -> Parts:
     release = load_first(settings.initial_release, log)
     metrics.serving(release.name, release.loaded_at, release.manifest.created)
     reader = reader_of(settings.lookup)
-    current = CurrentRelease(settings.release_dir, release, reader, settings.max_candidates, settings.releases_dir)
+    current = CurrentRelease(
+        settings.release_dir,
+        release,
+        reader,
+        settings.max_candidates,
+        settings.releases_dir,
+        settings.runtime_dir,
+    )
     keeper = _replica_keeper(settings, current, log)
     profiles = make_profiles(reader, settings.lookup, log, None if keeper is None else keeper.reader)
     shadow = _shadow(settings, metrics, log)
@@ -81,7 +88,8 @@ def _shadow(settings: Settings, metrics: Metrics, log: FilteringBoundLogger) -> 
     if settings.shadow_release_dir is None:
         return None
     directory, rate = settings.shadow_release_dir, settings.shadow_sample_rate
-    return make_shadow(directory, rate, settings.lookup, settings.max_candidates, metrics=metrics, log=log)
+    largest, shared = settings.max_candidates, settings.runtime_dir
+    return make_shadow(directory, rate, settings.lookup, largest, metrics=metrics, log=log, shared=shared)
 
 
 def _version() -> str:

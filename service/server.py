@@ -18,6 +18,7 @@ from userip.bank.errors import BankUnavailableError
 from userip.bank.opening import open_reader
 from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
+from userip.release.private_copy import sweep
 from userip.scoring.releases.initial_release import first_directory, load_first
 from userip.scoring.releases.release_override import ReleaseOverride
 from userip.service.auth.access import load_keys, refuse_open
@@ -83,7 +84,7 @@ def _runtime_directory(settings: Settings) -> Path:
         override = ReleaseOverride(shared)
         if (old := override.get()) is not None:
             override.clear(old)
-        tempfile.TemporaryFile(dir=shared).close()
+        sweep(shared)
     except OSError as error:
         raise StartError(
             f"runtime_dir {settings.runtime_dir}: {error.strerror}; give a directory to write to"
@@ -92,9 +93,10 @@ def _runtime_directory(settings: Settings) -> Path:
 
 
 def _run_workers(settings: Settings, shared: Path, common: dict[str, Any], log: FilteringBoundLogger) -> None:
+    own = settings.model_copy(update={"runtime_dir": shared})
     try:
-        load_first(settings.initial_release, log)  # a release that no worker could load is refused here, in one line
-        os.environ.update(settings.model_copy(update={"runtime_dir": shared}).environment())
+        load_first(own.initial_release, log)  # a release that no worker could load is refused here, in one line
+        os.environ.update(own.environment())
         uvicorn.run("userip.service.worker:make_app", factory=True, workers=settings.workers, **common)
     finally:
         if settings.runtime_dir is None:

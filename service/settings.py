@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     shutdown_seconds: Positive = Field(30, description="requests in flight at SIGTERM get this long to finish")
     runtime_dir: Path | None = Field(
         None,
-        description="shared by the workers of one service; made by `userip serve` when there are several",
+        description="shared by the workers of one service: counts, and copies of a release's tables; "
+        "made in TMPDIR by `userip serve` when there are several",
     )
 
     @field_validator("bank_url", "keys", "admin_key")
@@ -153,6 +154,7 @@ class Settings(BaseSettings):
             releases_dir=self.releases_dir,
             follows=self.follows,
             largest=self.max_candidates,
+            shared=self.runtime_dir,
         )
 
     @property

@@ -90,7 +90,8 @@ def _row(size: Size, path: Path, alone: Sequence[Row], pair: Sequence[Row]) -> R
 def _workers(release: Path, count: int) -> list[Row]:
     """What `count` workers tell of themselves, with their memory while all of them are there."""
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(_worker(release)) for _ in range(count)]
+        shared = stack.enter_context(tempfile.TemporaryDirectory(prefix="userip-"))
+        processes = [stack.enter_context(_worker(release, shared)) for _ in range(count)]
         reports = []
         for process in processes:
             assert process.stdout is not None
@@ -101,8 +102,8 @@ def _workers(release: Path, count: int) -> list[Row]:
 
 
 @contextlib.contextmanager
-def _worker(release: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "userip.loadtests.scale.release_worker", str(release)]
+def _worker(release: Path, shared: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "userip.loadtests.scale.release_worker", str(release), shared]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
     ) as process:

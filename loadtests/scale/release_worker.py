@@ -22,13 +22,13 @@ _PIECE: Final = 1000
 
 
 def main() -> None:
-    """Load the release directory of the first argument."""
+    """Load the release directory of the first argument; copies of its tables are in the second."""
     directory = Path(sys.argv[1])
     before = status_mb("VmRSS")
     started = time.perf_counter()
     read_manifest(directory)
     hashed = time.perf_counter()
-    release = load_release(directory)
+    release = load_release(directory, Path(sys.argv[2]))
     loaded = time.perf_counter()
     release.scorer.warm_up(_PIECE)
     settle_memory()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from userip.bank.errors import BankError, BankKeyError
 from userip.bank.protocol import AsyncReader
+from userip.disk import DiskFullError
 from userip.release.directories import find_release
 from userip.release.errors import ReleaseError
 from userip.release.items import free
+from userip.release.private_copy import sweep
 from userip.scoring.errors import ReloadError, ScoringError
 from userip.scoring.messages import ReloadAnswer
 from userip.scoring.releases.golden_check import check_golden
@@ -23,13 +25,20 @@ class CurrentRelease:
     """Holds the current release. `release` is replaced in one assignment; who took it keeps what it took."""
 
     def __init__(
-        self, directory: Path, release: Release, reader: AsyncReader, largest: int, releases_dir: Path | None = None
+        self,
+        directory: Path,
+        release: Release,
+        reader: AsyncReader,
+        largest: int,
+        releases_dir: Path | None = None,
+        shared: Path | None = None,
     ) -> None:
         self.release = release
         self.last_reload: ReloadAnswer | None = None
         self.wanted: str | None = None  # active in the bank, or an operator's choice; None: unknown
         self._directory = directory
         self._releases_dir = releases_dir
+        self._shared = shared  # what is loaded from now on
         self._reader = reader
         self._largest = largest
         self._one_at_a_time = asyncio.Lock()
@@ -51,7 +60,7 @@ class CurrentRelease:
             try:
                 if name is not None:
                     directory = await asyncio.to_thread(find_release, name, directory, self._releases_dir)
-                release = await asyncio.to_thread(load_and_warm_up, directory, self._largest)
+                release = await asyncio.to_thread(load_and_warm_up, directory, self._largest, self._shared)
                 name = release.name
                 await self._check_bank(release)
             except Exception as error:  # whatever is wrong with another release must not harm the one that is served
@@ -67,7 +76,7 @@ class CurrentRelease:
     def _retire(self, successor: Release) -> None:
         """Swap, and free the release before when the last request that took it is done."""
         before, self.release = [self.release], successor
-        task = asyncio.create_task(_free_when_unused(before))
+        task = asyncio.create_task(_free_when_unused(before, self._shared))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
@@ -84,12 +93,14 @@ class CurrentRelease:
             )
 
 
-async def _free_when_unused(holder: list[Release]) -> None:
+async def _free_when_unused(holder: list[Release], shared: Path | None) -> None:
     """Empty the table of ids once nobody but `holder` has the release; who keeps it for long keeps it whole."""
     for _ in range(_PATIENCE):
         await asyncio.sleep(0.1)
         if sys.getrefcount(holder[0]) == 2:  # the list's, and this call's own
             await asyncio.to_thread(free, holder.pop().item_rows)
+            if shared is not None:
+                await asyncio.to_thread(sweep, shared)
             return
 
 
@@ -100,16 +111,18 @@ def _without_paths(error: Exception, directory: Path) -> str:
         return "the bank did not say whether it holds the release"
     if isinstance(error, OSError):
         return f"a file of the release cannot be read ({error.strerror})"
+    if isinstance(error, DiskFullError):
+        return "there is no room for its tables on the disk; free some in runtime_dir"
     if not isinstance(error, (ReleaseError, ScoringError, ReloadError)):
         return f"loading it failed with {type(error).__name__}; the log has the rest"
     return str(error).replace(f"{directory}/", "").replace(str(directory), "the release directory")
 
 
-def load_and_warm_up(directory: Path, largest: int) -> Release:
+def load_and_warm_up(directory: Path, largest: int, shared: Path | None = None) -> Release:
     """Load a release, run it up to `largest` candidates, and ask it its golden requests.
 
-    Raises ReleaseError, ScoringError or OSError.
+    Raises ReleaseError, ScoringError, DiskFullError or OSError.
     """
-    release = load_release(directory)
+    release = load_release(directory, shared)
     release.scorer.warm_up(largest)
     return replace(release, golden=check_golden(release, directory))

@@ -32,12 +32,12 @@ def load_first(settings: ReleaseSettings, log: FilteringBoundLogger) -> Release:
     """Load that release; `release_dir` if it cannot be loaded. Raises ReleaseError, ScoringError or OSError."""
     directory = first_directory(settings, log)
     try:
-        release = load_and_warm_up(directory, settings.largest)
+        release = load_and_warm_up(directory, settings.largest, settings.shared)
     except (ReleaseError, ScoringError, OSError) as error:
         if directory == settings.release_dir:
             raise
         log.error("active release cannot be loaded; release_dir is served", problem=str(error))
-        release = load_and_warm_up(settings.release_dir, settings.largest)
+        release = load_and_warm_up(settings.release_dir, settings.largest, settings.shared)
     if not release.golden:
         log.warning("release has no golden requests to check it by; export it again", release=release.name)
     return release

@@ -31,9 +31,12 @@ class Release:
         return self.manifest.release
 
 
-def load_release(directory: Path) -> Release:
-    """Read, check and load `directory`. Raises ReleaseError, naming the file, for whatever does not fit."""
-    manifest = read_manifest(directory)
+def load_release(directory: Path, shared: Path | None = None) -> Release:
+    """Read, check and load `directory`, which is not needed afterwards; `shared`: see `release.private_copy`.
+
+    Raises ReleaseError, naming the file, for whatever does not fit, DiskFullError.
+    """
+    manifest = read_manifest(directory, verify="rest")
     where = directory / MANIFEST
     shape = _shape_of(manifest, where)
     model = read_file(directory, SCORER, manifest)
@@ -46,15 +49,15 @@ def load_release(directory: Path) -> Release:
             (field.name, {value: row for row, value in enumerate(field.values or (), start=1)})
             for field in manifest.contexts
         ),
-        scorer=_scorer(directory, manifest, model, shape),
+        scorer=_scorer(directory, manifest, model, shape, shared),
         loaded_at=time.time(),
     )
 
 
-def _scorer(directory: Path, manifest: Manifest, model: bytes, shape: Shape) -> Scorer:
-    tables, file = map_tables(directory, manifest), str(directory / SCORER)
+def _scorer(directory: Path, manifest: Manifest, model: bytes, shape: Shape, shared: Path | None) -> Scorer:
+    tables, file = map_tables(directory, manifest, shared), str(directory / SCORER)
     if manifest.graph == "plain":
-        return PlainScorer(model, shape, tables, FieldRows.read(directory, manifest), file)
+        return PlainScorer(model, shape, tables, FieldRows.read(directory, manifest, shared), file)
     return Scorer(model, shape, tables, file)
 
 

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from userip.bank.errors import BankError
 from userip.bank.protocol import AsyncReader
+from userip.disk import DiskFullError
 from userip.release.errors import AbsentReleaseError, ReleaseError
 from userip.scoring.background import keep_doing
 from userip.scoring.errors import ReloadError, ScoringError
@@ -25,7 +26,7 @@ from userip.scoring.releases.loaded_release import Release
 from userip.scoring.releases.release_override import Override, ReleaseOverride
 
 _LONGEST_WAIT_S = 60.0
-_EXPECTED = (ReleaseError, ScoringError, BankError, OSError)  # these say all in their message
+_EXPECTED = (ReleaseError, ScoringError, BankError, DiskFullError, OSError)  # these say all in their message
 
 
 class ReleaseMetrics(Protocol):

@@ -82,17 +82,32 @@ def test_tables_that_do_not_fit_the_graph_are_refused(dense: Dense, tables: dict
         Scorer(dense.model, dense.shape, given)
 
 
-def test_a_table_of_a_release_is_mapped_not_read(tiny: TinyRelease, dense: Dense) -> None:
-    """The array that the graph is run with lies in the file: workers share its pages."""
+def test_a_loaded_release_needs_its_directory_no_more(tiny: TinyRelease, dense: Dense, tmp_path: Path) -> None:
+    """The array that the graph is run with lies in a copy that workers share: the release's own file may change.
+
+    Copied over in place, or cut short, it changes no score, and such a directory is refused when it is loaded again.
+    """
     fields = (FieldSpec(name="item_id", source="item_row", size=8),)
     (tiny.path / "scorer.onnx").write_bytes(dense.model)
     np.save(tiny.path / "table.npy", dense.table)
     change_manifest(tiny, fields=fields, facets=(), tables={"table": "table.npy"}, vector=WIDTH)
-    release = load_release(tiny.path)
+    shared = tmp_path / "run"
+    releases = [load_release(tiny.path, shared), load_release(tiny.path, shared), load_release(tiny.path)]
     mapped = Path("/proc/self/maps").read_text()
-    assert f"{tiny.path}/table.npy" in mapped
-    (scores,) = release.scorer.run([Task(np.array([3]), 0, (), (), dense.table[3].tobytes())])
-    np.testing.assert_allclose(scores, dense.expected([3], dense.table[3]), atol=1e-6)
+    assert f"{tiny.path}/" not in mapped
+    (copy,) = shared.glob("*.copy")
+    assert mapped.count(f"{copy}\n") == 2
+    for damage in (bytes(96), b""):
+        with (tiny.path / "table.npy").open("r+b") as file:
+            file.seek(128)
+            file.write(damage)
+            file.truncate()
+        for release in releases:
+            (scores,) = release.scorer.run([Task(np.array([3]), 0, (), (), dense.table[3].tobytes())])
+            np.testing.assert_allclose(scores, dense.expected([3], dense.table[3]), atol=1e-6)
+        for place in (None, shared):
+            with pytest.raises(ReleaseError, match=r"table\.npy: sha256 differs"):
+                load_release(tiny.path, place)
 
 
 @pytest.mark.parametrize(
