@@ -4,7 +4,8 @@ BankError
 ├── BankUrlError          the URL names no backend, or a setting in it is wrong
 ├── BankKeyError          the secret that hides user ids is missing, wrong or unusable
 ├── BankUnavailableError  the store did not answer, or refused the connection
-│   └── BankRefusedError     it does not let this login do that
+│   ├── BankRefusedError     it does not let this login do that
+│   └── BankDamagedError     its file is cut short
 ├── BankFullError         the store has no room for what was to be written
 ├── UnknownReleaseError   the bank holds no release of that name, or none is active
 ├── RecordError           a value that is not a record of this format
@@ -38,6 +39,12 @@ class BankUnavailableError(BankError):
 
 class BankRefusedError(BankUnavailableError):
     """User, password or rights are not enough."""
+
+
+class BankDamagedError(BankUnavailableError):
+    """The file of an embedded bank is not whole. The message says what to do."""
+
+    exit_code = 2
 
 
 class BankFullError(BankError):

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import uvicorn
 from structlog.typing import FilteringBoundLogger
 
-from userip.bank.errors import BankUnavailableError
+from userip.bank.errors import BankDamagedError, BankUnavailableError
 from userip.bank.opening import open_reader
 from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
@@ -115,6 +115,8 @@ async def _check_bank(settings: Settings, directory: Path, release: str, log: Fi
         if not reader.exists() or (meta := await reader.meta(release)) is None:
             raise missing
         meta.require_key()
+    except BankDamagedError:
+        raise
     except BankUnavailableError as error:
         log.warning("bank does not answer; scores are served with the default profile", bank=shown, problem=str(error))
     finally:

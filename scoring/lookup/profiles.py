@@ -157,7 +157,7 @@ class Profiles:
         try:
             records = await self.reader.get_many(release, user_ids)
         except BankError as error:
-            self._note(_kind(error), time.monotonic())
+            self._note(_kind(error), time.monotonic(), str(error))
             raise
         self._note(None, time.monotonic())
         return records
@@ -166,7 +166,7 @@ class Profiles:
         with suppress(BankError):  # `_get_many` has told the breaker
             await self._lookups.find(release, user_ids)
 
-    def _note(self, failure: Failure | None, now: float) -> None:
+    def _note(self, failure: Failure | None, now: float, problem: str = "") -> None:
         """Tell the breaker; log when the bank goes away and when it comes back, not on every request between."""
         if failure is None:
             self._breaker.succeeded()
@@ -176,7 +176,7 @@ class Profiles:
             if failure is None:
                 self._log.info("bank is back")
             else:
-                self._log.warning("bank reads fail; default profiles are served", failure=failure)
+                self._log.warning("bank reads fail; default profiles are served", failure=failure, problem=problem)
             self._failing = failure
 
 

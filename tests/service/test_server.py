@@ -1,5 +1,6 @@
 """The service as a process: start, workers, a bank that stops, and SIGTERM."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -107,6 +108,29 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
         events = [line["event"] for line in service.lines()]
     assert events.count("bank reads fail; default profiles are served") == 1
     assert events.count("bank is back") == 1
+
+
+def test_bank_file_that_is_cut_short_costs_no_worker_and_is_found_again(
+    tmp_path: Path, tiny: TinyRelease, lmdb_url: str
+) -> None:
+    """Answers go on with default profiles, log and metric say so; whole again, it is read; no service starts on it."""
+    data = Path(lmdb_url.removeprefix("lmdb://"), "data.mdb")
+    with ServeProcess(tiny.path, lmdb_url, tmp_path / "log", "--set", "cache_records=0") as service:
+        assert service.score().json()["profile"] == "known"
+        whole = data.read_bytes()
+        os.truncate(data, 4096)
+        for _ in range(3):
+            assert service.score().json()["profile"] == "unavailable"
+        assert 'userip_bank_failures_total{reason="unavailable"}' in service.client.get("/metrics").text
+        line = start_fails(tmp_path, "--release", tiny.path, "--bank", lmdb_url)
+        assert "data.mdb is cut short" in line
+        data.write_bytes(whole)
+        restored = time.monotonic()
+        while service.score().json()["profile"] != "known":
+            assert time.monotonic() - restored < 20
+        assert service.stop() == 0
+        problems = [line.get("problem", "") for line in service.lines()]
+    assert sum("data.mdb is cut short" in problem for problem in problems) == 1
 
 
 def test_service_that_is_to_outlive_its_terminal_does(tmp_path: Path, tiny: TinyRelease, lmdb_url: str) -> None:
