@@ -104,7 +104,7 @@ def rollback(bank: BankOption) -> None:
 
 def prune(
     bank: BankOption,
-    keep: Annotated[int, typer.Option(min=0, help="Releases behind the active one to keep for rollback.")] = 1,
+    keep: Annotated[int, typer.Option(min=0, help="Releases to keep behind the active one, which may be served.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted (dry run).")] = False,
 ) -> None:
     """Delete releases that nothing points to, and what unfinished publications left."""

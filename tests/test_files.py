@@ -1,13 +1,40 @@
 """Files are written whole or not at all."""
 
+import fcntl
 import json
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from userip.files import beside, json_text, write_text
+from userip.files import beside, json_text, locked, write_text
+
+
+def test_a_locked_directory_keeps_others_out(tmp_path: Path) -> None:
+    """Until the block ends, however it ends."""
+
+    def fail() -> None:
+        with locked(tmp_path):
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011  (our own)
+        fail()
+    with locked(tmp_path), open_directory(tmp_path) as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open_directory(tmp_path) as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """A descriptor of its own."""
+    descriptor = os.open(path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
 
 
 def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ class BankHistory(RuleBasedStateMachine):
         self.bank.upsert(release, changed)
         self.records[release] |= changed
 
+    @rule(user=st.sampled_from(USER_IDS))
+    def forget(self, user: str) -> None:
+        """Delete a user from every release."""
+        held = [name for name, records in sorted(self.records.items()) if records.pop(user, None) is not None]
+        assert self.bank.forget(user) == held
+
     @invariant()
     def holds_what_it_should(self) -> None:
         """Pointer, releases, counts and every record are those of the model."""
