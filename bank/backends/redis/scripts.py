@@ -102,14 +102,23 @@ end
 return {fresh, 0}
 """
 
-# KEYS bucket; ARGV field, tag. How many records were deleted: none where the place is another user's.
+# KEYS [release,] bucket; ARGV staging or '' as in UPSERT, field, tag, time. How many records were deleted: 0 where the
+# place is another user's; -1: the release has been replaced.
 FORGET: Final = """
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-if not old or string.sub(old, 2, 5) ~= ARGV[2] then return 0 end
-return redis.call('HDEL', KEYS[1], ARGV[1])
+local skip = ARGV[1] == '' and 0 or 1
+if skip == 1 and redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return -1 end
+local old, deleted = redis.call('HGET', KEYS[1 + skip], ARGV[2]), 0
+if old and string.sub(old, 2, 5) == ARGV[3] then deleted = redis.call('HDEL', KEYS[1 + skip], ARGV[2]) end
+if skip == 1 then
+  redis.call('HINCRBY', KEYS[1], 'users', 0 - deleted)
+  redis.call('HINCRBY', KEYS[1], 'forgotten', 1)
+  redis.call('HSET', KEYS[1], 'updated', ARGV[4])
+end
+return deleted
 """
 
-# KEYS release; ARGV staging, change of its number of users, time. 1 = done, 0 = the release has been replaced.
+# What FORGET leaves to do on a cluster. KEYS release; ARGV staging, change of its number of users, time. 1 = done,
+# 0 = the release has been replaced.
 FORGOTTEN: Final = """
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
 redis.call('HINCRBY', KEYS[1], 'users', ARGV[2])
