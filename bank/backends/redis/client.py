@@ -4,11 +4,14 @@ No client retries: a publisher fails whole and starts anew, a reader falls back 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final
 
 import redis
+from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
+from redis.connection import Connection
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -56,11 +59,36 @@ def sync_client(url: RedisUrl, timeout_s: float) -> SyncClient:
     settings = connection_settings(url)
     settings |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     settings |= {"ssl": url.tls, "retry": Retry(NoBackoff(), 0)}
+    if url.tls:
+        settings["redis_connect_func"] = partial(settle_tls, introduces=not url.cluster)
     if url.cluster:
         return redis.RedisCluster(**settings)
     if url.socket is not None:
         settings["unix_socket_path"] = settings.pop("path")
     return redis.Redis(**settings)
+
+
+# What makes a new TLS connection ready, where nothing else is asked at its start: TLS 1.3 servers send session tickets
+# behind the handshake, which redis-py takes for data that nobody asked for ("Connection not ready"). Reading an answer
+# reads them too. HELLO needs no right; servers before Redis 6 do not know it, and an error is an answer as well.
+_GREETING: Final = "HELLO"
+
+
+def settle_tls(connection: Connection, *, introduces: bool) -> None:
+    """Ask and read once on a new connection; `introduces`: log in and choose the database before."""
+    if introduces:
+        connection.on_connect()  # type: ignore[no-untyped-call]
+    connection.send_command(_GREETING)
+    with suppress(ResponseError):
+        connection.read_response()  # type: ignore[no-untyped-call]
+
+
+async def settle_tls_async(connection: AbstractConnection) -> None:
+    """The same for an asyncio connection to one server."""
+    await connection.on_connect()
+    await connection.send_command(_GREETING)
+    with suppress(ResponseError):
+        await connection.read_response()
 
 
 def meta_of(raw: Mapping[Any, Any]) -> ReleaseMeta:

@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from userip.bank.backends.redis.client import connection_settings
+from userip.bank.backends.redis.client import connection_settings, settle_tls_async
 from userip.bank.backends.redis.url import RedisUrl
 
 Command = Sequence[bytes]
@@ -44,6 +44,7 @@ class ServerConnection:
             socket_timeout=None,
             socket_connect_timeout=deadline_s,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=settle_tls_async if url.tls else None,
             **connection_settings(url),
         )
         self._releasing: set[asyncio.Task[None]] = set()

@@ -203,6 +203,9 @@ def test_unix_socket(start_redis: Callable[..., RedisServer], tmp_path: Path) ->
         socket.unlink(missing_ok=True)
 
 
+FRESH = 25  # connections, of which a quarter failed before
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate authority, and a certificate of it for 127.0.0.1: ca.crt, server.crt, server.key."""
@@ -238,19 +241,25 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_tls(start_redis: Callable[..., RedisServer], certificates: Path) -> None:
-    """rediss:// checks the server's certificate, shows its own, and refuses a server it cannot trust."""
+def start_with_tls(start_redis: Callable[..., RedisServer], certificates: Path, *more: str) -> int:
+    """Start a redis-server with TLS; its port for it."""
     port = free_port()
     try:
         start_redis(
             *("--tls-port", str(port), "--tls-ca-cert-file", str(certificates / "ca.crt")),
             *("--tls-cert-file", str(certificates / "server.crt")),
-            *("--tls-key-file", str(certificates / "server.key")),
+            *("--tls-key-file", str(certificates / "server.key"), *more),
         )
     except RuntimeError as error:
         if "tls" in str(error).lower():
             pytest.skip("this redis-server is built without TLS")
         raise
+    return port
+
+
+def test_tls(start_redis: Callable[..., RedisServer], certificates: Path) -> None:
+    """rediss:// checks the server's certificate, shows its own, and refuses a server it cannot trust."""
+    port = start_with_tls(start_redis, certificates)
     own = f"cert={certificates / 'server.crt'}&key={certificates / 'server.key'}"
     trusted = f"rediss://127.0.0.1:{port}/1?ca={certificates / 'ca.crt'}&{own}"
     check_whole_life(trusted)
@@ -324,3 +333,28 @@ def test_nothing_listens(start_redis: Callable[..., RedisServer]) -> None:
         ):
             with pytest.raises(BankError, match=r"redis at 127\.0\.0\.1:"):
                 attempt()
+
+
+@pytest.mark.parametrize("database", [0, 1])
+@pytest.mark.parametrize("password", ["", "secret"])
+def test_fresh_tls_connections_are_ready(
+    start_redis: Callable[..., RedisServer], certificates: Path, password: str, database: int
+) -> None:
+    """Whatever is asked at their start: session tickets behind the handshake are no answer to anything."""
+    rights = ("on", f">{password}", "~*", "&*", "+@all", "-ping")  # a login that may not ping
+    port = start_with_tls(
+        start_redis, certificates, "--tls-auth-clients", "no", *(("--user", "reader", *rights) if password else ())
+    )
+    login = f"reader:{password}@" if password else ""
+    url = f"rediss://{login}localhost:{port}/{database}?ca={certificates / 'ca.crt'}"
+    for _ in range(FRESH):
+        with closing(open_bank(url)) as bank:
+            assert bank.active() is None
+
+    async def read() -> None:
+        for _ in range(FRESH):
+            reader = open_reader(url, deadline_s=5)
+            assert await reader.active() is None
+            await reader.close()
+
+    asyncio.run(read())
