@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
-from pydantic import ValidationError, model_validator
+from pydantic import BaseModel, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from userip.files import write_text
 from userip.training.errors import ConfigError
@@ -19,28 +19,60 @@ from userip.training.export.config import ExportConfig
 from userip.training.methods import DEFAULT, METHODS
 from userip.training.methods.config import ProfileConfig
 from userip.training.methods.settings import MethodSettings
+from userip.training.quantize import QUANTIZERS
 from userip.training.quantize.config import QuantizeConfig
+from userip.training.quantize.protocol import Quantizer
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.renames import warn_renamed
 
 Sources = list[tuple[str, dict[str, Any]]]  # what a message says of one, and what it gives; later ones win
 
 ENVIRONMENT: Final = "USERIP_TRAIN_"
+MOST_CODES: Final = 32  # of a record in the bank
 RENAMED: Final = {("quantize", "rounds"): "em_rounds"}
 
 
 class TrainConfig(ProfileConfig):
     """Every setting of a run: the profile's sections, then one per step."""
 
-    quantize: QuantizeConfig = QuantizeConfig()
+    quantize: SerializeAsAny[QuantizeConfig] = QUANTIZERS["kmeans"].settings()
     fit: RecommenderConfig = RecommenderConfig()
     export: ExportConfig = ExportConfig()
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _own_settings(cls, given: Any) -> Any:  # noqa: ANN401  (any TOML value)
+        if isinstance(given, BaseModel):
+            given = given.model_dump()
+        if not isinstance(given, Mapping):
+            raise ValueError("a table of settings")
+        kind = given.get("kind", "kmeans")
+        if kind not in QUANTIZERS:
+            raise ValueError(f"kind {kind!r} is no quantizer; there are {', '.join(QUANTIZERS)}")
+        return QUANTIZERS[kind].settings.model_validate(given)
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The entry of QUANTIZERS."""
+        return QUANTIZERS[self.quantize.kind]
+
+    @property
+    def code_sizes(self) -> dict[str, int]:
+        """Name and size of every code of a user, facet by facet."""
+        return dict(self.quantizer.codes(self.profile_facets, self.quantize))
 
     @model_validator(mode="after")
     def _refinable(self) -> "TrainConfig":
         if self.quantize.last_round and not self.profile_method.refines:
             setting = "em_rounds" if self.quantize.em_rounds else "click_rounds"
             raise ValueError(f"quantize.{setting}: method {self.method!r} has no E step to alternate with; set it to 0")
+        if self.quantize.em_rounds and not self.quantizer.refines:
+            raise ValueError(f"quantize.em_rounds: quantizer {self.quantize.kind!r} has no M step; set it to 0")
+        codes = [name for name, _ in self.quantizer.codes(self.profile_facets, self.quantize)]
+        if len(set(codes)) < len(codes):
+            raise ValueError(f"facets: quantizer {self.quantize.kind!r} would give two codes one name: {codes}")
+        if len(codes) > MOST_CODES:
+            raise ValueError(f"quantize: {len(codes)} codes a user; at most {MOST_CODES}: fewer levels or facets")
         return self
 
 
@@ -182,6 +214,8 @@ def _explain(first: Mapping[str, Any], given: Mapping[str, Any]) -> str:
             section = fields[str(part)].annotation if str(part) in fields else section
             if section is MethodSettings:
                 section = METHODS[given.get("method", DEFAULT)].settings
+            if section is QuantizeConfig:
+                section = QUANTIZERS[given.get("quantize", {}).get("kind", "kmeans")].settings
         known = ", ".join(getattr(section, "model_fields", {}))
         return f"{where}: no such setting; there are: {known}"
     said = str(first["msg"]).removeprefix("Value error, ")

@@ -71,7 +71,7 @@ def fold_in_file(
 
 
 def fold_in(run: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """Codes of all users of rows (user_id, item_id, label), oldest first: user_id and one u16 column per facet.
+    """Codes of all users of rows (user_id, item_id, label), oldest first: user_id and one u16 column per code.
 
     Null codes where none of a user's items is in the catalogue. The settings are those of the release: RUN/config.toml
     may be those of a later command.
@@ -93,7 +93,7 @@ class FoldIn:
         """RUN's steps infer and quantize, which were made with `config` and `seed`."""
         profiler = config.profile_method.open(run, run / "infer", config.profile, seed)
         files = [run / "quantize" / f"round-{number}.safetensors" for number in range(config.quantize.last_round + 1)]
-        return cls(profiler, tuple(EMState.load(file) for file in files), config)
+        return cls(profiler, tuple(EMState.load(file, config.quantizer.open) for file in files), config)
 
     def codes(self, rows: pl.DataFrame) -> pl.DataFrame:
         """As `fold_in`."""
@@ -102,13 +102,14 @@ class FoldIn:
         codes = self._codes(histories).astype(np.uint16)
         known = pl.Series(histories.lengths > 0)
         return pl.DataFrame({"user_id": users}).with_columns(
-            pl.when(known).then(pl.Series(facet, codes[:, j])).alias(facet) for j, facet in enumerate(self.config.sizes)
+            pl.when(known).then(pl.Series(facet, codes[:, j])).alias(facet)
+            for j, facet in enumerate(self.config.code_sizes)
         )
 
     def _codes(self, histories: Histories) -> Ints:
-        """The whole path in turn, then the nearest codes of the last state: int64 [U, J]."""
+        """The whole path in turn, then the nearest codes of the last state: int64 [U, C]."""
         views = CrossFitViews.whole(histories)
-        codes = np.zeros((len(histories), len(self.config.sizes)), dtype=np.int64)
+        codes = np.zeros((len(histories), len(self.config.code_sizes)), dtype=np.int64)
         for users in track(self.profiler.batches(views), label="fold-in"):
             part, keys = histories.of(users), views.keys(users)
             z = inferred = self.profiler.infer(part, keys)

@@ -45,8 +45,8 @@ class Profiles:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Codes per facet."""
-        return self.config.sizes
+        """Size of each of a user's codes."""
+        return self.config.code_sizes
 
     def codes(self, split_hash: str) -> CodeTable:
         """The codes of its users."""

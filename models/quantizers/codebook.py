@@ -19,14 +19,22 @@ class Quantized(NamedTuple):
     commit_loss: Tensor
 
 
-class Usage(NamedTuple):
-    """share: list of floats, the part of profiles in each code; perplexity: exp of the share's entropy."""
+class FacetCodes(torch.nn.Module):
+    """What turns one facet's z [N, d] into its codes, in the metric `scale` (float32 [r, d], Eq. 6)."""
 
-    share: list[float]
-    perplexity: float
+    scale: Tensor
+    straight_through: str
+
+    def levels(self) -> list[Tensor]:
+        """The vectors of each of its codes, float32 [K, d]; a profile is their sum, one of each."""
+        raise NotImplementedError
+
+    def assign(self, z: Tensor) -> Tensor:
+        """The codes of z: int64 [N], or [N, L] where there are several."""
+        raise NotImplementedError
 
 
-class Codebook(torch.nn.Module):
+class Codebook(FacetCodes):
     """K codes e_k in R^d (parameter `codes`, float32 [K, d]) and the metric `scale` (float32 [r, d], Eq. 6).
 
     straight_through  "both": forward e_k, gradient to e_k and to z  (e + z - sg[z], docs/method.md#quantization)
@@ -34,7 +42,6 @@ class Codebook(torch.nn.Module):
     """
 
     codes: Tensor
-    scale: Tensor
 
     def __init__(self, codes: Tensor, scale: Tensor, straight_through: str = "both") -> None:
         super().__init__()
@@ -48,6 +55,10 @@ class Codebook(torch.nn.Module):
     def size(self) -> int:
         """K."""
         return self.codes.shape[0]
+
+    def levels(self) -> list[Tensor]:
+        """Its codes."""
+        return [self.codes.detach()]
 
     def assign(self, z: Tensor) -> Tensor:
         """Index of the nearest code for every z [N, d]: int64 [N]. Ties go to the lowest index."""
@@ -102,12 +113,6 @@ class Codebook(torch.nn.Module):
             self.codes[k] = z[farthest]
             distance = torch.minimum(distance, (scaled - scaled[farthest]).square().sum(1))
         return len(dead)
-
-    def usage(self, indices: Tensor) -> Usage:
-        """Share of every code and the perplexity exp(-sum p log p), between 1 and K."""
-        share = torch.bincount(indices, minlength=self.size).double() / max(len(indices), 1)
-        entropy = -(share * share.clamp(min=1e-300).log()).sum()
-        return Usage(share.tolist(), float(entropy.exp()))
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

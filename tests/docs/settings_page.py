@@ -13,6 +13,8 @@ from userip.service.settings import FLAGS, PREFIX, Settings
 from userip.training.config import ENVIRONMENT, TrainConfig
 from userip.training.methods import DEFAULT, METHODS
 from userip.training.methods.settings import MethodSettings
+from userip.training.quantize import QUANTIZERS
+from userip.training.quantize.config import QuantizeConfig
 
 PRESETS = "|".join(METHODS[DEFAULT].presets)
 PATH = Path(__file__).parents[2] / "docs/settings.md"
@@ -56,6 +58,8 @@ def _sections(config: BaseModel, prefix: str) -> list[str]:
         shown = f"{prefix}{name}"
         if isinstance(value, MethodSettings):
             found += [_section(shown, method.settings(), f" of method {name}") for name, method in METHODS.items()]
+        elif isinstance(value, QuantizeConfig):
+            found += [_section(shown, one.settings(), f" of quantizer {kind}") for kind, one in QUANTIZERS.items()]
         elif isinstance(value, BaseModel):
             found += [_section(shown, value), *_sections(value, f"{shown}.")]
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):

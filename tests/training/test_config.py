@@ -8,6 +8,7 @@ from userip.training.config import TrainConfig, load_config, write_config
 from userip.training.errors import ConfigError
 from userip.training.methods import DEFAULT, METHODS
 from userip.training.methods.userip.method import own
+from userip.training.quantize.kmeans.config import KMeansConfig
 
 PRESETS = METHODS[DEFAULT].presets
 
@@ -52,6 +53,7 @@ def test_the_paper_s_numbers() -> None:
 def test_the_released_code_has_no_commitment_and_no_surrogate() -> None:
     """Preset `released`: uniform codebooks, moved towards z by .5 MSE alone."""
     released = load_config("released", environment={})
+    assert isinstance(released.quantize, KMeansConfig)
     assert (released.quantize.start, released.quantize.beta, released.quantize.surrogate) == ("uniform", 0.0, False)
     assert own(released).start == "random"
 
@@ -93,6 +95,13 @@ def test_presets_are_not_changed_by_a_run() -> None:
         (["infer.steps=-1"], "infer.steps: "),
         (["fit.dropout=1.0"], "fit.dropout: "),
         (["quantize.update=sgd"], "quantize.update: "),
+        (["quantize.kind=pq"], "quantize: kind 'pq' is no quantizer; there are kmeans, residual"),
+        (
+            ["quantize.kind=residual", "quantize.update=mean"],
+            "quantize.update: no such setting; there are: click_",
+        ),
+        (["quantize.levels=2"], "quantize.levels: no such setting"),
+        (["quantize.kind=residual", "quantize.levels=20"], "quantize: 40 codes a user; at most 32"),
         (["infer.steps"], "--set infer.steps: give it as section.key=value"),
         (["facets=[]"], "facets: at least one"),
         (['facets=[{name="a", phrase="x"}, {name="a", phrase="y"}]'], "facets: at least one, each with a name"),

@@ -1,6 +1,7 @@
 """Between an M step and the E step after it: codebooks, surrogate, and the settings of that E step."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from userip.files import beside
-from userip.models.quantizers.codebook import Codebook
+from userip.models.quantizers.codebook import Codebook, FacetCodes
 from userip.models.quantizers.surrogate import Surrogate
 
 
@@ -23,22 +24,27 @@ class EMState:
     figures   what the M step said: losses of the surrogate, codes revived, perplexities
     """
 
-    codebooks: list[Codebook]
+    codebooks: Sequence[FacetCodes]
     surrogate: Surrogate | None
     rec: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
 
     def assign(self, z: Tensor) -> Tensor:
-        """Codes of z [n, J, m, d]: int64 [n, J]."""
+        """Codes of z [n, J, m, d], facet by facet: int64 [n, C]."""
         flat = z.flatten(2)
-        return torch.stack([book.assign(flat[:, j]) for j, book in enumerate(self.codebooks)], dim=1)
+        found = [book.assign(flat[:, j]).reshape(len(flat), -1) for j, book in enumerate(self.codebooks)]
+        return torch.cat(found, dim=1)
+
+    @property
+    def flat(self) -> list[Codebook]:
+        """The codebooks as those of one code per facet, which alone profiles can be moved towards."""
+        return [book for book in self.codebooks if isinstance(book, Codebook)]
 
     def save(self, file: Path) -> None:
         """Write as safetensors, beside and then renamed."""
         tensors: dict[str, Tensor] = {}
         for j, book in enumerate(self.codebooks):
-            tensors[f"codebook.{j}.codes"] = book.codes.detach()
-            tensors[f"codebook.{j}.scale"] = book.scale
+            tensors |= {f"codebook.{j}.{name}": value for name, value in book.state_dict().items()}
         if self.surrogate is not None:
             tensors |= {f"surrogate.{name}": value for name, value in self.surrogate.state_dict().items()}
         meta = {
@@ -52,18 +58,22 @@ class EMState:
             save_file(whole, partial, metadata={"state": json.dumps(meta)})
 
     @classmethod
-    def load(cls, file: Path) -> "EMState":
-        """Read what `save` wrote."""
+    def load(cls, file: Path, book: "OpenCodes") -> "EMState":
+        """Read what `save` wrote; `book` makes a facet's codebook of its tensors."""
         with safe_open(file, framework="pt") as opened:
             meta = json.loads(opened.metadata()["state"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
-        codebooks = [
-            Codebook(tensors[f"codebook.{j}.codes"], tensors[f"codebook.{j}.scale"], kind)
-            for j, kind in enumerate(meta["straight_through"])
-        ]
+        codebooks = [book(_under(f"codebook.{j}.", tensors), kind) for j, kind in enumerate(meta["straight_through"])]
         surrogate = None
         if meta["items"]:
-            weights = {k.removeprefix("surrogate."): v for k, v in tensors.items() if k.startswith("surrogate.")}
+            weights = _under("surrogate.", tensors)
             surrogate = Surrogate(meta["items"], list(weights["mean"]), list(weights["std"]))
             surrogate.load_state_dict(weights)
         return cls(codebooks, surrogate, meta["rec"], meta["figures"])
+
+
+OpenCodes = Callable[[Mapping[str, Tensor], str], FacetCodes]  # (state_dict, straight_through) -> a facet's codebook
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,29 +1,12 @@
-"""From profiles to codes, without a language model."""
+"""From profiles to codes, without a language model: quantizers, one folder each."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from userip.training.methods.em_state import EMState
-    from userip.training.methods.table import ProfileTable
-    from userip.training.quantize.clicks import Clicks
-    from userip.training.quantize.config import QuantizeConfig
-
-# (z of train users [n, J, D], z of all views, clicks, sizes, items, settings, seed) -> the first codebooks
-Quantizer = Callable[["Tensor", "ProfileTable", "Clicks", Sequence[int], int, "QuantizeConfig", int], "EMState"]
-
-
-def _kmeans(
-    z: "Tensor", table: "ProfileTable", clicks: "Clicks", sizes: Sequence[int], items: int, config: "QuantizeConfig",
-    seed: int,
-) -> "EMState":  # fmt: skip
-    from userip.training.quantize.kmeans import fit_kmeans
-
-    return fit_kmeans(z, table, clicks, sizes, items, config, seed)
-
+from userip.training.quantize.kmeans.quantizer import KMeans
+from userip.training.quantize.protocol import Quantizer
+from userip.training.quantize.residual.quantizer import ResidualKMeans
 
 QUANTIZERS: Final[dict[str, Quantizer]] = {
-    "kmeans": _kmeans,
+    "kmeans": KMeans(),
+    "residual": ResidualKMeans(),
 }

@@ -11,8 +11,8 @@ from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.crossfit.histories import Ints
 from userip.training.crossfit.views import CrossFitViews
-from userip.training.methods.table import ProfileTable
 from userip.training.quantize.config import QuantizeConfig
+from userip.training.quantize.protocol import Problem
 
 
 class Clicks:
@@ -46,17 +46,17 @@ def new_surrogate(z: Tensor, items: int, seed: int) -> Surrogate:
 def fit_surrogate(
     surrogate: Surrogate,
     codebooks: Sequence[Codebook],
-    table: ProfileTable,
-    clicks: Clicks,
+    problem: Problem,
     config: QuantizeConfig,
-    seed: int,
+    *,
+    learn_codes: bool = False,
 ) -> list[float]:
     """Fit phi on the train rows by BCE; returns the mean loss of every epoch, in nats.
 
-    Without codebooks the surrogate reads dense z. With them it reads straight-through codes, and under
-    `straight_through = "both"` and `update = "gradient"` the codes are fitted along (Eq. 5, L_rec). Where codes are
-    exact means they stay: L_rec would drag a code off its users, others would take them, and it would end empty.
+    Without codebooks the surrogate reads dense z. With them it reads straight-through codes, which `learn_codes` fits
+    along (Eq. 5, L_rec).
     """
+    table, clicks, seed = problem.table, problem.clicks, problem.seed
     draw = np.random.default_rng([seed, 10])
     torch.manual_seed(seed)
     readers = list(surrogate.project.parameters())
@@ -65,7 +65,7 @@ def fit_surrogate(
         {"params": network, "lr": config.surrogate_lr, "weight_decay": config.surrogate_decay},
         {"params": readers, "lr": config.surrogate_lr, "weight_decay": config.projection_decay},
     ]
-    if config.straight_through == "both" and config.update == "gradient":
+    if learn_codes:
         unit = [book.codes.detach().std().clamp(min=1e-8) for book in codebooks]
         groups += [
             {"params": [book.codes], "lr": float(config.surrogate_lr * scale)}

@@ -8,10 +8,30 @@ of the click logit when z moves by delta. So k-means minimises what quantization
 costs in likeness. See docs/method.md#quantization.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from userip.models.quantizers.surrogate import Surrogate
+from userip.training.quantize.clicks import fit_surrogate, new_surrogate
+from userip.training.quantize.config import QuantizeConfig
+from userip.training.quantize.protocol import Problem
+
+
+def click_metric(problem: Problem, config: QuantizeConfig) -> tuple[list[Tensor], Surrogate | None, list[float]]:
+    """A of every facet, float32 [r, D]; the surrogate of dense z that showed which directions matter; its losses."""
+    z, clicks = problem.z, problem.clicks
+    scales = [scale_of(z[:, j], config.metric) for j in range(z.shape[1])]
+    if not config.surrogate:
+        return scales, None, []
+    surrogate = new_surrogate(z, problem.items, problem.seed)
+    losses = fit_surrogate(surrogate, [], problem, config)
+    if config.click_weight > 0:
+        rows = np.random.default_rng([problem.seed, 11]).permutation(len(clicks))[:20_000]
+        dense = problem.table[clicks.view[rows]].flatten(2)
+        directions = click_directions(surrogate, clicks.item[torch.from_numpy(rows)], list(dense.unbind(1)))
+        scales = [with_clicks(scale, directions[j], z[:, j], config.click_weight) for j, scale in enumerate(scales)]
+    return scales, surrogate, losses
 
 
 def scale_of(z: Tensor, kind: str) -> Tensor:

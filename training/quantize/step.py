@@ -1,9 +1,9 @@
 """The quantize step: codebooks and everybody's codes; rounds with the method where they are asked for.
 
-codebooks.safetensors  per facet `<facet>.codes` [K, m*d] and its metric `<facet>.scale` [r, m*d]
+codebooks.safetensors  per code `<code>.codes` [K, m*d] and its facet's metric `<code>.scale` [r, m*d]
 round-<k>.safetensors  what M step k left: with them a new user is folded in as the others were
 z.npy                  the profiles that were quantized, if there was any round (else RUN/infer/z.npy)
-codes.parquet          user_id, fold (-1: whole history), one u16 column per facet (65535: no history)
+codes.parquet          user_id, fold (-1: whole history), one u16 column per code (65535: no history)
 quantize.json          sizes, usage and perplexity of the codebooks, and the figures of every round
 
 One round is M (surrogate and codebooks, all z fixed), then E (all z, by the method; codebooks and surrogate fixed).
@@ -13,7 +13,7 @@ bytes. Without rounds the method is not opened, and no language model is loaded.
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +32,11 @@ from userip.training.methods.protocol import Facet, Refiner
 from userip.training.methods.step import fill, views_of
 from userip.training.methods.table import ProfileTable
 from userip.training.quantize import QUANTIZERS
-from userip.training.quantize.clicks import Clicks
+from userip.training.quantize.clicks import Clicks, fit_surrogate, new_surrogate
 from userip.training.quantize.codes import write_codes
 from userip.training.quantize.config import QuantizeConfig
-from userip.training.quantize.m_step import dense_m_step, next_m_step
+from userip.training.quantize.figures import figures_of
+from userip.training.quantize.protocol import Alternating, Problem, Quantizer
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +48,21 @@ def run_quantize(
 ) -> dict[str, Any]:
     """Fit codebooks on the inferred profiles, alternate, and write everybody's codes."""
     work = Quantizing(dataset, run, out, profile, quantize, seed)
+    quantizer, facets = work.quantizer, work.quantizer.codes(profile.profile_facets, quantize)
     table, states = work.inferred, list[EMState]()
     for number in range(quantize.last_round + 1):
         file = out / f"round-{number}.safetensors"
         if not file.is_file():
             work.m_step(number, table, states).save(file)
-        states.append(EMState.load(file))
-        _say(number, states[-1], profile.profile_facets)
+        states.append(EMState.load(file, quantizer.open))
+        _say(number, states[-1], facets)
         if number < quantize.last_round:
             table = work.e_step(number, states[-1], table)
-    figures = write_codes(out, states[-1], table, work.views, profile.profile_facets)
+    figures = write_codes(out, states[-1], table, work.views, facets)
     figures |= {"folds": profile.infer.folds, "fold_seed": seed, "split_hash": dataset.split_hash}
     figures |= {"method": profile.method, "rounds": [state.figures for state in states]}
     (out / "quantize.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    _write_codebooks(out, states[-1], profile.profile_facets)
+    _write_codebooks(out, states[-1], facets)
     _keep_last(out, quantize.last_round)
     return {"facets": figures["facets"], "rounds": figures["rounds"]}
 
@@ -75,6 +77,11 @@ class Quantizing:
     profile: ProfileConfig
     settings: QuantizeConfig
     seed: int
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The entry of QUANTIZERS."""
+        return QUANTIZERS[self.settings.kind]
 
     @cached_property
     def views(self) -> CrossFitViews:
@@ -100,16 +107,15 @@ class Quantizing:
 
     def m_step(self, number: int, table: ProfileTable, before: list[EMState]) -> EMState:
         """Surrogate alone, then the first codebooks, then those that follow the profiles."""
-        settings, items = self.settings, self.dataset.items.height
-        z = self._train_profiles(table)
-        last = number == settings.last_round
+        settings, last = self.settings, number == self.settings.last_round
+        problem = self._problem(table)
         if number < settings.dense_rounds:
-            state = dense_m_step(z, table, self.clicks, items, settings, self.seed + number)
+            state = dense_m_step(replace(problem, seed=self.seed + number), settings)
         elif number == settings.dense_rounds:
-            sizes = list(self.profile.sizes.values())
-            state = QUANTIZERS[settings.kind](z, table, self.clicks, sizes, items, settings, self.seed)
+            state = self.quantizer.fit(problem, settings)
         else:
-            state = next_m_step(before[-1], z, table, self.clicks, settings, self.seed, last=last)
+            assert isinstance(self.quantizer, Alternating)
+            state = self.quantizer.following(before[-1], problem, settings, last=last)
         if state.codebooks and not last:
             state = self.refiner.balanced(state, table, self.views, settings)
         return state
@@ -131,12 +137,20 @@ class Quantizing:
         fill(following, groups, self.views, work, f"round {number + 1}")
         return following
 
-    def _train_profiles(self, table: ProfileTable, most: int = 100_000) -> Tensor:
-        """z of train users' whole histories, at most so many: [n, J, m*d]. Codebooks are fitted to these."""
+    def _problem(self, table: ProfileTable, most: int = 100_000) -> Problem:
+        """z [n, J, m*d] of train users' whole histories, at most so many: codebooks are fitted to these."""
         full = self.views.full[self.views.interactions()[self.views.full] > 0]
         if len(full) > most:
             full = np.sort(np.random.default_rng(0).permutation(full)[:most])
-        return table[full].flatten(2)
+        z, items = table[full].flatten(2), self.dataset.items.height
+        return Problem(z, self.profile.profile_facets, table, self.clicks, items, self.seed)
+
+
+def dense_m_step(problem: Problem, config: QuantizeConfig) -> EMState:
+    """A surrogate on dense z, for an E step on clicks: there are no codebooks yet."""
+    surrogate = new_surrogate(problem.z, problem.items, problem.seed)
+    losses = fit_surrogate(surrogate, [], problem, config)
+    return EMState([], surrogate, figures=figures_of([], problem.z, losses, []))
 
 
 def _say(number: int, state: EMState, facets: tuple[Facet, ...]) -> None:
@@ -149,9 +163,10 @@ def _say(number: int, state: EMState, facets: tuple[Facet, ...]) -> None:
 
 def _write_codebooks(out: Path, state: EMState, facets: tuple[Facet, ...]) -> None:
     tensors: dict[str, Tensor] = {}
-    for facet, book in zip(facets, state.codebooks, strict=True):
-        tensors[f"{facet.name}.codes"] = book.codes.detach().contiguous()
-        tensors[f"{facet.name}.scale"] = book.scale.contiguous()
+    levels = [(level, book.scale) for book in state.codebooks for level in book.levels()]
+    for facet, (codes, scale) in zip(facets, levels, strict=True):
+        tensors[f"{facet.name}.codes"] = codes.contiguous()
+        tensors[f"{facet.name}.scale"] = scale.clone()
     save_file(tensors, out / "codebooks.safetensors")
 
 

@@ -1,7 +1,5 @@
 """Codebooks: assignment, gradient routing, M steps, revival and k-means, against hand-made and library oracles."""
 
-import math
-
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -139,7 +137,7 @@ def test_dead_codes_are_put_where_profiles_are_served_worst() -> None:
     """The farthest profile first; two dead codes go to two places; living codes stay."""
     z = torch.cat([torch.zeros(50, 3), torch.tensor([[9.0, 0.0, 0.0], [0.0, 7.0, 0.0], [9.0, 0.5, 0.0]])])
     book = Codebook(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 90.0], [0.0, 0.0, 80.0]]), PLAIN)
-    assert book.usage(book.assign(z)).perplexity == pytest.approx(1.0)
+    assert set(book.assign(z).tolist()) == {0}
     assert book.revive(z, min_share=0.01) == 2
     assert book.codes.tolist() == [[0.0, 0.0, 0.0], [9.0, 0.5, 0.0], [0.0, 7.0, 0.0]]
     assert book.revive(z, min_share=0.01) == 0
@@ -198,7 +196,7 @@ def test_more_codes_than_points_are_duplicates(restarts: int) -> None:
     index = book.assign(z)
     assert book.codes.shape == (7, 3)
     assert torch.allclose(book.codes[index], z)
-    assert book.usage(index).perplexity == pytest.approx(3.0)
+    assert len(set(index.tolist())) == 3
     assert book.revive(z, min_share=0.01) == 4
     assert torch.isfinite(book.codes).all()
 
@@ -207,16 +205,6 @@ def test_kmeans_of_nobody_says_so() -> None:
     """No profile, no codes: an error, not an endless search."""
     with pytest.raises(ValueError, match="at least one profile"):
         kmeans(torch.zeros(0, 3), 2, PLAIN, restarts=1, seed=0)
-
-
-def test_usage_is_shares_and_perplexity() -> None:
-    """exp of the entropy: K when even, 1 when collapsed, in between by hand."""
-    book = _book()
-    assert book.usage(torch.tensor([0, 1, 2])).perplexity == pytest.approx(3.0)
-    assert book.usage(torch.tensor([1, 1, 1])).perplexity == pytest.approx(1.0)
-    got = book.usage(torch.tensor([0, 0, 0, 1]))
-    assert got.share == [0.75, 0.25, 0.0]
-    assert got.perplexity == pytest.approx(math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25))))
 
 
 def test_an_unknown_gate_is_refused() -> None:

@@ -8,8 +8,10 @@ import torch
 from userip.models.quantizers.codebook import Codebook
 from userip.models.quantizers.surrogate import Surrogate
 from userip.training.methods.em_state import EMState
+from userip.training.quantize import QUANTIZERS
 
 J, D, ITEMS = 2, 6, 9
+KMEANS = QUANTIZERS["kmeans"]
 
 
 def _state(*, surrogate: bool = True) -> EMState:
@@ -27,10 +29,10 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path, surrogate: bool) -> None:
     """Codes, metric, straight-through kind, surrogate, weight and figures come back bit for bit."""
     state = _state(surrogate=surrogate)
     state.save(tmp_path / "round-0.safetensors")
-    loaded = EMState.load(tmp_path / "round-0.safetensors")
+    loaded = EMState.load(tmp_path / "round-0.safetensors", KMEANS.open)
     assert loaded.rec == state.rec
     assert loaded.figures == state.figures
-    for book, again in zip(state.codebooks, loaded.codebooks, strict=True):
+    for book, again in zip(state.flat, loaded.flat, strict=True):
         assert torch.equal(book.codes, again.codes)
         assert torch.equal(book.scale, again.scale)
         assert book.straight_through == again.straight_through
@@ -46,7 +48,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path, surrogate: bool) -> None:
 def test_saved_twice_is_the_same_bytes(tmp_path: Path) -> None:
     """Saving is deterministic, also after a load, and leaves nothing beside the file."""
     _state().save(tmp_path / "a")
-    EMState.load(tmp_path / "a").save(tmp_path / "b")
+    EMState.load(tmp_path / "a", KMEANS.open).save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"a", "b"}
 
@@ -58,6 +60,6 @@ def test_codes_are_the_nearest_in_each_facets_metric() -> None:
     assigned = state.assign(z)
     assert assigned.shape == (20, J)
     for n in range(20):
-        for j, book in enumerate(state.codebooks):
+        for j, book in enumerate(state.flat):
             distances = [float((book.scale @ (z[n, j, 0] - code)).square().sum()) for code in book.codes.detach()]
             assert assigned[n, j] == distances.index(min(distances))

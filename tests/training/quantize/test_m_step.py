@@ -12,16 +12,19 @@ from userip.models.quantizers.codebook import Codebook
 from userip.training.crossfit.histories import Histories
 from userip.training.crossfit.views import CrossFitViews
 from userip.training.methods.em_state import EMState
+from userip.training.methods.protocol import Facet
 from userip.training.methods.table import ProfileTable
 from userip.training.quantize.clicks import Clicks, fit_surrogate, new_surrogate
-from userip.training.quantize.config import QuantizeConfig
-from userip.training.quantize.kmeans import fit_kmeans
-from userip.training.quantize.m_step import move_codes, next_m_step
+from userip.training.quantize.kmeans.config import KMeansConfig
+from userip.training.quantize.kmeans.first import first_codebooks
+from userip.training.quantize.kmeans.m_step import move_codes, next_m_step
+from userip.training.quantize.protocol import Problem
 
 USERS, HELD_OUT, ITEMS, EACH, D = 90, 6, 12, 8, 6
 FOLDS = 2
-CONFIG = QuantizeConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, em_rounds=1, click_weight=4.0)
+CONFIG = KMeansConfig(restarts=3, surrogate_epochs=3, surrogate_lr=2e-2, em_rounds=1, click_weight=4.0)
 SIZES = (3, 2)
+FACETS = tuple(Facet(name, size) for name, size in zip(("taste", "other"), SIZES, strict=True))
 
 
 def _views(folds: int = FOLDS) -> CrossFitViews:
@@ -58,13 +61,15 @@ class _Case:
         self.clicks = Clicks(self.views)
         self.z = self.table[self.views.full].flatten(2)
 
+    def problem(self, seed: int = 0, sizes: tuple[int, ...] = SIZES) -> Problem:
+        facets = tuple(Facet(facet.name, size) for facet, size in zip(FACETS, sizes, strict=True))
+        return Problem(self.z, facets, self.table, self.clicks, ITEMS, seed)
+
     def first(self, seed: int = 0, sizes: tuple[int, ...] = SIZES, **settings: object) -> EMState:
-        config = CONFIG.model_copy(update=settings)
-        return fit_kmeans(self.z, self.table, self.clicks, sizes, ITEMS, config, seed)
+        return first_codebooks(self.problem(seed, sizes), CONFIG.model_copy(update=settings))
 
     def next(self, state: EMState, *, last: bool, **settings: object) -> EMState:
-        config = CONFIG.model_copy(update=settings)
-        return next_m_step(state, self.z, self.table, self.clicks, config, 1, last=last)
+        return next_m_step(state, self.problem(1), CONFIG.model_copy(update=settings), last=last)
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def case(tmp_path: Path) -> _Case:
 
 
 def _bytes(state: EMState) -> list[Tensor]:
-    tensors = [book.codes.detach().clone() for book in state.codebooks]
+    tensors = [book.codes.detach().clone() for book in state.flat]
     if state.surrogate is not None:
         tensors += [value.clone() for value in state.surrogate.state_dict().values()]
     return tensors
@@ -100,7 +105,7 @@ def test_the_surrogate_learns_what_profiles_say(case: _Case) -> None:
     constant = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
     surrogate = new_surrogate(case.z, ITEMS, 0)
     config = CONFIG.model_copy(update={"surrogate_epochs": 30})
-    losses = fit_surrogate(surrogate, [], case.table, case.clicks, config, 0)
+    losses = fit_surrogate(surrogate, [], case.problem(), config)
     assert len(losses) == 30
     assert losses[-1] < 0.6 * constant
     assert not surrogate.training
@@ -114,7 +119,7 @@ def test_the_click_loss_moves_codes_only_where_it_may(case: _Case, kind: str, up
     books = [Codebook(case.z[:3, j], torch.eye(D), kind) for j in range(2)]
     before = [book.codes.detach().clone() for book in books]
     config = CONFIG.model_copy(update={"straight_through": kind, "update": update})
-    fit_surrogate(new_surrogate(case.z, ITEMS, 0), books, case.table, case.clicks, config, 0)
+    fit_surrogate(new_surrogate(case.z, ITEMS, 0), books, case.problem(), config, learn_codes=config.learns_codes)
     assert all(torch.equal(book.codes, old) != moved for book, old in zip(books, before, strict=True))
 
 
@@ -141,16 +146,16 @@ def test_codebooks_start_at_the_planted_tastes(case: _Case, surrogate: bool) -> 
 
 def test_the_metric_is_what_the_settings_say(case: _Case) -> None:
     """Click rows are appended with a surrogate and a weight, not without; `plain` is Euclidean."""
-    assert case.first().codebooks[0].scale.shape[0] > D
-    assert case.first(click_weight=0.0).codebooks[0].scale.shape == (D, D)
+    assert case.first().flat[0].scale.shape[0] > D
+    assert case.first(click_weight=0.0).flat[0].scale.shape == (D, D)
     plain = case.first(surrogate=False, metric="plain")
-    assert torch.equal(plain.codebooks[0].scale, torch.eye(D))
+    assert torch.equal(plain.flat[0].scale, torch.eye(D))
 
 
 def test_a_uniform_start_is_the_released_one(case: _Case) -> None:
     """U(-1/K, 1/K), and neither means nor revival touch it."""
     state = case.first(start="uniform", surrogate=False)
-    for book, size in zip(state.codebooks, SIZES, strict=True):
+    for book, size in zip(state.flat, SIZES, strict=True):
         assert float(book.codes.detach().abs().max()) <= 1 / size
         assert float(book.codes.detach().std()) > 0.3 / size
     assert state.figures["revived"] == []
@@ -205,7 +210,7 @@ def test_the_papers_weights_leave_codes_where_they_are() -> None:
         book = Codebook(torch.full((1, width), 0.1), torch.eye(width))
         start = float((book.codes[0] - centre).detach().norm())
         settings = {"update": "gradient", "reduction": reduction, "alpha": weight, "gamma": weight, "steps": 200}
-        config = QuantizeConfig.model_validate(settings)
+        config = KMeansConfig.model_validate(settings)
         move_codes(book, z, config)
         left[reduction] = float((book.codes[0] - centre).detach().norm()) / start
     assert left["mean"] > 0.9
@@ -228,5 +233,5 @@ def test_more_codes_than_users_are_survived(tmp_path: Path) -> None:
     """A codebook larger than the number of users: all finite, each user on a code of its own."""
     case = _Case(tmp_path)
     state = case.first(sizes=(USERS + 10, 2), surrogate=False)
-    assert torch.isfinite(state.codebooks[0].codes).all()
+    assert torch.isfinite(state.flat[0].codes).all()
     assert len(set(state.assign(case.z[:, :, None])[:, 0].tolist())) == USERS

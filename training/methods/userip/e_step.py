@@ -49,7 +49,7 @@ class Objective:
             commitment=settings.gamma * settings.alpha * settings.beta,
             rec=state.rec,
             reduction=settings.reduction,
-            codebooks=state.codebooks,
+            codebooks=state.flat,
             surrogate=state.surrogate,
         )
 

@@ -24,8 +24,8 @@ from userip.training.language.language import Language
 from userip.training.methods.em_state import EMState
 from userip.training.methods.refine_config import RefineConfig
 from userip.training.methods.userip.e_step import Objective, Subspace, Terms, e_step, objective_terms, user_nll
-from userip.training.quantize.config import QuantizeConfig
-from userip.training.quantize.m_step import move_codes
+from userip.training.quantize.kmeans.config import KMeansConfig
+from userip.training.quantize.kmeans.m_step import move_codes
 
 USERS = histories([0, ~4, 7], [], [2, 5, ~8, 1, 10], [3], [~6, ~9], [11, 2, ~0, 4])
 WHOLE = Subspace.whole(2, WIDTH, 0.2)
@@ -293,7 +293,7 @@ def test_free_energy_never_rises() -> None:
     for _ in range(5):
         before = distance()
         for j, book in enumerate(books):
-            move_codes(book, z[:, j, 0], QuantizeConfig(metric="plain"))
+            move_codes(book, z[:, j, 0], KMeansConfig(metric="plain"))
         assert distance() <= before + 1e-4
         energies.append(energy())
         z = e_step(language, some, z, centre, WHOLE, objective,

@@ -1,0 +1,1 @@
+"""One code per facet: k-means of z, and codebooks that can follow moving profiles."""

@@ -1,0 +1,1 @@
+"""Several codes per facet: k-means of z, then of what the codes before leave."""
