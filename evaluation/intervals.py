@@ -21,7 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from userip.bank.record import UNKNOWN_CODE
 from userip.training.crossfit.views import FULL
 from userip.training.recommender.codes import CodeTable
-from userip.training.recommender.metrics import auc
+from userip.training.recommender.metrics import Measure, auc, within_users
 
 Floats = NDArray[np.float64]
 LEVEL: Final = 0.95
@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """AUC of one method: of all rows float64 [S], and of every resample of users float64 [S, R]."""
+    """A measure of one method: of all rows float64 [S], and of every resample of users float64 [S, R]."""
 
     whole: Floats
     resampled: Floats
@@ -72,15 +72,28 @@ class Bootstrap:
         # uint16 [R, U]: how often each user was drawn. One user drawn again is the same user: no draw, no interval.
         self.drawn = _draws(np.random.default_rng([seed, 0]), resamples if len(names) > 1 else 0, len(names))
 
-    def figures(self, predictions: ArrayLike) -> Figures:
-        """AUC of predictions [S, n]. Raises ValueError for another number of rows."""
+    def figures(self, predictions: ArrayLike, measure: Measure = "auc") -> Figures:
+        """The measure of predictions [S, n]. Raises ValueError for another number of rows."""
         scores = np.atleast_2d(np.asarray(predictions, dtype=np.float64))
         if scores.shape[1] != len(self.labels):
             raise ValueError(f"{scores.shape[1]} predictions for {len(self.labels)} rows")
-        whole = [auc(self.labels, one) for one in scores]
-        return Figures(
-            np.array(whole), np.stack([_weighted_auc(self.labels, one, self.drawn, self.user) for one in scores])
-        )
+        found = [self._auc(one) if measure == "auc" else self._within(one, measure) for one in scores]
+        return Figures(np.array([whole for whole, _ in found]), np.stack([drawn for _, drawn in found]))
+
+    def _auc(self, scores: Floats) -> tuple[float, Floats]:
+        return auc(self.labels, scores), _weighted_auc(self.labels, scores, self.drawn, self.user)
+
+    def _within(self, scores: Floats, measure: Measure) -> tuple[float, Floats]:
+        """The mean over users of what is computed within each: a user drawn twice counts twice."""
+        found = within_users(self.user, self.labels, scores)
+        value, weight = found.weighted(measure)
+        result = np.full(len(self.drawn), np.nan)
+        lines = max(1, BLOCK // max(len(value), 1))
+        for start in range(0, len(result), lines):
+            block = self.drawn[start : start + lines, found.user] * weight
+            total = block.sum(axis=1)
+            np.divide(block @ value, total, out=result[start : start + lines], where=total > 0)
+        return found.mean(measure), result
 
     def difference(self, mine: Figures, other: Figures) -> Difference:
         """Mine minus other, seed by seed. One seed of one side stands against all seeds of the other."""

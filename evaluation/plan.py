@@ -6,7 +6,10 @@ from typing import Any, Final, Literal
 
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.results import Section
+from userip.models.recommenders import RECOMMENDERS
 from userip.training.data.dataset import Split
+from userip.training.methods import METHODS
+from userip.training.methods.protocol import Variation
 
 Preset = Literal["quick", "full"]
 Changes = Mapping[str, Any]
@@ -30,7 +33,7 @@ RUNS: Final[dict[Preset, int | None]] = {"quick": 2, "full": None}
 
 SHAPED: Final = ("constant", "random", "shuffled")  # controls that only borrow the shape of the codes
 NO_FIELD: Final = "-no-user-field"
-OWN: Final = ("dcn", "dcnv2", "pnn", "deepfm", "ffm")
+OWN: Final = tuple(RECOMMENDERS)
 LIBRARY: Final = ("afm", "fibinet", "difm", "afn", "autoint", "onn")  # of the extra `baselines`
 TRANSFER: Final = ("pnn", "dcnv2", "deepfm")
 LANGUAGE_ROWS: Final = {"kar-style": None, "pepler-style": 2, "rella-style": 1}  # seeds at most; None: all
@@ -45,37 +48,22 @@ CURVE_CONTROL: Final = "statistics"  # beside the profile method
 CURVE_SEEDS: Final = 3
 
 
-@dataclass(frozen=True)
-class Variation:
-    """Other settings of training: `--set` lines, over a preset if one is named, then facets and codebook sizes."""
-
-    settings: tuple[str, ...] = ()
-    preset: str | None = None
-    size: int | None = None
-    facets: int | None = None
-
-
-ABLATIONS: Final[dict[str, Variation]] = {
+COMMON: Final[dict[str, Variation]] = {  # what can be left out of every method
     AS_CONFIGURED: Variation(),
     DENSE: Variation(),
-    "last 8 items": Variation(("history.longest=8",)),
-    "last 8 items, each sees those before it": Variation(("history.longest=8", "history.factorised=false")),
     "without surrogate": Variation(("quantize.surrogate=false",)),
     "without cross-fitting": Variation(("infer.folds=0",)),
-    "random start": Variation(("infer.start=random",)),
-    "shared start": Variation(("infer.start=shared",)),
-    "without polarity": Variation(("history.polarity=false",)),
-    "straight-through to z": Variation(("quantize.update=gradient", "quantize.straight_through=z")),
-    "straight-through to both": Variation(("quantize.update=gradient", "quantize.straight_through=both")),
-    "preset paper": Variation(preset="paper"),
-    "preset released": Variation(preset="released"),
 }
-NOT_THERE: Final = {"without the mask": "the facets' slots never see each other's soft tokens: no setting changes that"}
-SWEEPS: Final[dict[str, Variation]] = {
-    **{f"soft_tokens={m}": Variation((f"infer.soft_tokens={m}",)) for m in (1, 2, 4)},
-    **{f"size={size}": Variation(size=size) for size in (3, 4, 9, 16, 27, 81)},
-    **{f"facets={count}": Variation(facets=count) for count in (1, 2, 3)},
-}
+
+
+def ablations_of(method: str) -> dict[str, Variation]:
+    """Those of every method, then the method's own."""
+    return {**COMMON, **METHODS[method].ablations}
+
+
+def variations_of(method: str) -> dict[str, Variation]:
+    """Ablations and sweeps of a method."""
+    return {**ablations_of(method), **METHODS[method].sweeps}
 
 
 @dataclass(frozen=True)
@@ -117,8 +105,9 @@ def plan(preset: Preset, split: Split, method: str) -> list[Experiment]:
     goals = (*TRANSFER, "onn") if preset == "full" else TRANSFER
     experiments += [Experiment("transfer", one, name) for name in goals for one in ("constant", method)]
     if preset == "full":
-        experiments += [_varied("ablations", name, split, method) for name in ABLATIONS]
-        experiments += [_varied("sweep", name, split, method) for name in SWEEPS]
+        possible = (name for name, one in ablations_of(method).items() if not one.impossible)
+        experiments += [_varied("ablations", name, split, method) for name in possible]
+        experiments += [_varied("sweep", name, split, method) for name in METHODS[method].sweeps]
     return experiments
 
 

@@ -18,18 +18,17 @@ from userip.evaluation.fits.trials import WHOLE_MACHINE, Trial, reason_of
 from userip.evaluation.intervals import code_agreement
 from userip.evaluation.learning_curve import Cut, learning_curve
 from userip.evaluation.plan import (
-    ABLATIONS,
     CURVE_CONTROL,
     CURVE_SEEDS,
     NO_FIELD,
-    NOT_THERE,
     RUNS,
-    SWEEPS,
     Changes,
     Experiment,
     Preset,
+    ablations_of,
     grid_of,
     plan,
+    variations_of,
 )  # fmt: skip
 from userip.evaluation.requirements import missing_for
 from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section
@@ -91,7 +90,7 @@ class Session:
         """A run per seed, and one per ablation and step of a sweep where the plan has them."""
         wanted = [("", seed, f"seed-{seed}", self.base) for seed in range(self.runs)]
         variants = dict.fromkeys(experiment.variant for experiment in self.experiments if experiment.variant)
-        known = ABLATIONS | SWEEPS
+        known = variations_of(self.base.method)
         for variant in variants:
             try:
                 preset = TRAINING_PRESET[self.preset]
@@ -119,8 +118,9 @@ class Session:
         if not experiments:
             return
         if section == "ablations":
-            for what, why in NOT_THERE.items():
-                self.fitting.skip(f"ablations, {what}", why)
+            for what, variation in ablations_of(self.base.method).items():
+                if variation.impossible:
+                    self.fitting.skip(f"ablations, {what}", variation.impossible)
         with self.clock.measure(f"section {section}"):
             self._search(experiments)
             trials = [trial for one in experiments if one in self.chosen for trial in self._seeds(one)]

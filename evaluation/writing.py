@@ -12,6 +12,7 @@ from typing import Any
 from userip.evaluation.results import BASE, SECTIONS, Results
 from userip.evaluation.sections import build_report
 from userip.evaluation.sections.comparisons import Comparisons
+from userip.evaluation.sections.tables import COMPARED
 from userip.files import json_text, write_text
 from userip.reporting.markdown import markdown
 from userip.reporting.page import html
@@ -56,12 +57,14 @@ def summarise(compare: Comparisons) -> dict[str, Any]:
         measures = compare.measures(row)
         entry: dict[str, Any] = {
             "section": row.section, "method": row.method, "recommender": row.recommender, "variant": row.variant,
-            "seeds": list(row.seeds), "auc": measures["auc"], "logloss": measures["logloss"],
-            "settings": row.scored[0].settings,
+            "seeds": list(row.seeds), **measures, "settings": row.scored[0].settings,
         }  # fmt: skip
         base = compare.row(row.section, BASE, row.recommender) if row.method != BASE else None
         if base and (difference := compare.difference(row, base)).per_seed:
             entry[f"minus_{BASE}"] = asdict(difference)
+            entry[f"minus_{BASE}_within"] = {
+                one: asdict(compare.difference(row, base, one)) for one in COMPARED if one != "auc"
+            }
         lines.append(entry)
     return {
         "dataset": results.dataset, "split": results.split, "split_hash": results.split_hash,

@@ -1,5 +1,6 @@
 """The commands `userip train`, its steps, and `fold-in`."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -82,8 +83,14 @@ def _report(out: Path) -> None:
     quantized = read_step(out / "quantize")
     if fitted is None or quantized is None:
         return
-    test = fitted["figures"]["test"]
-    print(f"test AUC {test['auc']:.4f}, logloss {test['logloss']:.4f}")
+    test = {name: math.nan if value is None else value for name, value in fitted["figures"]["test"].items()}
+    print(
+        f"test GAUC {test['gauc']:.4f}, NDCG@5 {test['ndcg_5']:.4f}, NDCG@10 {test['ndcg_10']:.4f}: within a user",
+        end="",
+    )
+    print(f" ({test['ranked_users']:.0f} users; {test['one_label_users']:.0f} with rows of one label left out)")
+    print(f"test logloss {test['logloss']:.4f}, ECE {test['ece']:.4f}: how far probabilities are off")
+    print(f"test AUC {test['auc']:.4f}: over all users, where knowing who likes more counts too")
     for facet in quantized["figures"]["facets"]:
         print(f"codebook {facet['name']}: {facet['perplexity']:.1f} of {facet['size']} codes in use")
     print(f"next: userip publish --release {out / 'release'} --bank lmdb://{out.resolve() / 'bank'}")

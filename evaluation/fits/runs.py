@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from userip.evaluation.plan import Variation
 from userip.evaluation.results import Codebook, Timing
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.files import read_json
 from userip.training.language.config import FacetConfig
+from userip.training.methods.protocol import Variation
 from userip.training.recommender.codes import QUANTIZE, CodeTable
 from userip.training.run import fingerprint, read_step, run_step, steps_of
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from userip.evaluation.intervals import Bootstrap, Difference, Figures
 from userip.evaluation.results import Results, Scored, Section
-from userip.training.recommender.metrics import auc, evaluate
+from userip.training.recommender.metrics import Measure, auc, evaluate
 
+Key = tuple[str, str, str, str]
 UNDETERMINED: Final = Difference(float("nan"), float("nan"), float("nan"), ())
 
 
@@ -30,7 +31,7 @@ class Row:
     scored: tuple[Scored, ...]
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         """What tells it from other rows."""
         return (self.section, self.method, self.recommender, self.variant)
 
@@ -54,9 +55,9 @@ class Comparisons:
         self.users = results.test["user_id"].to_numpy()
         self.bootstrap = Bootstrap(self.users, self.labels, resamples, seed)
         self._resamples, self._seed = resamples, seed
-        self._figures: dict[tuple[str, str, str, str], Figures] = {}
-        self._valid: dict[tuple[str, str, str, str], float] = {}
-        self._measures: dict[tuple[str, str, str, str], dict[str, float]] = {}
+        self._figures: dict[tuple[Key, Measure], Figures] = {}
+        self._valid: dict[Key, float] = {}
+        self._measures: dict[Key, dict[str, float]] = {}
 
     def rows(self, section: Section, method: str | None = None, recommender: str | None = None) -> list[Row]:
         """The rows of a section, and of a method and a recommender where given, in the plan's order."""
@@ -71,14 +72,15 @@ class Comparisons:
         found = [one for one in self.rows(section, method, recommender) if one.variant == variant]
         return found[0] if found else None
 
-    def figures(self, row: Row) -> Figures:
-        """AUC of the test rows, whole and resampled."""
-        if row.key not in self._figures:
-            self._figures[row.key] = self.bootstrap.figures(np.stack([one.test for one in row.scored]))
-        return self._figures[row.key]
+    def figures(self, row: Row, measure: Measure = "auc") -> Figures:
+        """The measure of the test rows, whole and resampled."""
+        if (row.key, measure) not in self._figures:
+            predictions = np.stack([one.test for one in row.scored])
+            self._figures[row.key, measure] = self.bootstrap.figures(predictions, measure)
+        return self._figures[row.key, measure]
 
     def measures(self, row: Row) -> dict[str, float]:
-        """auc, logloss, gauc, ece of the test rows: means over seeds."""
+        """What `evaluate` gives of the test rows: means over seeds."""
         if row.key not in self._measures:
             found = [evaluate(self.users, self.labels, one.test) for one in row.scored]
             self._measures[row.key] = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
@@ -95,9 +97,9 @@ class Comparisons:
         """The best by validation; None of none. A row without a validation AUC is not chosen before one that has."""
         return max(rows, key=lambda one: np.nan_to_num(self.valid_auc(one), nan=-1.0)) if rows else None
 
-    def difference(self, mine: Row, other: Row) -> Difference:
-        """AUC of mine minus other, paired by seed; undetermined (NaN) where they have no seed in common."""
-        picked = _pair([mine, other], [self.figures(one) for one in (mine, other)])
+    def difference(self, mine: Row, other: Row, measure: Measure = "auc") -> Difference:
+        """The measure of mine minus other, paired by seed; undetermined (NaN) where they have no seed in common."""
+        picked = _pair([mine, other], [self.figures(one, measure) for one in (mine, other)])
         return self.bootstrap.difference(*picked) if picked else UNDETERMINED
 
     def recovered(self, mine: Row, unknown: Row, retrained: Row) -> Difference:

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from userip.evaluation.intervals import Bootstrap, Difference, Figures, code_agreement
 from userip.training.recommender.codes import CodeTable
+from userip.training.recommender.metrics import Measure, evaluate
 
 Floats = NDArray[np.float64]
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=50)
@@ -233,3 +234,19 @@ def test_one_user_has_no_interval(seeds: int) -> None:
     assert len(found.per_seed) == seeds
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("measure", ["gauc", "ndcg_5", "ndcg_10"])
+def test_measures_within_users_are_resampled_by_whole_users(measure: Measure) -> None:
+    """Every resample is what the plain measure says of the drawn users' rows, a user drawn twice being two users."""
+    rng = np.random.default_rng(0)
+    users = np.repeat([f"u{n}" for n in range(12)], rng.integers(2, 9, 12))
+    labels, scores = rng.random(len(users)) < 0.5, rng.integers(0, 5, len(users)) / 5
+    bootstrap = Bootstrap(users, labels, resamples=40)
+    found = bootstrap.figures(scores, measure)
+    assert found.whole[0] == pytest.approx(evaluate(users, labels, scores)[measure])
+    for value, drawn in zip(found.resampled[0], bootstrap.drawn, strict=True):
+        rows = [(f"{user}, {copy}", row) for row, user in enumerate(bootstrap.user) for copy in range(drawn[user])]
+        at = [row for _, row in rows]
+        wanted = evaluate([name for name, _ in rows], labels[at], scores[at])[measure]
+        assert value == pytest.approx(wanted, nan_ok=True)

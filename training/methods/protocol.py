@@ -40,6 +40,20 @@ class SoftPrompts(NamedTuple):
     random: bool
 
 
+class Variation(NamedTuple):
+    """Other settings of training, for an evaluation: `--set` lines, over a preset if one is named.
+
+    size, facets  every facet of the prompt with so many codes, and the first facets alone
+    impossible    why no setting does it; then it is only said
+    """
+
+    settings: tuple[str, ...] = ()
+    preset: str | None = None
+    size: int | None = None
+    facets: int | None = None
+    impossible: str = ""
+
+
 class Profiler(Protocol):
     """A fitted method, open to infer."""
 
@@ -89,6 +103,8 @@ class ProfileMethod(Protocol):
     presets         what each --preset changes; one that is not there is refused
     needs_language  whether the step `language` comes first
     refines         whether what it opens is a `Refiner`: else quantize.em_rounds is refused
+    ablations       parts that an evaluation leaves out, beside those that every method has
+    sweeps          "setting=value" that an evaluation walks through
     """
 
     name: str
@@ -96,6 +112,8 @@ class ProfileMethod(Protocol):
     presets: Mapping[str, Mapping[str, Any]]
     needs_language: bool
     refines: bool
+    ablations: Mapping[str, Variation]
+    sweeps: Mapping[str, Variation]
 
     def check(self, config: "ProfileConfig") -> None:
         """Raise ValueError for settings that do not fit each other."""

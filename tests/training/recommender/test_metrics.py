@@ -1,12 +1,13 @@
 """The metrics against scikit-learn, explicit loops and the paper's own tables."""
 
 import math
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from userip.training.recommender.metrics import (
     auc,
@@ -49,6 +50,33 @@ def test_gauc_is_the_weighted_mean_over_users(rows: list[tuple[bool, int, int]])
         assert math.isnan(gauc(users, labels, scores))
 
 
+@given(ROWS)
+def test_ndcg_is_scikit_learns_with_ties(rows: list[tuple[bool, int, int]]) -> None:
+    """Within each user with both labels, at 5 and 10; each of them counts once, and those left out are counted."""
+    labels = np.asarray([row[0] for row in rows])
+    scores = np.asarray([row[1] / 5 for row in rows])
+    users = np.asarray([f"user {row[2]}" for row in rows])
+    ranked = [user for user in set(users) if len(set(labels[users == user])) == 2]
+    found = evaluate(users, labels, scores)
+    assert (found["ranked_users"], found["one_label_users"]) == (len(ranked), len(set(users)) - len(ranked))
+    for cut in (5, 10):
+        each = [ndcg_score([labels[users == user]], [scores[users == user]], k=cut) for user in ranked]
+        assert found[f"ndcg_{cut}"] == pytest.approx(np.mean(each) if each else math.nan, abs=1e-12, nan_ok=True)
+
+
+def test_ndcg_of_ties_is_the_mean_over_all_orders() -> None:
+    """Brute force: seven rows in three ties, every order that the scores leave open."""
+    labels, scores = [1, 0, 1, 0, 0, 1, 0], [0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.1]
+    best = sum(1 / math.log2(place + 2) for place in range(3))
+    found = [
+        sum(labels[row] / math.log2(place + 2) for place, row in enumerate(order[:5])) / best
+        for order in permutations(range(7))
+        if all(scores[a] >= scores[b] for a, b in pairwise(order))
+    ]
+    assert len(found) == 48  # 2! x 4!
+    assert evaluate(["u"] * 7, labels, scores)["ndcg_5"] == pytest.approx(np.mean(found))
+
+
 def test_logloss_is_scikit_learns_and_clipped_at_one_in_ten_million() -> None:
     """A certain mistake costs -log(1e-7), not infinity."""
     rng = np.random.default_rng(0)
@@ -69,12 +97,16 @@ def test_a_constant_prediction_at_the_base_rate_is_calibrated_and_blind() -> Non
     labels = [True, True, False, True]
     found = evaluate(["a", "a", "a", "a"], labels, [0.75] * 4)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert found == pytest.approx({"auc": 0.5, "gauc": 0.5, "ece": 0.0, "logloss": entropy})
+    blind = (1 + 1 / math.log2(3) + 0.5 + 1 / math.log2(5)) * 0.75 / (1 + 1 / math.log2(3) + 0.5)
+    ranking = {"gauc": 0.5, "ndcg_5": blind, "ndcg_10": blind, "ranked_users": 1, "one_label_users": 0}
+    assert found == pytest.approx({"auc": 0.5, "ece": 0.0, "logloss": entropy, **ranking})
 
 
 def test_no_rows_have_no_figures() -> None:
     """Every figure of an empty part is NaN, none is an error."""
-    assert all(math.isnan(value) for value in evaluate([], [], []).values())
+    found = evaluate([], [], [])
+    assert (found.pop("ranked_users"), found.pop("one_label_users")) == (0, 0)
+    assert all(math.isnan(value) for value in found.values())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from userip.training.methods.counts.config import CountsConfig
-from userip.training.methods.protocol import Facet, Profiler, SoftPrompts
+from userip.training.methods.protocol import Facet, Profiler, SoftPrompts, Variation
 from userip.training.methods.settings import MethodSettings
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Counts:
     presets: Mapping[str, Mapping[str, Any]] = {"default": {}, "quick": {"quantize": {"restarts": 4}}}
     needs_language: bool = False
     refines: bool = False
+    ablations: Mapping[str, Variation] = {"last 8 items": Variation(("history.longest=8",))}
+    sweeps: Mapping[str, Variation] = {
+        f"size={size}": Variation(tuple(f"infer.{facet}={size}" for facet in FACETS)) for size in (3, 4, 9, 16, 27, 81)
+    }
 
     def check(self, config: "ProfileConfig") -> None:
         """Any settings fit each other."""

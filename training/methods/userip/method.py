@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from userip.training.methods.protocol import Facet, Profiler, SoftPrompts
+from userip.training.methods.protocol import Facet, Profiler, SoftPrompts, Variation
 from userip.training.methods.settings import MethodSettings
 from userip.training.methods.userip.config import InferConfig
 from userip.training.methods.userip.presets import PRESETS
+from userip.training.methods.userip.variations import ABLATIONS, SWEEPS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,8 @@ class UserIP:
     presets: Mapping[str, Mapping[str, Any]] = PRESETS
     needs_language: bool = True
     refines: bool = True
+    ablations: Mapping[str, Variation] = ABLATIONS
+    sweeps: Mapping[str, Variation] = SWEEPS
 
     def check(self, config: "ProfileConfig") -> None:
         """Raise ValueError where profiles start at slot words and no facet has any."""
