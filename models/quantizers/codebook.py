@@ -5,6 +5,7 @@ few loud dimensions from deciding; further rows of A can add directions that mat
 optimal for every such A, so codes stay ordinary means of z.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -19,19 +20,19 @@ class Quantized(NamedTuple):
     commit_loss: Tensor
 
 
-class FacetCodes(torch.nn.Module):
+class FacetCodes(torch.nn.Module, ABC):
     """What turns one facet's z [N, d] into its codes, in the metric `scale` (float32 [r, d], Eq. 6)."""
 
     scale: Tensor
     straight_through: str
 
+    @abstractmethod
     def levels(self) -> list[Tensor]:
         """The vectors of each of its codes, float32 [K, d]; a profile is their sum, one of each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def assign(self, z: Tensor) -> Tensor:
         """The codes of z: int64 [N], or [N, L] where there are several."""
-        raise NotImplementedError
 
 
 class Codebook(FacetCodes):
