@@ -80,13 +80,17 @@ def test_a_file_is_as_long_as_its_pages_say(empty_lmdb: str) -> None:
     """LMDB leaves out pages that one transaction took and gave back: such a file must not be taken for cut short."""
     environment = LmdbEnvironment.acquire(Path(empty_lmdb.removeprefix("lmdb://")))
 
-    def take_and_give_back(txn: lmdb.Transaction) -> None:
-        keys = [b"%08d" % number for number in range(20_000)]
-        txn.cursor().putmulti([(key, bytes(40)) for key in keys])
-        for key in keys:
-            txn.delete(key)
+    def take_and_give_back(txn: lmdb.Transaction, size: int, count: int) -> None:
+        cursor = txn.cursor()
+        cursor.putmulti([(b"d%08d" % number, bytes(size)) for number in range(count)])
+        found = cursor.set_range(b"d")
+        while found and cursor.key().startswith(b"d"):
+            found = cursor.delete()
 
-    environment.write(take_and_give_back)
+    environment.write(lambda txn: txn.put(b"z", b""))
+    environment.write(lambda txn: txn.cursor().putmulti([(b"c%08d" % number, bytes(40)) for number in range(5000)]))
+    environment.write(lambda txn: take_and_give_back(txn, 40, 8000))
+    environment.write(lambda txn: take_and_give_back(txn, 3000, 100))
     data = Path(empty_lmdb.removeprefix("lmdb://"), "data.mdb")
     assert missing_bytes(str(data), data.stat().st_size) == 0
     assert environment.read(lambda txn: txn.get(b"00000001")) is None
