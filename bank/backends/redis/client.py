@@ -78,9 +78,9 @@ def settle_tls(connection: Connection, *, introduces: bool) -> None:
     """Ask and read once on a new connection; `introduces`: log in and choose the database before."""
     if introduces:
         connection.on_connect()  # type: ignore[no-untyped-call]
-    connection.send_command(_GREETING)
+    connection.send_command(_GREETING)  # type: ignore[no-untyped-call]
     with suppress(ResponseError):
-        connection.read_response()  # type: ignore[no-untyped-call]
+        connection.read_response()
 
 
 async def settle_tls_async(connection: AbstractConnection) -> None:
