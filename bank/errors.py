@@ -3,8 +3,8 @@
 BankError
 ├── BankUrlError          the URL names no backend, or a setting in it is wrong
 ├── BankKeyError          the secret that hides user ids is missing, wrong or unusable
-├── BankUnavailableError  the store did not answer, or refused the connection
-│   ├── BankRefusedError     it does not let this login do that
+├── BankUnavailableError  the store did not answer, or not as it should
+│   ├── BankRefusedError     it answered that this login may not: wrong password, missing right
 │   └── BankDamagedError     its file is cut short
 ├── BankFullError         the store has no room for what was to be written
 ├── UnknownReleaseError   the bank holds no release of that name, or none is active
@@ -34,11 +34,13 @@ class BankKeyError(BankError):
 
 
 class BankUnavailableError(BankError):
-    """The store did not answer within its time, or refused."""
+    """The store did not answer within its time, or not as it should."""
 
 
 class BankRefusedError(BankUnavailableError):
-    """User, password or rights are not enough."""
+    """User, password or rights are not enough. The message says who logged in, and what to fix."""
+
+    exit_code = 2
 
 
 class BankDamagedError(BankUnavailableError):

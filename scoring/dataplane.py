@@ -89,7 +89,7 @@ class Dataplane:
     async def profile(self, user_id: str, stats: RequestStats) -> ProfileAnswer:
         """The user's code of every facet, described.
 
-        Raises UnknownUserError, or BankAwayError when the bank did not answer in time.
+        Raises UnknownUserError, or BankAwayError when the bank cannot be read.
         """
         release = self._current.release
         stats.release = release.name

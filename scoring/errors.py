@@ -7,7 +7,7 @@ UserIPError
 └── RequestError           a request cannot be answered; `detail` and `errors` are written for clients
     ├── InvalidRequestError   a field is missing, of the wrong type or over a limit
     ├── UnknownUserError      the bank holds no profile of this user
-    └── BankAwayError         the answer needs the bank, and it did not answer in time
+    └── BankAwayError         the answer needs the bank, which cannot be read
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class UnknownUserError(RequestError):
 
 
 class BankAwayError(RequestError):
-    """This answer needs the bank, which did not answer in time."""
+    """This answer needs the bank, which cannot be read."""
 
     def __init__(self) -> None:
-        super().__init__("The profile bank did not answer in time; retry in 1 s.")
+        super().__init__("The profile bank cannot be read; retry in 1 s.")

@@ -47,7 +47,7 @@ class RequestStats:
     cache_stale: int = counter(_CACHE, "cache_lookups", result="stale")
     replica_lookups: int = counter("Lookups in the replica, after cache and bank failed.")
     bank_failure: str = reason(
-        "Bank reads that failed: unavailable, no_release, error, breaker.", "bank_failures", "reason"
+        "Bank reads that failed: unavailable, refused, no_release, error, breaker.", "bank_failures", "reason"
     )
     corrupt_records: int = counter(
         "Damaged bank records; served with the default profile.",

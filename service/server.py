@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import uvicorn
 from structlog.typing import FilteringBoundLogger
 
-from userip.bank.errors import BankDamagedError, BankUnavailableError
+from userip.bank.errors import BankDamagedError, BankRefusedError, BankUnavailableError
 from userip.bank.opening import open_reader
 from userip.bank.redaction import redact
 from userip.release.manifest import read_manifest
@@ -33,7 +33,7 @@ _KEEP_ALIVE_S = 75  # longer than the idle time of usual load balancers, which m
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
-    Raises StartError, ReleaseError or BankUrlError, naming what is missing and the command that fixes it.
+    Raises StartError, ReleaseError, BankUrlError or BankRefusedError, naming what is wrong and the fix.
     """
     signal.signal(signal.SIGTERM, _leave)
     log = make_logger(settings.log_level)
@@ -115,7 +115,8 @@ async def _check_bank(settings: Settings, directory: Path, release: str, log: Fi
         if not reader.exists() or (meta := await reader.meta(release)) is None:
             raise missing
         meta.require_key()
-    except BankDamagedError:
+        await reader.get_many(release, [""])  # nobody: metadata and records are different rights
+    except (BankDamagedError, BankRefusedError):
         raise
     except BankUnavailableError as error:
         log.warning("bank does not answer; scores are served with the default profile", bank=shown, problem=str(error))

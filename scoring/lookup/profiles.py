@@ -13,7 +13,7 @@ from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from userip.bank.errors import BankError, BankUnavailableError, RecordError, UnknownReleaseError
+from userip.bank.errors import BankError, BankRefusedError, BankUnavailableError, RecordError, UnknownReleaseError
 from userip.bank.opening import open_reader
 from userip.bank.protocol import AsyncReader, Lookup
 from userip.bank.record import UNKNOWN_CODE, Record
@@ -26,9 +26,10 @@ from userip.scoring.settings import LookupSettings
 
 # known: the bank holds this user; default: it does not; unavailable: it could not say.
 Outcome = Literal["known", "default", "unavailable"]
-# unavailable: no answer in time; no_release: the bank lacks it; error: anything else; breaker: not asked.
+# unavailable: no answer in time; refused: the login may not; no_release: the bank lacks it; error: anything else;
+# breaker: not asked.
 # A request whose lookup went on as a probe has the last failure of the bank.
-Failure = Literal["unavailable", "no_release", "error", "breaker"]
+Failure = Literal["unavailable", "refused", "no_release", "error", "breaker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ def make_profiles(
 
 
 def _kind(error: BankError) -> Failure:
+    if isinstance(error, BankRefusedError):
+        return "refused"
     if isinstance(error, BankUnavailableError):
         return "unavailable"
     return "no_release" if isinstance(error, UnknownReleaseError) else "error"

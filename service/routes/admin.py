@@ -93,7 +93,7 @@ def _roll_back(bank_url: str) -> str:
             raise ConflictError("The bank has no release before the active one.") from None
         except BankRefusedError:
             raise ConflictError(
-                "The service's user may not write to the bank; use `userip rollback` as the publisher."
+                "The bank refuses this to the service's user; use `userip rollback` as the publisher."
             ) from None
         except BankUnavailableError:
             raise BankAwayError from None

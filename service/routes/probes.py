@@ -1,6 +1,6 @@
 """The probes: alive if it answers at all, ready if it should get traffic."""
 
-from userip.bank.errors import BankError, BankKeyError
+from userip.bank.errors import BankError, BankKeyError, BankRefusedError
 from userip.bank.protocol import AsyncReader
 from userip.scoring.messages import FieldProblem
 
@@ -15,8 +15,11 @@ async def not_ready_reasons(reader: AsyncReader, release: str) -> list[FieldProb
         meta = await reader.meta(release)
         if meta is not None:
             meta.require_key()
+            await reader.get_many(release, [""])  # nobody: metadata and records are different rights
     except BankKeyError:
         return [FieldProblem("bank", f"hides the users of {release} with a key that this service does not have")]
+    except BankRefusedError:
+        return [FieldProblem("bank", "access refused: a wrong password or a missing right; the log says whose")]
     except BankError:
         return [FieldProblem("bank", "does not answer; scores are served with the default profile")]
     if meta is None:

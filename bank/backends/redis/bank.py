@@ -73,7 +73,7 @@ class RedisBank:
 
     def _run(self, work: Callable[[SyncClient], T]) -> T:
         """Run `work` with the client, its errors named."""
-        with named_errors(self._url.where):
+        with named_errors(self._url):
             if self._opened is None:
                 self._opened = sync_client(self._url, self._timeout_s)
             return work(self._opened)
@@ -169,7 +169,7 @@ class RedisBank:
             publication.complete(ReleaseMeta.of_batch(publication.staging, batch))
         except BaseException:
             # What cannot be removed now (the server is away, say) `prune` removes later.
-            with contextlib.suppress(BankError), named_errors(self._url.where):
+            with contextlib.suppress(BankError), named_errors(self._url):
                 publication.abandon(batch.layout.buckets)
             raise
 

@@ -3,6 +3,7 @@
 No client retries: a publisher fails whole and starts anew, a reader falls back to the default profile.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -104,19 +105,33 @@ def text(value: bytes | str) -> str:
     return value if isinstance(value, str) else value.decode()
 
 
+# A right that is missing inside of a script, of which redis-py knows no error: Redis 6 to 7.0, and since.
+_REFUSED_IN_SCRIPT: Final = re.compile(r"user executing the script can't|ACL failure in script")
+
+
 @contextmanager
-def named_errors(where: str) -> Iterator[None]:
+def named_errors(url: RedisUrl) -> Iterator[None]:
     """Turn redis-py's errors into the bank's, naming the server and never a password."""
+    where = url.where
     try:
         yield
     except OutOfMemoryError:
         raise BankFullError(
             f"{where}: maxmemory is reached; the active release is unchanged. Free memory with `userip prune`"
         ) from None
-    except (AuthenticationError, NoPermissionError) as error:
-        raise BankRefusedError(f"{where}: access refused ({error}); check user, password and ACL") from None
-    except ResponseError as error:
-        raise BankUnavailableError(f"{where}: {error}") from None
     except (RedisError, RedisClusterException, OSError) as error:
+        if (fix := _refusal(error, url)) is not None:
+            raise BankRefusedError(f"{where}: access refused: {fix}") from None
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise BankUnavailableError(f"{where}: {first_line}") from None
+
+
+def _refusal(error: BaseException | None, url: RedisUrl) -> str | None:
+    """Who may not do what, and what to fix; None where the server does not say so."""
+    while error is not None:
+        if isinstance(error, AuthenticationError):
+            return f"{url.login} may not log in ({error}); fix it in the bank URL (--bank or USERIP_BANK_URL)"
+        if isinstance(error, NoPermissionError) or _REFUSED_IN_SCRIPT.search(str(error)):
+            return f"{url.login} lacks a right ({error}); give it by ACL SETUSER, or name another user in the bank URL"
+        error = error.__cause__  # a cluster's first connection: the reason is the cause of another error
+    return None

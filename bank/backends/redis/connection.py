@@ -107,7 +107,12 @@ class ClusterConnection:
         pipe = self._client.pipeline()
         for command in commands:  # a name in str: redis-py routes by it
             pipe.execute_command(command[0].decode(), *command[1:])
-        return list(await pipe.execute())
+        # Without redis-py's own raising, which adds the command, and with it a part of the key and the user's field.
+        replies = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return list(replies)
 
     async def close(self) -> None:
         """Close all connections."""

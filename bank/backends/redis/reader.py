@@ -96,7 +96,7 @@ class RedisReader:
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
-        with named_errors(self._url.where):
+        with named_errors(self._url):
             try:
                 with self._deadlines.watch():
                     yield

@@ -33,6 +33,7 @@ class RedisUrl(UrlSettings):
     socket: str | None = None
     username: str | None = None
     password: SecretStr | None = None
+    password_from: str = "the URL"  # noqa: S105  (words)
     tls: bool = False
     cluster: bool = False
     ca: FilePath | None = None
@@ -47,6 +48,12 @@ class RedisUrl(UrlSettings):
             return f"redis at {self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"redis{' cluster' if self.cluster else ''} at {host}:{self.port}"
+
+    @property
+    def login(self) -> str:
+        """Who logs in with what, in words that hold no secret, for messages."""
+        password = "no password" if self.password is None else f"the password from {self.password_from}"
+        return f"user {self.username or 'default'!r} with {password}"
 
 
 def parse_url(url: str) -> RedisUrl:
@@ -81,12 +88,14 @@ def _read_password(url: str, settings: dict[str, Any]) -> None:
         if name not in os.environ:
             raise BankUrlError(f"bank {redact(url)!r}: password_env: the variable {name} is not set")
         set_once(url, settings, "password", os.environ[name])
+        settings["password_from"] = f"the variable {name}"
     if (file := settings.pop("password_file", None)) is not None:
         try:
             password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise BankUrlError(f"bank {redact(url)!r}: password_file: {file}: {error.strerror}") from None
         set_once(url, settings, "password", password)
+        settings["password_from"] = file
 
 
 def _socket(url: str, path: str) -> str:

@@ -1,9 +1,7 @@
-"""What is Redis's own: memory, limits, logins, TLS, sockets, clusters."""
+"""What is Redis's own: memory, limits, users, sockets, clusters."""
 
 import asyncio
 import logging
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,39 +12,14 @@ import numpy as np
 import pytest
 import redis
 
+from tests.bank.backends.redis.whole_life import EXPECTED, USERS, check_whole_life
 from tests.fixtures.banks import make_users
-from userip.bank import Bank, Lookup, Record, open_bank, open_reader
+from userip.bank import Bank, Record, open_bank, open_reader
 from userip.bank.errors import BankError, BankUnavailableError
 from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 
-USERS = make_users(300)
-EXPECTED: list[Lookup] = [Record(i + 1, (i % 7, i % 1000, 0xFFFF)) for i in range(300)]
 SECRET = "s3cr3t/?#@"
-
-
-def check_whole_life(url: str) -> None:
-    """Publish, activate, read, fold in, roll back and prune over `url`."""
-    with closing(open_bank(url)) as bank:
-        for release in ("a", "b"):
-            USERS.publish(bank, release)
-            bank.activate(release)
-        bank.upsert("b", {"new": Record(0, (1, 2, 3)), "user-0": Record(1, (4, 5, 6))})
-        assert [(info.name, info.users) for info in bank.releases()] == [("a", 300), ("b", 301)]
-
-        async def read() -> tuple[str | None, list[Lookup]]:
-            reader = open_reader(url, deadline_s=5)
-            try:
-                await reader.active()
-                return await reader.active(), await reader.get_many("b", ["new", "user-1", "no", "user-0"])
-            finally:
-                await reader.close()
-
-        expected = [Record(0, (1, 2, 3)), EXPECTED[1], None, Record(1, (4, 5, 6))]
-        assert asyncio.run(read()) == ("b", expected)
-        assert bank.rollback() == "a"
-        assert bank.prune(keep=0) == ["b"]
-        assert bank.get_many("a", USERS.ids) == EXPECTED
 
 
 def test_users_take_at_most_32_bytes(redis_url: str, redis_server: RedisServer) -> None:
@@ -124,34 +97,6 @@ def test_password_user_and_database(start_redis: Callable[..., RedisServer]) -> 
     admin.close()
 
 
-def test_the_service_needs_four_commands(start_redis: Callable[..., RedisServer]) -> None:
-    """A reader works with an ACL that allows LINDEX, HGETALL, HGET and nothing that writes."""
-    server = start_redis()
-    with server.client() as client, closing(open_bank(server.url)) as bank:
-        USERS.publish(bank, "a")
-        bank.activate("a")
-        client.acl_setuser(
-            "service",
-            enabled=True,
-            passwords=["+pw"],
-            commands=["+lindex", "+hgetall", "+hget"],
-            keys=["%R~userip:*"],
-        )
-    url = f"redis://service:pw@127.0.0.1:{server.port}"
-
-    async def read() -> None:
-        reader = open_reader(url, deadline_s=5)
-        await reader.active()
-        assert await reader.active() == "a"
-        assert await reader.meta("a")
-        assert await reader.get_many("a", USERS.ids) == EXPECTED
-        await reader.close()
-
-    asyncio.run(read())
-    with closing(open_bank(url)) as bank, pytest.raises(BankUnavailableError, match="access refused"):
-        USERS.publish(bank, "b")
-
-
 def test_a_publisher_needs_no_right_to_look_at_the_configuration(
     start_redis: Callable[..., RedisServer],
 ) -> None:
@@ -172,27 +117,6 @@ def test_a_publisher_needs_no_right_to_look_at_the_configuration(
         assert bank.releases()[0].bytes_per_user is None
 
 
-@pytest.mark.parametrize("login", [f"publisher:{quote(SECRET, safe='')}@", f":{quote(SECRET, safe='')}@", ""])
-def test_a_refused_login_is_said_without_the_password(start_redis: Callable[..., RedisServer], login: str) -> None:
-    """A wrong or missing password is an error of its own that names the server and shows no secret."""
-    server = start_redis("--requirepass", "another")
-    url = f"redis://{login}127.0.0.1:{server.port}"
-
-    async def read() -> None:
-        reader = open_reader(url, deadline_s=5)
-        try:
-            await reader.active()
-        finally:
-            await reader.close()
-
-    with closing(open_bank(url)) as bank:
-        for attempt in (bank.active, lambda: asyncio.run(read())):
-            with pytest.raises(BankUnavailableError, match=r"redis at .*access refused") as caught:
-                attempt()
-            shown = f"{caught.value} {caught.value!r}"
-            assert "s3cr3t" not in shown
-
-
 def test_unix_socket(start_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
     """A server's Unix socket serves like its port, with a database number."""
     socket = Path("/tmp") / f"userip-{free_port()}.sock"  # a socket's path has at most 107 bytes
@@ -201,84 +125,6 @@ def test_unix_socket(start_redis: Callable[..., RedisServer], tmp_path: Path) ->
         check_whole_life(f"unix://{socket}?db=2")
     finally:
         socket.unlink(missing_ok=True)
-
-
-FRESH = 25  # connections, of which a quarter failed before
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate authority, and a certificate of it for 127.0.0.1: ca.crt, server.crt, server.key."""
-    if shutil.which("openssl") is None:
-        pytest.fail("openssl is not installed: `apt-get install openssl`", pytrace=False)
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    # A proper authority: Python checks key usage strictly from 3.13 on.
-    authority = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
-    for arguments in (
-        [
-            "req",
-            "-x509",
-            *new_key,
-            *authority,
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.crt",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=ca",
-        ],
-        ["req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=redis"],
-        [
-            *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-out", "server.crt", "-days", "1", "-extfile", "names"),
-        ],
-    ):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-def start_with_tls(start_redis: Callable[..., RedisServer], certificates: Path, *more: str) -> int:
-    """Start a redis-server with TLS; its port for it."""
-    port = free_port()
-    try:
-        start_redis(
-            *("--tls-port", str(port), "--tls-ca-cert-file", str(certificates / "ca.crt")),
-            *("--tls-cert-file", str(certificates / "server.crt")),
-            *("--tls-key-file", str(certificates / "server.key"), *more),
-        )
-    except RuntimeError as error:
-        if "tls" in str(error).lower():
-            pytest.skip("this redis-server is built without TLS")
-        raise
-    return port
-
-
-def test_tls(start_redis: Callable[..., RedisServer], certificates: Path) -> None:
-    """rediss:// checks the server's certificate, shows its own, and refuses a server it cannot trust."""
-    port = start_with_tls(start_redis, certificates)
-    own = f"cert={certificates / 'server.crt'}&key={certificates / 'server.key'}"
-    trusted = f"rediss://127.0.0.1:{port}/1?ca={certificates / 'ca.crt'}&{own}"
-    check_whole_life(trusted)
-    for url in (f"rediss://127.0.0.1:{port}?{own}", f"redis://127.0.0.1:{port}"):
-        with (
-            closing(open_bank(url, timeout_s=2)) as bank,
-            pytest.raises(BankUnavailableError, match="redis at"),
-        ):
-            bank.active()
-
-    async def untrusted() -> None:
-        reader = open_reader(f"rediss://127.0.0.1:{port}?{own}", deadline_s=2)
-        try:
-            await reader.active()
-        finally:
-            await reader.close()
-
-    with pytest.raises(BankUnavailableError, match="redis at"):
-        asyncio.run(untrusted())
 
 
 def test_cluster(empty_redis_cluster: str, redis_cluster: list[RedisServer]) -> None:
@@ -333,28 +179,3 @@ def test_nothing_listens(start_redis: Callable[..., RedisServer]) -> None:
         ):
             with pytest.raises(BankError, match=r"redis at 127\.0\.0\.1:"):
                 attempt()
-
-
-@pytest.mark.parametrize("database", [0, 1])
-@pytest.mark.parametrize("password", ["", "secret"])
-def test_fresh_tls_connections_are_ready(
-    start_redis: Callable[..., RedisServer], certificates: Path, password: str, database: int
-) -> None:
-    """Whatever is asked at their start: session tickets behind the handshake are no answer to anything."""
-    rights = ("on", f">{password}", "~*", "&*", "+@all", "-ping")  # a login that may not ping
-    port = start_with_tls(
-        start_redis, certificates, "--tls-auth-clients", "no", *(("--user", "reader", *rights) if password else ())
-    )
-    login = f"reader:{password}@" if password else ""
-    url = f"rediss://{login}localhost:{port}/{database}?ca={certificates / 'ca.crt'}"
-    for _ in range(FRESH):
-        with closing(open_bank(url)) as bank:
-            assert bank.active() is None
-
-    async def read() -> None:
-        for _ in range(FRESH):
-            reader = open_reader(url, deadline_s=5)
-            assert await reader.active() is None
-            await reader.close()
-
-    asyncio.run(read())
