@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
+from userip.terminal import bare
+
 T = TypeVar("T")
 REDRAW: Final = 0.1  # seconds
 
@@ -62,7 +64,7 @@ def _bar(
     clock: Callable[[], float],
 ) -> Iterator[T]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeLeftColumn(), console=Console(file=stream)) as bar:
+    with Progress(*columns, TimeLeftColumn(), console=Console(file=bare(stream))) as bar:
         task = bar.add_task(label, total=total, completed=done)
         count, drawn = done, clock()
         for item in items:

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from userip.disk import room_for
 from userip.files import write_text
+from userip.terminal import one_line
 from userip.training.config import TrainConfig, write_config
 from userip.training.data.dataset import INFO, Dataset
 from userip.training.errors import ConfigError, DataError, SplitMismatchError
@@ -231,12 +232,20 @@ def locked(run: Path, what: str = "run") -> Iterator[None]:
         yield
 
 
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever is in it; a traceback below it has its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        return one_line(super().formatMessage(record))
+
+
 def set_up_logging() -> None:
     """Plain lines on stderr, from USERIP_LOG_LEVEL on. Raises ConfigError for a level that there is not."""
     level = os.environ.get("USERIP_LOG_LEVEL") or "info"
     if level.lower() not in LEVELS:
         raise ConfigError(f"USERIP_LOG_LEVEL={level}: no such level; there are {', '.join(LEVELS)}")
-    logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, force=True)
+    logging.getLogger().handlers[0].setFormatter(_OneLine("%(message)s"))
     for noisy in ("transformers", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from transformers.utils.logging import disable_progress_bar

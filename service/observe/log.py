@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from userip.service.observe.request_record import RequestRecord
+from userip.terminal import written_out
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -102,4 +103,6 @@ def _only_own_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _dumps(event: object, **_: object) -> bytes:
-    return orjson.dumps(event, default=repr)
+    line = orjson.dumps(event, default=repr)
+    # orjson writes out what is below a space; DEL and what is not ASCII may act on a terminal as well.
+    return line if line.isascii() and b"\x7f" not in line else written_out(line.decode()).encode()

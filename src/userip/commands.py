@@ -6,13 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any, Final, TextIO, cast
 
 import typer
 from typer.main import get_command
 
 from userip.disk import disk_full, is_full
 from userip.errors import UserIPError
+from userip.terminal import PlainStream, one_line
 
 # command -> (module:function, one line of help). Modules are imported on use: `serve` never loads torch.
 COMMANDS: Final = {
@@ -60,8 +62,18 @@ def main(arguments: list[str] | None = None) -> None:
     # Looking for plugins of pydantic reads the metadata of every package that is installed: a fifth of a short command.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Whatever is printed from here on, by us or by a library, passes through these.
+    out, err = (cast("TextIO", PlainStream(stream)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Run the command, and say in one line what went wrong."""
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(arguments)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except typer.TyperException as error:
@@ -72,21 +84,21 @@ def main(arguments: list[str] | None = None) -> None:
         # Errors that a person can fix carry an exit code and a one-line message (each room's errors.py).
         code = getattr(error, "exit_code", 0)
         if code:
-            print(f"userip: {error}", file=sys.stderr)
+            print(f"userip: {one_line(error)}", file=sys.stderr)
         elif is_full(error):
-            print(f"userip: {disk_full(getattr(error, 'filename', None) or 'what is written')}", file=sys.stderr)
+            full = disk_full(getattr(error, "filename", None) or "what is written")
+            print(f"userip: {one_line(full)}", file=sys.stderr)
             code = 1
         elif isinstance(error, OSError) and error.errno in _OUTSIDE:
             where = f"{error.filename}: " if error.filename else ""
-            print(f"userip: {where}{error.strerror}", file=sys.stderr)
+            print(f"userip: {one_line(where)}{error.strerror}", file=sys.stderr)
             code = 1
         else:
             traceback.print_exc()
             code = 1
     if code == _INTERRUPTED:
         print("userip: interrupted; the same command continues where it stopped", file=sys.stderr)
-    if code:
-        sys.exit(code)
+    return code
 
 
 def _run(arguments: list[str]) -> int:

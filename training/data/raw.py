@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from userip.terminal import one_line
 from userip.training.data.dataset import FieldInfo
 from userip.training.errors import BadRowsError
 
@@ -52,7 +53,7 @@ class RowReport:
         for line, problem in problems:
             number += 1
             if len(self.examples) < SHOWN:
-                self.examples.append(f"{path.name}:{line}: {problem}")
+                self.examples.append(f"{path.name}:{line}: {one_line(problem)}")
         self.bad[path] += number if rows is None else rows
 
     @property
