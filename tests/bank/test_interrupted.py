@@ -9,13 +9,17 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
+import redis
 
 from tests.bank.proxy import Proxy
 from tests.fixtures.banks import make_users
 from userip import commands
 from userip.bank import Bank, Record, open_bank
+from userip.bank.backends.lmdb.environment import LmdbEnvironment
+from userip.bank.backends.lmdb.reader import record_prefix
 from userip.bank.errors import BankFullError, BankUnavailableError, PublishError
 from userip.bank.release_records import ReleaseRecords
 from userip.loadtests.servers.redis_server import RedisServer
@@ -191,35 +195,56 @@ def test_redis_dies_while_publishing(start_redis: Callable[..., RedisServer]) ->
     bank.close()
 
 
-def test_a_release_that_lost_records_is_not_completed(start_redis: Callable[..., RedisServer]) -> None:
-    """Verification counts: a record that vanished or changed while publishing fails it."""
-    server = start_redis()
-    bank = open_bank(server.url)
+@pytest.fixture
+def tamper(bank: Bank, bank_url: str) -> Callable[[bytes | None], None]:
+    """Past the bank: put a value in place of every record of "new" that is written by now; None takes one away."""
+
+    def in_redis(value: bytes | None) -> None:
+        with closing(redis.Redis.from_url(bank_url)) as client:
+            keys = [key for key in client.scan_iter() if b":new:" in key]
+            if value is None:
+                client.hdel(keys[0], client.hkeys(keys[0])[0])
+                return
+            for key in keys:
+                client.hset(key, mapping=dict.fromkeys(client.hkeys(key), value))
+
+    def in_lmdb(value: bytes | None) -> None:
+        prefix = record_prefix(bank.stale_stagings()[0].staging)
+
+        def step(txn: lmdb.Transaction) -> None:
+            keys = [key for key in map(bytes, txn.cursor().iternext(values=False)) if key.startswith(prefix)]
+            if value is None:
+                txn.delete(keys[0])
+                return
+            for key in keys:
+                txn.put(key, value)
+
+        env = LmdbEnvironment.acquire(Path(bank_url.removeprefix("lmdb://")))
+        env.write(step)
+        env.release()
+
+    return in_redis if bank_url.startswith("redis") else in_lmdb
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"), [(None, r"300 written, 29\d found"), (b"altered", "a record reads back different")]
+)
+def test_a_release_that_lost_records_is_not_completed(
+    bank: Bank, tamper: Callable[[bytes | None], None], value: bytes | None, problem: str
+) -> None:
+    """Verification, on every backend: a record that vanished or changed while publishing fails it."""
     serve_old(bank)
-
-    def lose(done: int, total: int) -> None:
-        with server.client() as client:
-            client.delete(next(key for key in client.scan_iter() if b":new:" in key))
-
-    with pytest.raises(PublishError, match=r"verification failed: 300 written, 2\d\d found"):
-        bank.publish("new", USERS.records, lose)
-
-    def alter(done: int, total: int) -> None:
-        with server.client() as client:
-            for key in [key for key in client.scan_iter() if b":new:" in key]:
-                for field in client.hkeys(key):
-                    client.hset(key, field, b"altered")
-
-    with pytest.raises(PublishError, match="verification failed: a record reads back different"):
-        bank.publish("new", USERS.records, alter)
+    with pytest.raises(PublishError, match=f"verification failed: {problem}"):
+        bank.publish("new", USERS.records, lambda done, total: tamper(value))
     assert_old_is_served(bank)
     assert bank.stale_stagings() == []
-    bank.close()
 
 
 _FULL_DISK = """
 import resource, sys
 from userip.bank import open_bank
+from userip.bank.backends.lmdb.environment import LmdbEnvironment
+from userip.bank.backends.lmdb.reader import record_prefix
 from userip.bank.errors import BankFullError
 from tests.fixtures.banks import make_users
 bank = open_bank(sys.argv[1])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,3 +65,22 @@ def test_a_file_that_changes_after_the_manifest_was_read_is_refused(tmp_path: Pa
     (tmp_path / "a" / "golden.json").write_text('{"requests": []}')
     with pytest.raises(ReleaseError, match=r"golden.json: sha256 differs from manifest.json"):
         read_golden(tmp_path / "a", manifest)
+
+
+@pytest.mark.parametrize(
+    "name", ["golden.json", "item_table.npy", "items.npz", "metrics.json", "scorer.onnx", "vectors.npy"]
+)
+def test_every_altered_file_is_refused(tmp_path: Path, name: str) -> None:
+    """Its last bit is enough, of a table as of a text: when the release is checked, and when it is used."""
+    manifest = write(tmp_path / "a")
+    assert name in manifest.files
+    content = bytearray((tmp_path / "a" / name).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "a" / name).write_bytes(content)
+    refused = re.escape(name) + ": sha256 differs from manifest.json"
+    with pytest.raises(ReleaseError, match=refused):
+        read_manifest(tmp_path / "a")
+    if name.endswith(".npy"):
+        use = map_tables if name in manifest.tables.values() else map_vectors
+        with pytest.raises(ReleaseError, match=refused):
+            use(tmp_path / "a", manifest)
