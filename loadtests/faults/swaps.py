@@ -9,6 +9,7 @@ import contextlib
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from userip.loadtests.traffic.answers import TOLERANCE
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
 from userip.ops.publish import publish_release
+from userip.release.manifest import read_manifest
 from userip.training.progress import track
 
 KEY: Final = "swaps"
@@ -97,7 +99,7 @@ def swap_under_load(
             load = loading.result()
         except OSError as error:
             raise LoadTestError(f"the load ended early: {error}") from None
-        mapped = _foreign_tables(server.pid, str(_get(server, "/release").get("release")))
+        mapped = _foreign_tables(server.pid, releases / str(_get(server, "/release").get("release")))
     return [*_answer_gates(load, traffic.wrong, begun, swaps), *_gates(seen, mapped)]
 
 
@@ -215,13 +217,16 @@ def _until(holds: Callable[[], bool]) -> bool:
     return True
 
 
-def _foreign_tables(pid: int, release: str) -> int:
-    """Mappings of .npy files of other releases, once those on their way out had time to go; 1 for none of its own."""
-    for _ in range(50):
+def _foreign_tables(pid: int, release: Path) -> int:
+    """Mapped tables that are not those of `release`, once those on their way out had time to go; and of it, missing."""
+    manifest = read_manifest(release, verify="nothing")
+    own = Counter(manifest.files[file] for file in manifest.tables.values())
+
+    def wrong() -> int:
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        tables = [Path(line.split(maxsplit=5)[5].removesuffix(" (deleted)")) for line in lines if ".npy" in line]
-        foreign = [path for path in tables if path.parent.name != release]
-        if not foreign and len(tables) == len(set(tables)) > 0:
-            return 0
-        time.sleep(0.1)
-    return max(len(foreign) + len(tables) - len(set(tables)), 1)
+        paths = (Path(line.split(maxsplit=5)[5].removesuffix(" (deleted)")) for line in lines if ".copy" in line)
+        mapped = Counter(path.stem for path in paths)  # a copy is named by its hash (`release.private_copy`)
+        return ((mapped - own) + (own - mapped)).total()
+
+    _until(lambda: wrong() == 0)
+    return wrong()

@@ -1,6 +1,8 @@
 """A private redis-server on a free loopback port, for tests and benchmarks. It keeps nothing on disk."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -8,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 import redis
 
@@ -16,12 +19,17 @@ MISSING = (
     "or `make test`, which installs it."
 )
 
+# Below what the system gives to outgoing connections, which else may take a port before its server does.
+_PORTS: Final = range(15_000, 32_000)
+
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that was free a moment ago, drawn at random: processes that ask at once get different ones."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:

@@ -5,13 +5,13 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from tests.fixtures.process import until
 from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease
 from userip.bank import Record, open_bank
@@ -34,14 +34,6 @@ def outcome(client: TestClient, user_id: str) -> str:
     answer = client.post("/score", json={"user_id": user_id, "item_ids": ["plain"]})
     assert answer.status_code == 200
     return str(answer.json()["profile"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for `condition`."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < 20
-        time.sleep(0.02)
 
 
 def test_a_lost_bank_is_replaced_by_the_replica(

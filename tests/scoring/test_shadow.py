@@ -25,7 +25,7 @@ def shadow_of(client: TestClient, done: int) -> dict[str, Any]:
     """What /release says of the shadow once it has been through `done` requests."""
     begun = time.monotonic()
     while (shadow := client.get("/release").json()["shadow"])["compared"] + shadow["failed"] < done:
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60
         time.sleep(0.01)
     return dict(shadow)
 
@@ -135,7 +135,7 @@ def test_a_bug_in_comparing_is_survived(
         client.post("/score", json=request)
         begun = time.monotonic()
         while b"IndexError" not in log.getvalue():
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 60
             time.sleep(0.01)
     client.post("/score", json=request)
     assert shadow_of(client, 1)["compared"] == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.fixtures.process import ServeProcess, command, environment
+from tests.fixtures.process import ServeProcess, command, environment, until
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.loadtests.servers.redis_server import RedisServer, free_port
@@ -102,8 +102,8 @@ def test_bank_that_stops_is_bridged_within_the_deadline_and_found_again(
         resumed = time.monotonic()
         while service.score().json()["profile"] != "known":
             assert time.monotonic() - resumed < 20
-        assert service.score().json() == known.json()
-        assert service.client.get("/readyz").status_code == 200
+        until(lambda: service.score().json() == known.json())  # any read may miss 50 ms on a busy machine
+        until(lambda: service.client.get("/readyz").status_code == 200)
         assert service.stop() == 0
         events = [line["event"] for line in service.lines()]
     assert events.count("bank reads fail; default profiles are served") == 1
@@ -160,7 +160,7 @@ def test_request_in_flight_at_sigterm_is_answered(
 ) -> None:
     """A request that waits for the bank at SIGTERM still gets its answer; then the service ends with 0."""
     publish(redis_url, tiny.name)
-    settings = ("bank_deadline_ms=1500", "deadline_ms=9000", "cache_records=0")
+    settings = ("bank_deadline_ms=3000", "deadline_ms=9000", "cache_records=0")
     arguments = ("--workers", workers, *(part for setting in settings for part in ("--set", setting)))
     with ServeProcess(tiny.path, redis_url, tmp_path / "log", *arguments) as service:
         assert service.score().json()["profile"] == "known"
@@ -169,7 +169,8 @@ def test_request_in_flight_at_sigterm_is_answered(
         try:
             waiting = threading.Thread(target=lambda: answers.append(service.score()))
             waiting.start()
-            time.sleep(0.3)
+            # It and the one that asks; another worker tells of it twice a second.
+            until(lambda: "userip_in_flight 2.0" in httpx2.get(f"{service.url}/metrics", timeout=10).text)
             assert answers == []
             service.process.send_signal(signal.SIGTERM)
             waiting.join(timeout=10)
@@ -209,10 +210,8 @@ def test_workers_share_port_metrics_and_reloads(tmp_path: Path, tiny: TinyReleas
         second = write_release(tiny.path, seed=1)
         publish(lmdb_url, second.name)
         assert ask("/admin/reload").json() == {"release": second.name, "before": tiny.name}
-        time.sleep(1.2)
-        assert {ask().json()["release"] for _ in range(40)} == {second.name}
+        until(lambda: {ask().json()["release"] for _ in range(40)} == {second.name})
         assert len(list(temporary.iterdir())) == 1
-        text = service.client.get("/metrics").text
-        assert 'userip_reloads_total{outcome="done"} 2.0' in text
+        until(lambda: 'userip_reloads_total{outcome="done"} 2.0' in service.client.get("/metrics").text)
         assert service.stop() == 0
     assert list(temporary.iterdir()) == []

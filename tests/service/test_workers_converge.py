@@ -3,22 +3,15 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.fixtures.process import ServeProcess
+from tests.fixtures.process import ServeProcess, until, workers_of
 from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import TinyRelease, write_release
 from userip.bank.opening import open_bank
-
-
-def workers_of(service: ServeProcess) -> set[int]:
-    """The processes that answer, not uvicorn's resource tracker."""
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def releases_served(service: ServeProcess) -> set[str]:
@@ -37,13 +30,6 @@ def releases_served(service: ServeProcess) -> set[str]:
 def loads_of(service: ServeProcess, release: TinyRelease) -> int:
     """How often a worker went over to the release."""
     return sum((line["event"], line.get("release")) == ("reloaded", release.name) for line in service.lines())
-
-
-def until(holds: Callable[[], bool]) -> None:
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < 40
-        time.sleep(0.1)
 
 
 def activate(url: str, release: str) -> None:

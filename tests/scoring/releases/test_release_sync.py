@@ -12,6 +12,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from tests.fixtures.process import until
 from tests.fixtures.serving import RECORDS, Serve, publish
 from tests.fixtures.tiny_release import TinyRelease, change_manifest, write_release
 from userip.bank.opening import open_bank
@@ -19,14 +20,6 @@ from userip.bank.record import Record
 
 KEY = {"X-API-Key": "key"}
 QUICK = {"follow_seconds": 0.02, "admin_key": "key"}
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what happens in the background; fail after ten seconds."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < 10
-        time.sleep(0.01)
 
 
 def activate(url: str, release: str) -> None:
