@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.evaluation.baselines.tiny_encoder import save_encoder
-from tests.training.toy import FIELDS, toy_dataset
+from tests.training.margins import CHANCE, Auc
+from tests.training.toy import FIELDS, ceiling, toy_dataset
 from userip.evaluation.baselines.kar_style import FittedKar, KarConfig, fit_kar_style, kar_vectors
 from userip.evaluation.baselines.text_vectors import TextVectors
 from userip.models.recommenders.kar_graph import kar_online_onnx, kar_prestored_onnx, prestored_users
@@ -70,9 +71,10 @@ def test_texts_carry_taste_to_users_never_trained_on(cold: Dataset, kar: KarConf
         planted = _planted(vectors, shuffled=shuffled)
         fitted = fit_kar_style(cold, Path("unused"), config, 0, kar=kar, vectors=planted)
         assert fitted.encoder.positions("user_row") == ()
-        aucs[shuffled] = auc(test["label"].to_numpy(), fitted.predict(test))
-    assert aucs[False] > 0.8
-    assert aucs[True] < 0.65
+        aucs[shuffled] = Auc.of(test["label"], auc(test["label"].to_numpy(), fitted.predict(test)))
+    assert not ceiling(test).beats(aucs[False])
+    assert aucs[False].beats(aucs[True])
+    assert not aucs[True].beats(CHANCE)
 
 
 def test_an_unseen_user_has_no_row_but_a_text(cold: Dataset, fitted: FittedKar) -> None:
