@@ -28,6 +28,7 @@ from userip.service.observe.metrics import Metrics
 from userip.service.observe.request_record import RECORD, RequestRecord
 from userip.service.observe.tracing import Trace
 from userip.service.overload.admission import Admission
+from userip.service.overload.descriptors import Descriptors
 from userip.service.settings import Settings
 
 HotRoute = Callable[[bytes, RequestRecord], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises RequestError
@@ -95,6 +96,7 @@ class RequestMiddleware:
         self._closed = auth if auth is not None and auth.closed else None
         self._trace = trace
         self.admission = Admission(limits.in_flight, limits.queue_s)
+        self.descriptors = Descriptors(log, metrics.connection_refused)
         self._probes = RateLimit(_PROBES_A_SECOND, _PROBES_AT_ONCE)
         self._coming_bytes = 0
         self._deadlines = Deadlines(limits.deadline_s)

@@ -95,6 +95,9 @@ class HardenedHttpProtocol(HttpToolsProtocol):
         self._middleware = self.app if isinstance(self.app, RequestMiddleware) else None
         self._since = self.loop.time()
         self._timer = self.loop.call_later(_LOOK_EVERY_S, self._look)
+        peer = transport.get_extra_info("socket")
+        if self._middleware is not None and peer is not None and not self._middleware.descriptors.spares(peer.fileno()):
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no more."""

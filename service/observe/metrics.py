@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from userip.scoring.request_stats import counters
+from userip.service.auth.rate_limit import RateLimit
 from userip.service.observe.metrics_files import Counts, Labels, MetricsFiles
 from userip.service.observe.request_record import RequestRecord
 
@@ -34,6 +35,8 @@ BUCKETS: Final = (
 STAGE_BUCKETS: Final = (0.00001, 0.00002, 0.00003, 0.00005, *BUCKETS)
 CANDIDATES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0)
 DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+# The text is made anew as often as a few scrapers ask; from then on it is at most a second old.
+_RENDERED_A_SECOND, _RENDERED_AT_ONCE = 1.0, 10
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -94,6 +97,7 @@ _OWN: Final = (
     ),
     Definition("release_outdated", "1 while a worker serves another release than the active or wanted one.", (), "max"),
     Definition("workers", "Workers that answer.", (), "sum"),
+    Definition("connections_refused", "Connections closed at once, since next to no file descriptor is left."),
 )
 
 
@@ -138,6 +142,7 @@ class Metrics(Collector):
         if self._files is None:
             ProcessCollector(registry=self._registry)
         self._registry.register(self)
+        self._rendered, self._renderings = b"", RateLimit(_RENDERED_A_SECOND, _RENDERED_AT_ONCE)
 
     def entered(self) -> None:
         """Count a request in."""
@@ -218,9 +223,19 @@ class Metrics(Collector):
         self._gauges.clear()
         self.share()
 
+    def connection_refused(self) -> None:
+        """Count a connection for which there was no file descriptor to spare."""
+        self._counters["connections_refused", ()] += 1
+
     def render(self) -> bytes:
         """All metrics in the text format, of all workers."""
         return generate_latest(self._registry)
+
+    def recent(self, now: float) -> bytes:
+        """The same, of up to a second before `now` for whoever asks on and on: to render takes milliseconds."""
+        if not self._renderings.wait("", None, now):
+            self._rendered = self.render()
+        return self._rendered
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks for when it renders."""

@@ -1,5 +1,6 @@
 """The routes that people and probes call; plain FastAPI, since microseconds do not matter here."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -99,7 +100,7 @@ class PublicRoutes:
 
     async def prometheus(self) -> Response:
         """In the text format, of all workers."""
-        return Response(self.parts.metrics.render(), headers={"content-type": CONTENT_TYPE})
+        return Response(self.parts.metrics.recent(time.monotonic()), headers={"content-type": CONTENT_TYPE})
 
     async def release(self) -> Response:
         """The served release, the last reload, and the shadow."""

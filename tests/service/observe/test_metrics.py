@@ -229,3 +229,16 @@ def test_two_applications_keep_apart(serve: Serve, lmdb_url: str) -> None:
     health = ("userip_http_requests_total", (("method", "GET"), ("route", "/healthz"), ("status", "200")))
     assert values(first)[health] == 1
     assert health not in values(second)
+
+
+def test_metrics_are_rendered_once_a_second_for_whoever_asks_on_and_on() -> None:
+    """Ten times the text is made anew, then the last one comes again, until a second has passed."""
+    metrics = Metrics()
+    for asked in range(10):
+        metrics.connection_refused()
+        assert f"userip_connections_refused_total {asked + 1}.0" in metrics.recent(5.0).decode()
+    metrics.connection_refused()
+    assert b"userip_connections_refused_total 10.0" in metrics.recent(5.9)
+    assert b"userip_connections_refused_total 11.0" in metrics.recent(6.0)
+    metrics.connection_refused()
+    assert b"userip_connections_refused_total 11.0" in metrics.recent(6.5)
