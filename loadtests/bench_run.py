@@ -17,7 +17,7 @@ from userip.loadtests.traffic.drivers import drive
 from userip.loadtests.traffic.figures import Figures
 from userip.loadtests.traffic.generator import Plan
 from userip.loadtests.traffic.workload import Population, Workload, make_workload
-from userip.training.recommender.fit import one_thread
+from userip.training.threads import one_thread
 
 _SAMPLES: Final = 25  # answers of ours, of which the echo server gives one of the usual length
 

@@ -7,6 +7,7 @@ Environment: USERIP_TRAIN_INFER__STEPS=6 sets infer.steps. Flags: --set infer.st
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,7 +170,7 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = deepcopy(value)  # a preset's tables are everybody's
 
 
 def _giver(sources: Sources, place: Sequence[int | str]) -> str:

@@ -29,9 +29,9 @@ from userip.training.recommender.fit import (
     encode_rows,
     fit_network,
     labelled_rows,
-    one_thread,
     predict_rows,
 )
+from userip.training.threads import one_thread
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -140,4 +140,4 @@ def kar_vectors(dataset: Dataset, directory: Path, kar: KarConfig) -> TextVector
 
 def _shape(encoder: FieldEncoder, config: RecommenderConfig, kar: KarConfig, vectors: TextVectors) -> KarShape:
     adaptor = AdaptorShape(vectors.users.shape[1], kar.shared, kar.dedicated, kar.hidden, kar.out)
-    return KarShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout, adaptor)
+    return KarShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout, adaptor=adaptor)

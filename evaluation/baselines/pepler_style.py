@@ -34,8 +34,9 @@ from userip.training.data.dataset import Dataset
 from userip.training.language.item_texts import ItemTexts
 from userip.training.language.sequences import build_batch, put_in_slots
 from userip.training.recommender.encoder import rows_of_values
-from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread, predict_rows
+from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, predict_rows
 from userip.training.recommender.metrics import auc
+from userip.training.threads import one_thread
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0)]

@@ -33,8 +33,9 @@ from userip.training.crossfit.histories import Ints
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
 from userip.training.language.sequences import batches
-from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows, one_thread
+from userip.training.recommender.fit import BestWeights, Epoch, labelled_rows
 from userip.training.recommender.metrics import auc
+from userip.training.threads import one_thread
 
 Count = Annotated[int, Field(ge=1)]
 READ_TOKENS: Final = 16_000  # padded tokens of a batch that is only read

@@ -15,7 +15,7 @@ from userip.training.language.frozen import FrozenLM, torch_dtype
 from userip.training.language.item_texts import ItemTexts, build_item_texts, item_strings
 from userip.training.language.language import load_language
 from userip.training.language.prompt_builder import PromptBuilder
-from userip.training.recommender.fit import one_thread
+from userip.training.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)

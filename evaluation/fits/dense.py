@@ -24,7 +24,8 @@ from userip.training.methods.table import ProfileTable
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder
-from userip.training.recommender.fit import FieldDropout, encode_rows, fit_network, one_thread, predict_rows, shape_of
+from userip.training.recommender.fit import FieldDropout, encode_rows, fit_network, predict_rows, shape_of
+from userip.training.threads import one_thread
 
 
 class DenseDCN(DCN):
@@ -86,7 +87,7 @@ def fit_dense(dataset: Dataset, run: Path, config: RecommenderConfig, seed: int)
     table = _standardised(ProfileTable.open(run / "infer", "z"), lines.height, whole.to_numpy())
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fitted = FittedDense(DenseDCN(shape_of(encoder, config), table), encoder, lines, dataset)
+        fitted = FittedDense(DenseDCN(shape_of(encoder, config, None)[0], table), encoder, lines, dataset)
         folds = fold_of_rows(train, codes.folds, codes.fold_seed) if codes.folds > 1 else None
         labels = torch.tensor(train["label"].to_numpy(), dtype=torch.float32)
         fit_network(

@@ -26,7 +26,7 @@ from userip.models.recommenders.kar_graph import kar_online_onnx, kar_prestored_
 from userip.release.errors import ReleaseError
 from userip.release.manifest import FORMAT_VERSION, read_manifest
 from userip.training.progress import track
-from userip.training.recommender.fit import one_thread
+from userip.training.threads import one_thread
 
 KAR: Final = {"kar-online": kar_online_onnx, "kar-prestored": kar_prestored_onnx}
 NAMES: Final = ("dcn", "userip", *KAR)

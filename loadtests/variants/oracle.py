@@ -13,7 +13,7 @@ from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.kar import KarDCN
 from userip.training.export.tables import Catalogue, roles_of
 from userip.training.recommender.encoder import FieldEncoder
-from userip.training.recommender.fit import one_thread
+from userip.training.threads import one_thread
 
 Rows = NDArray[np.int64]
 

@@ -18,7 +18,7 @@ class DCN(FieldNetwork):
     """The network. `forward` takes rows of the fields, `forward_embedded` takes x_0 itself."""
 
     def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape.field_sizes, shape.embedding)
+        super().__init__(shape.field_sizes, shape.embedding, shape.shared)
         self.shape = shape
         width = shape.width
         bound = width**-0.5

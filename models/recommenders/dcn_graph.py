@@ -3,17 +3,29 @@
 Inputs are those of `models.graphs.graph`, and the tables
 
          item_rows    float32 [n_items, W]  the folded item rows
-         request_rows float32 [rows, W]     the user, slot and context tables, one after the other
+         request_rows float32 [rows, W]     the user, slot and context tables, one after the other; with a dot path
+                                            [rows, W + dot]
+         item_vectors float32 [n_items, dot]  of a dot path only
 """
 
 import numpy as np
 
-from userip.models.graphs.graph import FieldRoles, Graph, Rows, ScorerGraph, closed, graph_input, request_inputs
+from userip.models.graphs.graph import (
+    FieldRoles,
+    Float32,
+    Graph,
+    Rows,
+    ScorerGraph,
+    closed,
+    graph_input,
+    request_inputs,
+)
 from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.dcn_folding import FoldedDCN, fold
+from userip.models.recommenders.paths import PathNetwork
 
 
-def fold_dcn(model: DCN, roles: FieldRoles, catalogue: Rows) -> ScorerGraph:
+def fold_dcn(model: DCN | PathNetwork, roles: FieldRoles, catalogue: Rows) -> ScorerGraph:
     """Fold a fitted DCN into its graph; `dcn_folding.fold` says what `catalogue` is and what is raised."""
     return folded_onnx(fold(model, roles, catalogue), roles)
 
@@ -22,13 +34,29 @@ def folded_onnx(folded: FoldedDCN, roles: FieldRoles) -> ScorerGraph:
     """Write the folded network as a graph and its tables; the same input gives the same bytes."""
     graph = Graph()
     inputs = [graph_input("items", "N"), graph_input("request", "N")]
-    rows = graph.node("Gather", [graph.table("item_rows", folded.items), "items"], "item_row")
+    rows, dot = graph.node("Gather", [graph.table("item_rows", folded.items), "items"], "item_row"), None
     if folded.sizes:
         inputs += request_inputs(roles)
         shared = request_rows(graph, folded, roles)
+        if folded.vectors is not None:
+            shared, dot = _dot(graph, folded.vectors, shared, folded.items.shape[1])
         spread = graph.node("Gather", [shared, "request"], "request_row")
         rows = graph.node("Add", [rows, spread], "row")
-    return closed(graph, inputs, logit_of(graph, folded, rows), "folded_dcn")
+    logit = logit_of(graph, folded, rows)
+    if dot is not None:
+        logit = graph.node("Add", [logit, dot], "logit_with_dot")
+    return closed(graph, inputs, logit, "folded_dcn")
+
+
+def _dot(graph: Graph, vectors: Float32, shared: str, width: int) -> tuple[str, str]:
+    """Cut the request's rows [B, W + dot] in two; give the W columns, and the products [N] of the vectors."""
+    sizes = graph.constant("request_widths", np.asarray([width, vectors.shape[1]], dtype=np.int64))
+    shared, of_request = graph.split(shared, sizes, ["shared_row", "request_vector"])
+    item = graph.node("Gather", [graph.table("item_vectors", vectors), "items"], "item_vector")
+    user = graph.node("Gather", [of_request, "request"], "user_vector")
+    product = graph.node("Mul", [item, user], "product_of_vectors")
+    axis = graph.constant("vector_axis", np.asarray([1], dtype=np.int64))
+    return shared, graph.node("ReduceSum", [product, axis], "dot", keepdims=0)
 
 
 def request_rows(graph: Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
@@ -49,11 +77,12 @@ def request_rows(graph: Graph, folded: FoldedDCN, roles: FieldRoles) -> str:
 
 
 def logit_of(graph: Graph, folded: FoldedDCN, rows: str) -> str:
-    """Rows [N, W] -> logits [N]: a_L x_0.w_out + MLP + bias."""
+    """Rows [N, W] -> logits [N]: a_L x_0.w_out + MLP + bias, and the wide path."""
     layers = folded.cross_layers
-    hidden = folded.items.shape[1] - layers - 1
-    names = [*(f"dot_{layer}" for layer in range(layers)), "dot_out", *(["hidden_0"] if hidden else [])]
-    widths = np.asarray([1] * (layers + 1) + [hidden] * bool(hidden), dtype=np.int64)
+    hidden = folded.items.shape[1] - layers - 1 - folded.wide
+    names = [*(f"dot_{layer}" for layer in range(layers)), "dot_out", *["hidden_0"] * bool(hidden)]
+    names += ["wide"] * folded.wide
+    widths = np.asarray([1] * (layers + 1) + [hidden] * bool(hidden) + [1] * folded.wide, dtype=np.int64)
     sizes = graph.constant("widths", widths)
     graph.split(rows, sizes, names)
 
@@ -63,6 +92,8 @@ def logit_of(graph: Graph, folded: FoldedDCN, rows: str) -> str:
         head = graph.constant("head", folded.head[:, None])
         bias = graph.node("Gemm", [_deep(graph, folded), head, bias], "deep")
     column = graph.node("Add", [logit, bias], "logit_column")  # [N, 1]
+    if folded.wide:
+        column = graph.node("Add", [column, "wide"], "logit_and_wide")
     return graph.node("Squeeze", [column, graph.constant("column_axis", np.asarray([1], dtype=np.int64))], "logit")
 
 

@@ -16,7 +16,7 @@ class DCNv2(FieldNetwork):
     """The network of `shape`: `cross_layers` matrices beside the MLP; either may be absent."""
 
     def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape.field_sizes, shape.embedding)
+        super().__init__(shape.field_sizes, shape.embedding, shape.shared)
         self.cross = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.cross_layers))
         self.mlp = mlp(shape.width, shape.mlp, shape.dropout)
         self.head = nn.Linear(shape.width + (shape.mlp[-1] if shape.mlp else 0), 1)

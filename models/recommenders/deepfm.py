@@ -12,7 +12,7 @@ class DeepFM(FieldNetwork):
     """The network of `shape`, whose `cross_layers` it has no use for. No MLP: a factorization machine."""
 
     def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape.field_sizes, shape.embedding)
+        super().__init__(shape.field_sizes, shape.embedding, shape.shared)
         self.shape = shape
         self.linear = LinearTerm(shape.field_sizes)
         self.mlp = mlp(shape.width, shape.mlp, shape.dropout)
@@ -22,7 +22,7 @@ class DeepFM(FieldNetwork):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
         flat = self.embed(rows)
-        e = flat.view(-1, rows.shape[1], self.shape.embedding)  # [B, F, d]
+        e = flat.view(-1, self.shape.width // self.shape.embedding, self.shape.embedding)  # [B, S, d]
         # All pairs at once: ((sum e)^2 - sum e^2) / 2, per column
         products = (e.sum(dim=1).square() - e.square().sum(dim=1)).sum(dim=1) / 2
         logits: Tensor = self.linear(rows) + products

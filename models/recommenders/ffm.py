@@ -15,6 +15,8 @@ class FFM(FieldNetwork):
 
     def __init__(self, shape: NetworkShape) -> None:
         # F embeddings a row, the one that would meet its own field among them: unused, but it keeps the table plain.
+        if shape.shared is not None:
+            raise ValueError("an FFM has an embedding per pair of fields: they cannot share a slot")
         super().__init__(shape.field_sizes, shape.width)
         self.shape = shape
         self.linear = LinearTerm(shape.field_sizes)

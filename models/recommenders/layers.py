@@ -16,6 +16,9 @@ class NetworkShape:
     """The sizes that make a network. `field_sizes` count row 0; `mlp` may be empty, `cross_layers` may be 0.
 
     A network without cross layers or without an MLP has no use for theirs.
+
+    shared  fields from, to: their embeddings are added up and take one slot of x_0, as the codes of a user may, whose
+            vectors add up as well. None: every field has a slot of its own
     """
 
     field_sizes: tuple[int, ...]
@@ -23,11 +26,23 @@ class NetworkShape:
     cross_layers: int = 3
     mlp: tuple[int, ...] = (16, 16)
     dropout: float = 0.2
+    shared: tuple[int, int] | None = None
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The slot of x_0 that each field is in."""
+        fields = range(len(self.field_sizes))
+        if self.shared is None:
+            return tuple(fields)
+        first, end = self.shared
+        return tuple(
+            field if field < first else first if field < end else field - (end - first) + 1 for field in fields
+        )
 
     @property
     def width(self) -> int:
-        """Length of x_0, all embeddings side by side: fields times embedding width."""
-        return len(self.field_sizes) * self.embedding
+        """Length of x_0, all slots side by side: slots times embedding width."""
+        return len(set(self.slots)) * self.embedding
 
 
 # What a network is made by: from the sizes of the fields to rows int64 [B, F] -> logits float32 [B]
@@ -39,8 +54,9 @@ class FieldNetwork(nn.Module):
 
     offsets: Tensor
 
-    def __init__(self, field_sizes: Sequence[int], width: int) -> None:
+    def __init__(self, field_sizes: Sequence[int], width: int, shared: tuple[int, int] | None = None) -> None:
         super().__init__()
+        self.shared = shared
         if not field_sizes or min(field_sizes) < 1:
             raise ValueError(
                 f"a {type(self).__name__} needs at least one field of at least one row, got {tuple(field_sizes)}"
@@ -52,8 +68,12 @@ class FieldNetwork(nn.Module):
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
 
     def embed(self, rows: Tensor) -> Tensor:
-        """Rows int64 [B, F] -> the fields' embeddings side by side, float32 [B, F*width]."""
-        return nn.functional.embedding(rows + self.offsets, self.embedding.weight).flatten(1)
+        """Rows int64 [B, F] -> the slots' embeddings side by side, float32 [B, S*width]."""
+        e = nn.functional.embedding(rows + self.offsets, self.embedding.weight)
+        if self.shared is not None:
+            first, end = self.shared
+            e = torch.cat([e[:, :first], e[:, first:end].sum(dim=1, keepdim=True), e[:, end:]], dim=1)
+        return e.flatten(1)
 
 
 class LinearTerm(FieldNetwork):

@@ -13,9 +13,9 @@ class PNN(FieldNetwork):
     """The network of `shape`, whose `cross_layers` it has no use for. One field: no product. No MLP: linear."""
 
     def __init__(self, shape: NetworkShape) -> None:
-        super().__init__(shape.field_sizes, shape.embedding)
-        fields = len(shape.field_sizes)
-        width = shape.width + fields * (fields - 1) // 2
+        super().__init__(shape.field_sizes, shape.embedding, shape.shared)
+        slots = shape.width // shape.embedding
+        width = shape.width + slots * (slots - 1) // 2
         self.shape = shape
         self.mlp = mlp(width, shape.mlp, shape.dropout)
         self.head = nn.Linear(shape.mlp[-1] if shape.mlp else width, 1)
@@ -23,8 +23,8 @@ class PNN(FieldNetwork):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows int64 [B, F] -> logits float32 [B]."""
         flat = self.embed(rows)
-        e = flat.view(-1, rows.shape[1], self.shape.embedding)  # [B, F, d]
+        e = flat.view(-1, self.shape.width // self.shape.embedding, self.shape.embedding)  # [B, S, d]
         i, j = pairs(e.shape[1])
-        products = (e[:, i] * e[:, j]).sum(dim=2)  # [B, F(F-1)/2]
+        products = (e[:, i] * e[:, j]).sum(dim=2)  # [B, S(S-1)/2]
         logits: Tensor = self.head(self.mlp(torch.cat([flat, products], dim=1))).squeeze(1)
         return logits

@@ -61,6 +61,20 @@ class Judgements:
         return cls(np.array(state["ease"]), None if state["stars"] is None else np.array(state["stars"]))
 
 
+def beta_prior(train: Histories) -> tuple[float, float]:
+    """Beta(a, b) of users' shares of likes, by the moments of those with interactions; a + b within 1 and 100."""
+    known = train.lengths > 0
+    if not known.any():
+        return 1.0, 1.0
+    lengths = train.lengths[known]
+    shares = np.bincount(train.owner[train.liked], minlength=len(train))[known] / lengths
+    mean = float(np.clip(train.liked.mean(), 0.01, 0.99))
+    # Of the spread of shares, what n draws with one chance for all would make is not users' own.
+    own = float(((shares - mean) ** 2).mean() - (mean * (1 - mean) / lengths).mean())
+    strength = float(np.clip(mean * (1 - mean) / max(own, 1e-9) - 1, 1.0, 100.0))
+    return mean * strength, (1 - mean) * strength
+
+
 def _mode(group: Ints, offset: Floats, liked: NDArray[np.bool_], groups: int) -> Floats:
     """Posterior mode of c_g in P(liked) = sigma(offset + c_g), c_g ~ N(0, 1): float64 [groups], by Newton's method."""
     mode = np.zeros(groups)

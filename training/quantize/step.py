@@ -5,6 +5,7 @@ round-<k>.safetensors  what M step k left: with them a new user is folded in as 
 z.npy                  the profiles that were quantized, if there was any round (else RUN/infer/z.npy)
 codes.parquet          user_id, fold (-1: whole history), one u16 column per code (65535: no history)
 quantize.json          sizes, usage and perplexity of the codebooks, and the figures of every round
+starts.safetensors     what a recommender may start from, where the method knows (`training.quantize.starts`)
 
 One round is M (surrogate and codebooks, all z fixed), then E (all z, by the method; codebooks and surrogate fixed).
 What an M step leaves, and every batch of an E step, is on disk: a killed run goes on there and ends with the same
@@ -29,6 +30,7 @@ from userip.training.language.sequences import batches
 from userip.training.methods.config import ProfileConfig
 from userip.training.methods.em_state import EMState
 from userip.training.methods.protocol import Facet, Refiner
+from userip.training.methods.starts import ItemStarts
 from userip.training.methods.step import fill, views_of
 from userip.training.methods.table import ProfileTable
 from userip.training.quantize import QUANTIZERS
@@ -37,6 +39,7 @@ from userip.training.quantize.codes import write_codes
 from userip.training.quantize.config import QuantizeConfig
 from userip.training.quantize.figures import figures_of
 from userip.training.quantize.protocol import Alternating, Problem, Quantizer
+from userip.training.quantize.starts import starts_of
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,8 @@ def run_quantize(
     figures |= {"method": profile.method, "rounds": [state.figures for state in states]}
     (out / "quantize.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     _write_codebooks(out, states[-1], facets)
+    if (known := ItemStarts.read(run / "infer")) is not None:
+        starts_of(known, profile.profile_facets, states[-1], facets, dataset.items["item_id"]).write(out)
     _keep_last(out, quantize.last_round)
     return {"facets": figures["facets"], "rounds": figures["rounds"]}
 

@@ -14,6 +14,7 @@ from userip.training.crossfit.views import FULL
 from userip.training.errors import DataError, SplitMismatchError
 from userip.training.files import read_json
 from userip.training.methods import DEFAULT
+from userip.training.quantize.starts import Starts
 from userip.training.recommender.config import CodesKind
 
 CODES: Final = "codes.parquet"
@@ -32,6 +33,7 @@ class CodeTable:
     fold_seed  seed of `fold_of_rows`
     facets     what quantize.json says of each facet: name, size, usage, perplexity, ..
     method     the profile method that the codes come from
+    starts     where a recommender's paths may start, if the method knows
     """
 
     frame: pl.DataFrame
@@ -40,6 +42,7 @@ class CodeTable:
     fold_seed: int = 0
     facets: tuple[dict[str, Any], ...] = ()
     method: str = DEFAULT
+    starts: Starts | None = None
 
     @classmethod
     def read(cls, directory: Path, split_hash: str) -> "CodeTable":
@@ -63,6 +66,7 @@ class CodeTable:
             int(summary.get("fold_seed", 0)),
             tuple(summary["facets"]),
             str(summary.get("method", DEFAULT)),
+            Starts.read(directory),
         )
 
     def rows_of(self, users: pl.Series, folds: pl.Series | int = FULL) -> NDArray[np.int64]:
@@ -89,6 +93,8 @@ class CodeTable:
         """
         if kind == "profile":
             return self
+        if self.starts is not None and self.starts.numbers:
+            return replace(self, starts=self.starts.of_items).control(kind, seed)
         if kind == "constant":
             zeros = [pl.lit(0, pl.UInt16).alias(name) for name in self.sizes]
             return replace(self, frame=self.frame.with_columns(zeros))

@@ -6,7 +6,15 @@ paper's own (preset `paper`: .001, 1e-6, .2) it stays half a point of AUC below 
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 CodesKind = Literal["profile", "none", "constant", "random", "shuffled"]
 DEFAULT: Final = "dcn"
@@ -24,6 +32,10 @@ class RecommenderConfig(BaseModel):
     profile_dropout  share of training rows whose user row, codes and user fields are all hidden: a stranger.
     item_dropout     share of training rows whose item and item fields (and, apart, context) are hidden.
     patience         epochs without a better validation AUC after which fitting stops.
+    wide, dot        paths beside the network (docs/method.md#paths): a number per row of every field, and a vector per
+                     code and item whose product is how well they fit. They start at what the profile method knows.
+    shared_codes     the codes of a user share one slot of x_0, where their embeddings add up.
+    calibrated       scale and shift of the logits are fitted to validation rows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +55,10 @@ class RecommenderConfig(BaseModel):
     id_dropout: Share = 0.1
     profile_dropout: Share = 0.05
     item_dropout: Share = 0.01
+    wide: bool = False
+    dot: bool = False
+    shared_codes: bool = False
+    calibrated: bool = False
 
     @field_validator("recommender")
     @classmethod
@@ -56,8 +72,13 @@ class RecommenderConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the default recommender out: releases and caches of a DCN stay, byte by byte, as they were."""
+        """Leave out what is as it always was: releases and caches of a plain DCN stay, byte by byte, the same."""
         content: dict[str, Any] = write(self)
-        if self.recommender == DEFAULT:
-            content.pop("recommender", None)
-        return content
+        usual = {"recommender": DEFAULT, "wide": False, "dot": False, "shared_codes": False, "calibrated": False}
+        return {key: value for key, value in content.items() if key not in usual or value != usual[key]}
+
+    @model_validator(mode="after")
+    def _sharable(self) -> "RecommenderConfig":
+        if self.shared_codes and self.recommender == "ffm":
+            raise ValueError("shared_codes: an FFM has an embedding per pair of fields; set it to false")
+        return self

@@ -6,8 +6,7 @@ best weights stay.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from userip.models.recommenders import RECOMMENDERS
 from userip.models.recommenders.layers import Network, NetworkShape
+from userip.models.recommenders.paths import PathNetwork, Paths, build
 from userip.training.crossfit.folds import fold_of_rows
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError, EmptyDataError
@@ -27,6 +27,8 @@ from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder, with_item_fields
 from userip.training.recommender.metrics import auc, evaluate
+from userip.training.recommender.paths import calibrate, path_groups, paths_of, set_starts
+from userip.training.threads import one_thread
 
 PREDICT_BATCH: Final = 65_536
 
@@ -113,7 +115,9 @@ def fit_recommender(
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = (network or RECOMMENDERS[config.recommender].network)(shape_of(encoder, config))
+        model = build(network or RECOMMENDERS[config.recommender].network, *shape_of(encoder, config, codes))
+        if isinstance(model, PathNetwork):
+            set_starts(model, encoder, codes.starts if codes else None)
         log = fit_network(
             model,
             FieldDropout(encoder, config),
@@ -121,7 +125,10 @@ def fit_recommender(
             (valid_rows, valid["label"].to_numpy()),
             config=config,
             label=label,
+            groups=path_groups(model, config) if isinstance(model, PathNetwork) else None,
         )
+        if isinstance(model, PathNetwork) and config.calibrated:
+            calibrate(model, valid_rows, valid["label"].to_numpy())
     return FittedRecommender(model, encoder, codes, config, dataset, seed, log)
 
 
@@ -143,9 +150,12 @@ def choose_codes(codes: CodeTable | None, config: RecommenderConfig, seed: int) 
     return codes.control(config.codes, seed)
 
 
-def shape_of(encoder: FieldEncoder, config: RecommenderConfig) -> NetworkShape:
-    """The sizes of the network over these fields."""
-    return NetworkShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout)
+def shape_of(encoder: FieldEncoder, config: RecommenderConfig, codes: CodeTable | None) -> tuple[NetworkShape, Paths]:
+    """The sizes of the network over these fields, and the paths beside it."""
+    mine = encoder.positions("code")
+    shared = (mine[0], mine[-1] + 1) if config.shared_codes and len(mine) > 1 else None
+    shape = NetworkShape(encoder.sizes, config.embedding, config.cross_layers, config.mlp, config.dropout, shared)
+    return shape, paths_of(encoder, config, codes)
 
 
 def encode_rows(
@@ -223,6 +233,8 @@ def fit_network(
     optimiser = torch.optim.Adam(groups or model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
     loss_of = nn.BCEWithLogitsLoss()
     best = BestWeights(model)
+    if isinstance(model, PathNetwork) and model.started:
+        best.over(float("nan"), auc(valid[1], predict_rows(model, valid[0])), config.patience)
     for _ in track(range(config.epochs), config.epochs, label) if label else range(config.epochs):
         model.train()
         order = torch.randperm(len(train[0]))
@@ -251,14 +263,3 @@ def predict_rows(model: nn.Module, rows: Tensor) -> NDArray[np.float32]:
         pieces = [torch.sigmoid(model(piece)) for piece in torch.split(rows, PREDICT_BATCH)]
         result: NDArray[np.float32] = torch.cat(pieces).numpy() if pieces else np.empty(0, np.float32)
     return result
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The batches are too small to share, and a fixed thread count keeps sums, and so bytes, the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from userip.models.recommenders import RECOMMENDERS
+from userip.models.recommenders.paths import build
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
 from userip.training.recommender.codes import CodeTable
@@ -41,11 +42,12 @@ def read_recommender(directory: Path, dataset: Dataset, codes: CodeTable | None)
             state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  (not a dict)
         config = RecommenderConfig.model_validate_json(json.dumps(settings["config"]))
         seed = int(settings["seed"])
-        model = RECOMMENDERS[config.recommender].network(shape_of(encoder, config))
+        chosen = choose_codes(codes, config, seed)
+        model = build(RECOMMENDERS[config.recommender].network, *shape_of(encoder, config, chosen))
         model.load_state_dict(state)
     except FileNotFoundError:
         raise DataError(f"{file}: not found; run `userip fit` first") from None
     except (SafetensorError, KeyError, ValidationError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{file}: not a recommender of these fields ({reason}); run `userip fit` again") from None
-    return FittedRecommender(model.eval(), encoder, choose_codes(codes, config, seed), config, dataset, seed, ())
+    return FittedRecommender(model.eval(), encoder, chosen, config, dataset, seed, ())

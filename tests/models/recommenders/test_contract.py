@@ -13,6 +13,7 @@ from userip.models.graphs.graph import FieldRoles, ScorerGraph
 from userip.models.graphs.plain import plain_onnx
 from userip.models.recommenders import RECOMMENDERS
 from userip.models.recommenders.layers import NetworkShape
+from userip.models.recommenders.paths import Paths, build
 from userip.release.graph_allowlist import FOLDED, PLAIN, refuse_unsafe
 
 TOLERANCE = 1e-5
@@ -22,10 +23,20 @@ CANDIDATES, REQUESTS = 500, 6
 Rows = NDArray[np.int64]
 
 
-def _fitted(name: str) -> torch.nn.Module:
+# Nothing beside the network; all paths; each alone.
+BESIDE = {
+    "": Paths(),
+    "paths": Paths(wide=(0, 1, 2, 3, 4, 5), user=(2, 3), item=(1, 4), dot=3, calibrated=True),
+    "wide": Paths(wide=(1, 3)),
+    "dot": Paths(user=(2,), item=(1,), dot=2),
+    "calibrated": Paths(calibrated=True),
+}
+
+
+def _fitted(name: str, beside: str = "", shared: tuple[int, int] | None = None) -> torch.nn.Module:
     """In evaluation mode, with every parameter and statistic away from its start."""
     torch.manual_seed(3)
-    model = RECOMMENDERS[name].network(NetworkShape(SIZES))
+    model = build(RECOMMENDERS[name].network, NetworkShape(SIZES, shared=shared), BESIDE[beside])
     with torch.no_grad():
         for key, value in model.state_dict().items():
             if value.dtype.is_floating_point:
@@ -35,8 +46,8 @@ def _fitted(name: str) -> torch.nn.Module:
 
 
 @cache
-def _plain(name: str) -> ScorerGraph:
-    return plain_onnx(_fitted(name), len(SIZES))
+def _plain(name: str, beside: str = "", shared: tuple[int, int] | None = None) -> ScorerGraph:
+    return plain_onnx(_fitted(name, beside, shared), len(SIZES))
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +78,31 @@ def _run(graph: ScorerGraph, feed: dict[str, Rows]) -> NDArray[np.float32]:
     return answer
 
 
-@pytest.mark.parametrize("name", RECOMMENDERS)
-def test_torch_plain_and_folded_are_one_function(name: str, asked: tuple[dict[str, Rows], Rows, Rows]) -> None:
+def _cases() -> list[tuple[str, str, tuple[int, int] | None]]:
+    plain = [(name, "", None) for name in RECOMMENDERS]
+    paths = [(name, "paths", None if name == "ffm" else (2, 4)) for name in RECOMMENDERS]
+    return [*plain, *paths, *(("dcn", beside, None) for beside in BESIDE if beside not in ("", "paths"))]
+
+
+@pytest.mark.parametrize(("name", "beside", "shared"), _cases())
+def test_torch_plain_and_folded_are_one_function(
+    name: str, beside: str, shared: tuple[int, int] | None, asked: tuple[dict[str, Rows], Rows, Rows]
+) -> None:
     """Within 1e-5 of each other, for strangers and unknown items too, and for one and many candidates."""
     feed, catalogue, rows = asked
-    model = _fitted(name)
+    model = _fitted(name, beside, shared)
     with torch.no_grad():
         expected = torch.sigmoid(model(torch.from_numpy(rows))).numpy()
     assert expected.std() > 1e-2, "a constant answer would agree with anything"
     for count in (1, CANDIDATES):
-        answer = _run(_plain(name), {"rows": rows[:count]})
+        answer = _run(_plain(name, beside, shared), {"rows": rows[:count]})
         assert answer.shape == (count,)
         np.testing.assert_allclose(answer, expected[:count], rtol=0, atol=TOLERANCE)
     fold = RECOMMENDERS[name].fold
     if fold is not None:
-        np.testing.assert_allclose(_run(fold(model, ROLES, catalogue), feed), expected, rtol=0, atol=TOLERANCE)
+        folded = fold(model, ROLES, catalogue)
+        refuse_unsafe(folded.model, name)
+        np.testing.assert_allclose(_run(folded, feed), expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", RECOMMENDERS)

@@ -132,7 +132,7 @@ def test_nobody_has_a_code(made: Made) -> None:
         rows = made.dataset.rows("history").head(3).with_columns(item_id=pl.lit("no such item"))
         codes = FoldIn.open(made.run, made.config, 0).codes(rows)
     assert torch.isfinite(z).all()
-    assert codes.drop("user_id").null_count().row(0) == (codes.height,) * len(made.config.sizes)
+    assert codes.drop("user_id").null_count().row(0) == (codes.height,) * len(made.config.code_sizes)
 
 
 def test_the_history_of_training_gets_the_code_of_training(made: Made) -> None:

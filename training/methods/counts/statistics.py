@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.training.crossfit.histories import Histories
-from userip.training.language.judgements import Judgements
+from userip.training.language.judgements import Judgements, beta_prior
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Statistics:
     @classmethod
     def fit(cls, train: Histories, items: int) -> "Statistics":
         """Fit to train histories of a catalogue of `items` items."""
-        a, b = _beta(train)
+        a, b = beta_prior(train)
         return cls(Judgements.fit(train, items), a, b)
 
     @property
@@ -54,17 +54,3 @@ class Statistics:
     def restore(cls, state: Mapping[str, Any]) -> "Statistics":
         """The statistics that `state` was taken of."""
         return cls(Judgements.restore(state["judgements"]), float(state["a"]), float(state["b"]))
-
-
-def _beta(train: Histories) -> tuple[float, float]:
-    """Beta(a, b) of users' shares of likes, by the moments of those with interactions; a + b within 1 and 100."""
-    known = train.lengths > 0
-    if not known.any():
-        return 1.0, 1.0
-    lengths = train.lengths[known]
-    shares = np.bincount(train.owner[train.liked], minlength=len(train))[known] / lengths
-    mean = float(np.clip(train.liked.mean(), 0.01, 0.99))
-    # Of the spread of shares, what n draws with one chance for all would make is not users' own.
-    own = float(((shares - mean) ** 2).mean() - (mean * (1 - mean) / lengths).mean())
-    strength = float(np.clip(mean * (1 - mean) / max(own, 1e-9) - 1, 1.0, 100.0))
-    return mean * strength, (1 - mean) * strength

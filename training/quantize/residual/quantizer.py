@@ -25,11 +25,13 @@ class ResidualKMeans:
     def codes(self, facets: tuple[Facet, ...], config: QuantizeConfig) -> tuple[Facet, ...]:
         """A facet's own name and size, then its name with the number of the level."""
         assert isinstance(config, ResidualConfig)
-        further = range(2, config.levels + 1)
+        named = [facet.name for facet in facets]
+        if isinstance(config.levels, dict) and (strange := sorted(set(config.levels) - set(named))):
+            raise ValueError(f"quantize.levels: no facet {strange[0]!r}; there are {', '.join(named)}")
         return tuple(
-            code
+            Facet(facet.name if level == 1 else f"{facet.name}_{level}", size)
             for facet in facets
-            for code in (facet, *(Facet(f"{facet.name}_{level}", config.level_size) for level in further))
+            for level, size in enumerate(config.sizes(facet.name, facet.size), start=1)
         )
 
     def fit(self, problem: Problem, config: QuantizeConfig) -> "EMState":
@@ -39,11 +41,12 @@ class ResidualKMeans:
         from userip.training.quantize.figures import figures_of
         from userip.training.quantize.metric import click_metric
 
+        assert isinstance(config, ResidualConfig)
         scales, _, losses = click_metric(problem, config)
         books = [
             residual_kmeans(
                 problem.z[:, j],
-                [size for _, size in self.codes((facet,), config)],
+                config.sizes(facet.name, facet.size),
                 scale,
                 restarts=config.restarts,
                 seed=problem.seed,
