@@ -38,12 +38,12 @@ class Taste:
     needs_language: bool = False
     refines: bool = False
     ablations: Mapping[str, Variation] = {
-        "no taste": Variation(("quantize.levels={generosity=2,warmth=2}", "infer.taste=1")),
+        "without surrogate": Variation(impossible="there is none: profiles are in the metric of clicks already"),
+        "no taste": Variation(("quantize.levels.taste=1", "infer.taste=1")),
         "no attributes": Variation(("infer.least_items=1000000000",)),
     }
     sweeps: Mapping[str, Variation] = {
-        f"codes of taste={codes}": Variation((f"quantize.levels={{generosity=2,warmth=2,taste={codes}}}",))
-        for codes in (1, 2, 4, 8, 12)
+        f"codes of taste={codes}": Variation((f"quantize.levels.taste={codes}",)) for codes in (1, 2, 4, 8, 12)
     }
 
     def check(self, config: "ProfileConfig") -> None:
