@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from userip.evaluation.controls import CONTROLS
+from userip.evaluation.formulas import FORMULAS
 from userip.evaluation.results import Section
 from userip.models.recommenders import RECOMMENDERS
 from userip.training.data.dataset import Split
@@ -38,7 +39,8 @@ LIBRARY: Final = ("afm", "fibinet", "difm", "afn", "autoint", "onn")  # of the e
 TRANSFER: Final = ("pnn", "dcnv2", "deepfm")
 LANGUAGE_ROWS: Final = {"kar-style": None, "pepler-style": 2, "rella-style": 1}  # seeds at most; None: all
 TUNES_LANGUAGE: Final = ("pepler-style", "rella-style")  # the run's own language model
-OWN_RECOMMENDER: Final = ("constant-rate", *TUNES_LANGUAGE)  # which no search of ours tunes
+WITHOUT_SETTINGS: Final = ("constant-rate", *FORMULAS)  # they tune themselves, and no seed makes a difference
+OWN_RECOMMENDER: Final = (*WITHOUT_SETTINGS, *TUNES_LANGUAGE)  # which no search of ours tunes
 DENSE: Final = "without quantizer (dense z)"
 AS_CONFIGURED: Final = "as configured"
 ABLATION_SEEDS: Final = 3
@@ -120,7 +122,7 @@ def grid_of(preset: Preset, experiment: Experiment) -> tuple[Changes, ...]:
 
 def _controls(split: Split, method: str) -> list[Experiment]:
     methods = ("none", *SHAPED, *CONTROLS, method)
-    experiments = [Experiment("controls", "constant-rate", "", seeds=1)]
+    experiments = [Experiment("controls", one, "", seeds=1) for one in WITHOUT_SETTINGS]
     for recommender in ("dcn", f"dcn{NO_FIELD}"):
         experiments += [Experiment("controls", one, recommender) for one in methods]
     if split == "users":

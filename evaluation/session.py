@@ -22,6 +22,7 @@ from userip.evaluation.plan import (
     CURVE_SEEDS,
     NO_FIELD,
     RUNS,
+    WITHOUT_SETTINGS,
     Changes,
     Experiment,
     Preset,
@@ -43,7 +44,7 @@ from userip.training.recommender.metrics import auc
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 TRAINING_PRESET: Final[dict[Preset, str]] = {"quick": "quick", "full": "default"}
-WITHOUT_PROFILES: Final = ("none", "constant-rate", "retrained", "kar-style")
+WITHOUT_PROFILES: Final = ("none", *WITHOUT_SETTINGS, "retrained", "kar-style")
 
 
 @dataclass

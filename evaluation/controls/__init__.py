@@ -33,7 +33,7 @@ from userip.evaluation.controls.clusters import attributes_liked, items_met, k_m
 from userip.evaluation.controls.control_views import ControlViews
 from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
-from userip.training.language.judgements import Judgements
+from userip.training.judging.judgements import Judgements
 from userip.training.recommender.codes import CodeTable
 
 EVERYTHING: Final = 1 << 30  # interactions of one user

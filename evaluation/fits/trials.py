@@ -22,7 +22,9 @@ from userip.evaluation.fits import cache
 from userip.evaluation.fits.cache import Stored, key_of
 from userip.evaluation.fits.dense import fit_dense
 from userip.evaluation.fits.runs import Profiles
-from userip.evaluation.plan import DENSE, SHAPED, Experiment
+from userip.evaluation.formulas import FORMULAS
+from userip.evaluation.formulas.ground import Fitted, Ground
+from userip.evaluation.plan import DENSE, SHAPED, WITHOUT_SETTINGS, Experiment
 from userip.evaluation.results import Predictions
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.codes import CodeTable
@@ -65,7 +67,7 @@ class Trial:
         content: dict[str, Any] = {
             "split": split_hash, "method": method, "network": self.experiment.network, "seed": self.seed,
         }  # fmt: skip
-        if method != "constant-rate":
+        if method not in WITHOUT_SETTINGS:
             content["fit"] = self.settings.model_dump(mode="json", exclude={"codes", "recommender"})
         if self.profiles and method in (self.profiles.config.method, *SHAPED):
             content["codes"] = self.profiles.mark
@@ -198,7 +200,13 @@ def _rella_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
     return fit_rella_style(dataset, trial.profiles.run, trial.profiles.config, trial.seed)
 
 
+def _formula(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
+    ground = Ground(dataset)
+    return Fitted.of(ground, FORMULAS[trial.experiment.method](ground))
+
+
 SPECIAL: Final[dict[str, Callable[[Dataset, Path, Trial], Predicts]]] = {
+    **dict.fromkeys(FORMULAS, _formula),
     "constant-rate": _constant_rate,
     "retrained": _retrained,
     "kar-style": _kar_style,

@@ -18,6 +18,15 @@ _METHODS: Final = {
     "pepler-style": "PEPLER-style",
     "rella-style": "ReLLa-style",
     "constant-rate": "constant rate",
+    "ease": "ease of items, no model",
+    "ease+generosity": "ease + generosity, no model",
+    "judging": "logistic regression on 7 numbers",
+    "lr": "logistic regression on 4 numbers",
+    "lightgbm": "LightGBM on counts and attributes",
+    "closed-form": "ridge taste over attributes",
+    "closed-form-als": "ridge taste over factors",
+    "closed-form-both": "ridge taste over both",
+    "ease-items": "EASE on residuals",
 }
 _RECOMMENDERS: Final = {
     "ffm": "FFM", "afm": "AFM", "fibinet": "FiBiNET", "difm": "DIFM", "afn": "AFN", "deepfm": "DeepFM",

@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from userip.training.crossfit.histories import Bools, Histories
+from userip.training.judging.judgements import Judgements
 from userip.training.language.config import FacetConfig
-from userip.training.language.judgements import Judgements
 
 Encode = Callable[[str], list[int]]
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ import torch
 
 from tests.training.tiny_language import ATTRIBUTES, FACETS, WIDTH, catalogue, frozen_lm, histories, random_histories
 from userip.training.crossfit.histories import Histories
+from userip.training.judging.judgements import Judgements
 from userip.training.language.config import FacetConfig
-from userip.training.language.judgements import Judgements
 from userip.training.language.slot_initializer import (
     GENEROSITY,
     UNKNOWN,

@@ -1,7 +1,7 @@
 """What is counted of a history, fitted so that no row is told by its own label.
 
 generosity   in ratings: mean of (rating - m - b_i), shrunk by a few ratings; without ratings: c_u of the Rasch model
-             P(liked) = sigma(b_i + c_u). Both against what others say of the same items (`language.judgements`).
+             P(liked) = sigma(b_i + c_u). Both against what others say of the same items (`judging.judgements`).
 warmth       (likes + a) / (interactions + a + b), with Beta(a, b) fitted to everybody's shares by moments
 activity     log(1 + interactions), scaled to a whole history where a fold is left out
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.training.crossfit.histories import Histories
-from userip.training.language.judgements import Judgements, beta_prior
+from userip.training.judging.judgements import Judgements, beta_prior
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from userip.training.judging.events import Events, group_of
 from userip.training.methods.taste.config import TasteConfig
-from userip.training.methods.taste.events import Events, group_of
 from userip.training.methods.taste.vectors import Tensors, Vectors
 from userip.training.progress import track
 

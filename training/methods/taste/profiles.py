@@ -23,13 +23,13 @@ from userip.files import beside, write_text
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.crossfit.views import FULL, CrossFitViews, ViewKeys
 from userip.training.data.dataset import Dataset
-from userip.training.language.judgements import Judgements, beta_prior
+from userip.training.judging.attributes import attributes_of
+from userip.training.judging.events import Events
+from userip.training.judging.judgements import Judgements, beta_prior
+from userip.training.judging.level import Level
 from userip.training.methods.starts import ItemStarts
-from userip.training.methods.taste.attributes import attributes_of
 from userip.training.methods.taste.config import TasteConfig
-from userip.training.methods.taste.events import Events
 from userip.training.methods.taste.fitting import fit_vectors
-from userip.training.methods.taste.level import Level
 from userip.training.methods.taste.vectors import Tensors, Vectors, rotated
 from userip.training.threads import one_thread
 

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from userip.training.methods.taste.events import Events
+from userip.training.judging.events import Events
 
 START: Final = 0.03  # spread of the vectors before the first step
 

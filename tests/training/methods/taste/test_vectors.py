@@ -6,9 +6,9 @@ import torch
 
 from tests.training.tiny_language import histories
 from userip.training.crossfit.histories import Histories
-from userip.training.language.judgements import Judgements
+from userip.training.judging.events import Events, chance
+from userip.training.judging.judgements import Judgements
 from userip.training.methods.taste.config import TasteConfig
-from userip.training.methods.taste.events import Events, chance
 from userip.training.methods.taste.fitting import fit_vectors
 from userip.training.methods.taste.vectors import Tensors, Vectors, rotated
 

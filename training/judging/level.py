@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from userip.training.methods.taste.events import Events, chance
+from userip.training.judging.events import Events, chance
 
 Floats = NDArray[np.float64]
-SHRINKAGE: Final = 3.0  # ratings that the prior is worth, as in `language.judgements`
+SHRINKAGE: Final = 3.0  # ratings that the prior is worth, as in `judging.judgements`
 SURE: Final = 4.0
 GENEROSITY: Final = 3  # of the four numbers of a user; the last is warmth
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from userip.training.crossfit.histories import Histories
-from userip.training.language.judgements import Judgements, beta_prior
-from userip.training.methods.taste import words
-from userip.training.methods.taste.events import Events, chance
-from userip.training.methods.taste.level import Level
+from userip.training.judging.events import Events, chance
+from userip.training.judging.judgements import Judgements, beta_prior
+from userip.training.judging.level import Level
 
 
 def _planted(users: int = 400, items: int = 30, each: int = 15) -> tuple[Histories, np.ndarray]:
@@ -56,18 +55,3 @@ def test_what_is_said_of_an_item_comes_from_other_users() -> None:
     one = Events.across_users(Histories(train.offsets, items, train.liked, train.rating), 31)
     apart = Judgements.fit(Histories(train.offsets, items, train.liked, train.rating).keep(train.owner % 5 != 0), 31)
     assert one.ease[0] == pytest.approx(apart.ease[30])
-
-
-def test_words_are_plain() -> None:
-    """Odds, shares and attributes; what is too small for a word is left out."""
-    assert words.generosity(np.array([0.5, -0.7, 0.01])) == [
-        "likes an item with 1.6 times the odds of others",
-        "likes an item with 1/2.0 of the odds of others",
-        "likes as much as others do",
-    ]
-    assert words.warmth(np.array([0.0]), 62.0, 38.0) == ["likes about 62 % of what they meet"]
-    leanings = {"genre: Crime": [1.0, 0.0], "genre: Love": [-1.0, 0.0], "genre: War": [0.0, 0.01]}
-    assert words.taste(np.array([[0.4, 1.0], [0.0, 0.0]]), leanings) == [
-        "likes more than others: genre: Crime; likes less: genre: Love", "",
-    ]  # fmt: skip
-    assert words.taste(np.zeros((2, 2)), {}) == ["", ""]

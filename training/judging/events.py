@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.training.crossfit.histories import Histories, Ints
-from userip.training.language.judgements import Judgements
+from userip.training.judging.judgements import Judgements
 
 Floats = NDArray[np.float64]
 GROUPS = 5  # of train users: what is said of items comes from the other groups

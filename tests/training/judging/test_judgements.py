@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from tests.training.tiny_language import histories, random_histories
 from userip.training.crossfit.histories import Histories
-from userip.training.language.judgements import Judgements
+from userip.training.judging.judgements import Judgements
 
 Floats = NDArray[np.float64]
 
