@@ -13,6 +13,7 @@ from userip.scoring.dataplane import Dataplane
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.request_stats import RequestStats
 from userip.service.http import problems
+from userip.service.http.hosts import AllowedHosts
 from userip.service.http.middleware import Limits, RequestMiddleware
 from userip.service.observe.log import AccessLog, make_logger
 from userip.service.parts import Parts, make_parts
@@ -64,6 +65,7 @@ def create_app(
         drain=parts.drain,
         auth=auth,
         trace=None if parts.tracing is None else parts.tracing.trace,
+        hosts=None if auth.closed else AllowedHosts(settings.allowed_hosts),
     )
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from userip.scoring.settings import LookupSettings, ReleaseSettings
 from userip.service.auth.secret_files import SECRETS, file_variable, secrets_from_files
 from userip.service.errors import StartError, in_sentence
+from userip.service.http.hosts import DEFAULT, AllowedHosts
 
 PREFIX = "USERIP_"
 # Flags with a name of their own; every other setting has `--set name=value`.
@@ -96,6 +97,11 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(
         False, description="serve without API keys on an address that other machines can reach"
     )
+    allowed_hosts: str = Field(
+        DEFAULT,
+        description="without API keys: the Host headers that are answered, probes apart; names, addresses and "
+        "networks, comma separated; *: all",
+    )
     key_rate: float = Field(0.0, ge=0, description="requests a second of one key in one worker; 0: no limit")
     key_burst: Positive = Field(100, description="requests that a key may send at once within its rate")
     admin_key: SecretStr | None = Field(None, description="one more key, for all routes; turns the admin routes on")
@@ -133,6 +139,12 @@ class Settings(BaseSettings):
         if not text:
             raise ValueError("blank")
         return SecretStr(text)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: str) -> str:
+        AllowedHosts(hosts)
+        return hosts
 
     @model_validator(mode="after")
     def _check_deadlines(self) -> "Settings":

@@ -22,6 +22,7 @@ from userip.service.auth.access import ApiKeyAuth
 from userip.service.auth.rate_limit import RateLimit
 from userip.service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError
 from userip.service.http.draining import Drain
+from userip.service.http.hosts import AllowedHosts
 from userip.service.http.problems import HARDENED, internal_problem, overloaded, problem_response
 from userip.service.observe.log import AccessLog
 from userip.service.observe.metrics import Metrics
@@ -36,7 +37,7 @@ HotRoute = Callable[[bytes, RequestRecord], Awaitable[bytes]]  # a JSON body in,
 CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # These pass before the queue, as many a second and at once: monitoring must see a busy worker. More of them queue up.
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _PROBES_A_SECOND, _PROBES_AT_ONCE = 50.0, 25
 READ_AT: Final = "userip.read_at"  # in the scope: when its head was read, on time.perf_counter
 REFUSED: Final = "userip.refused"  # in the scope of a request whose turn came too late: why
@@ -84,6 +85,7 @@ class RequestMiddleware:
         drain: Drain | None = None,
         auth: ApiKeyAuth | None = None,
         trace: Trace | None = None,
+        hosts: AllowedHosts | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
@@ -95,6 +97,7 @@ class RequestMiddleware:
         self._keyed = auth if auth is not None and auth.has_keys else None
         self._closed = auth if auth is not None and auth.closed else None
         self._trace = trace
+        self._hosts = hosts
         self.admission = Admission(limits.in_flight, limits.queue_s)
         self.descriptors = Descriptors(log, metrics.connection_refused)
         self._probes = RateLimit(_PROBES_A_SECOND, _PROBES_AT_ONCE)
@@ -153,13 +156,17 @@ class RequestMiddleware:
                 return value.decode()
         return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
 
+    def answers_to(self, host: bytes) -> bool:
+        """Whether a Host header is one that this service was told to answer to."""
+        return self._hosts is None or host in self._hosts
+
     def queues(self, path: str, now: float) -> bool:
         """Whether a request waits for its turn. Ask once for each: a probe that passes uses up its budget."""
-        return path not in _PROBES or self._probes.wait("", None, now) > 0
+        return path not in PROBES or self._probes.wait("", None, now) > 0
 
     def full(self, path: str) -> str | None:
         """Why a request cannot even wait, if so."""
-        return "queue" if self.admission.is_full and path not in _PROBES else None
+        return "queue" if self.admission.is_full and path not in PROBES else None
 
     def gone(self, path: str, method: str) -> None:
         """Count a request whose client left while it waited."""
@@ -303,7 +310,7 @@ class RequestMiddleware:
 
 def _passes(scope: Scope) -> bool:
     """Whether it is a probe within the budget."""
-    return scope["path"] in _PROBES and READ_AT not in scope
+    return scope["path"] in PROBES and READ_AT not in scope
 
 
 def _route(scope: Scope, record: RequestRecord) -> str:

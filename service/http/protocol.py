@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from userip.service.errors import PROBLEM_JSON, ProblemKind, problem_body
 from userip.service.http.head_buffering import HeadBufferingTransport
-from userip.service.http.middleware import READ_AT, REFUSED, RequestMiddleware
+from userip.service.http.middleware import PROBES, READ_AT, REFUSED, RequestMiddleware
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
@@ -47,6 +47,14 @@ _LONG_URL: Final = _Refusal(
 _LARGE: Final = _Refusal(
     ProblemKind(431, "headers-too-large", "Headers too large"),
     f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
+)
+_NO_HOST: Final = _Refusal(
+    ProblemKind(400, "host-missing", "Host missing"), "A request has one Host header, this one has none or several."
+)
+_FOREIGN_HOST: Final = _Refusal(
+    ProblemKind(421, "foreign-host", "Misdirected request"),
+    "Without API keys this service answers only to the hosts in its setting allowed_hosts (USERIP_ALLOWED_HOSTS); "
+    "the Host header is none of them.",
 )
 _OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
 
@@ -80,6 +88,7 @@ class HardenedHttpProtocol(HttpToolsProtocol):
     _comes = False  # a message has begun and not ended
     _upgrades = False  # it asks for another protocol than HTTP/1.1
     _refusal = _MALFORMED
+    _host: bytes | None = None  # the last one that was allowed
     _state: tuple[object, float] = (None, _IDLE_S)
     _since = 0.0
     _timer: asyncio.TimerHandle | None = None
@@ -156,6 +165,7 @@ class HardenedHttpProtocol(HttpToolsProtocol):
         if self._upgrades:
             return
         self._received = 0
+        self._check_host()
         if self._middleware is not None and self._next_in_turn():
             path = self.url.partition(b"?")[0].decode("ascii", "replace")
             self._refused = self._middleware.full(path)
@@ -164,6 +174,23 @@ class HardenedHttpProtocol(HttpToolsProtocol):
                 self.scope["path"], self._swallowed = path, 0
                 return
         super().on_headers_complete()
+
+    def _check_host(self) -> None:
+        """Refuse a request without a Host of its own, or for one that is not ours. Probes come by any name, as kubelet
+        and Prometheus call a pod by its address; some, in HTTP/1.0, by none. They tell nothing of a person."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) == 1 and hosts[0] == self._host:
+            return
+        probe = self.url.partition(b"?")[0].decode("ascii", "replace") in PROBES
+        if len(hosts) != 1 and (hosts or not probe or self.parser.get_http_version() != "1.0"):
+            self._refusal = _NO_HOST
+            raise _RefusedError
+        if probe or self._middleware is None:
+            return
+        if not self._middleware.answers_to(hosts[0]):
+            self._refusal = _FOREIGN_HOST
+            raise _RefusedError
+        self._host = hosts[0]
 
     def on_body(self, body: bytes) -> None:
         """Of a refused request the body is read and forgotten: the answer comes where the client expects it."""

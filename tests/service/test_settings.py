@@ -45,7 +45,8 @@ def test_missing_setting_is_named_with_the_ways_to_give_it(missing: str, flag: s
 @pytest.mark.parametrize(
     ("name", "value"),
     [("port", 70000), ("port", "http"), ("workers", 0), ("max_candidates", -1), ("bank_deadline_ms", 0),
-     ("log_level", "loud"), ("host", "")],
+     ("log_level", "loud"), ("host", ""),
+     ("allowed_hosts", "http://x"), ("allowed_hosts", "x:80"), ("allowed_hosts", ",")],
 )  # fmt: skip
 def test_impossible_value_is_refused_by_name(name: str, value: object) -> None:
     """A value outside its range stops the start."""

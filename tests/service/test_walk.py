@@ -35,7 +35,7 @@ WALK = (
     "service/observe/log.py",
 )
 BODY = b'{"user_id": "u1", "item_ids": ["plain", "i5"]}'
-REQUEST = b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+REQUEST = b"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 
 def test_a_warm_request_enters_few_files(tiny: TinyRelease, lmdb_url: str) -> None:

@@ -206,7 +206,10 @@ def test_bodies_that_come_slowly_are_bounded_together(serve: Serve, lmdb_url: st
 def test_body_of_any_route_has_to_come_in_time(serve: Serve, lmdb_url: str) -> None:
     """An operator's order whose body does not end is given up at the deadline, one that is too large at once; neither
     leaves a place taken."""
-    key, limits = "an-admin-key-of-the-test", {"deadline_ms": 200, "max_in_flight": 1, "max_body_bytes": 1000}
+    key, limits = (
+        "an-admin-key-of-the-test",
+        {"deadline_ms": 200, "bank_deadline_ms": 100, "max_in_flight": 1, "max_body_bytes": 1000},
+    )
     app = serve(lmdb_url, admin_key=key, **limits).app
     headers = {"x-api-key": key, "content-type": "application/json"}
 
