@@ -13,11 +13,12 @@ from typing import Any, Final, NamedTuple
 
 import httptools
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from userip.service.errors import PROBLEM_JSON, ProblemKind, problem_body
 from userip.service.http.head_buffering import HeadBufferingTransport
 from userip.service.http.middleware import PROBES, READ_AT, REFUSED, RequestMiddleware
+from userip.service.http.pipelining import PipeliningHttpProtocol
 
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
@@ -80,7 +81,7 @@ class _RefusedError(Exception):
     """Stops the parser, which reports it as a malformed request."""
 
 
-class HardenedHttpProtocol(HttpToolsProtocol):
+class HardenedHttpProtocol(PipeliningHttpProtocol):
     """uvicorn's protocol with bounds on headers, URL and time."""
 
     _received = 0  # bytes since the last header block or piece of a body: of what may have no end
@@ -116,29 +117,28 @@ class HardenedHttpProtocol(HttpToolsProtocol):
             self._at_work.disconnected = True
             self._at_work.message_event.set()
         super().connection_lost(exc)
+        self._state = (None, 0.0)
 
-    def data_received(self, data: bytes) -> None:
+    def feed(self, data: memoryview) -> bool:
         """Parse, and refuse a header block, trailers or the frame of a chunk that grow too large without their end."""
         self._received += len(data)
-        self._unset_keepalive_if_required()
-        self._feed(data)
-        if self._received > MAX_HEADER_BYTES + MAX_URL_BYTES and self._comes:
-            self._refusal = _LARGE
-            self.send_400_response("")
-
-    def _feed(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
         try:
             while True:
                 try:
-                    self.parser.feed_data(rest)
+                    self.parser.feed_data(data)
                 except httptools.HttpParserUpgrade as upgrade:
-                    rest = memoryview(rest)[upgrade.args[0] :]
+                    data = data[upgrade.args[0] :]
                     self._stay()
                 else:
-                    return
+                    break
         except httptools.HttpParserError:
             self.send_400_response("")
+            return False
+        if self._received <= MAX_HEADER_BYTES + MAX_URL_BYTES or not self._comes:
+            return True
+        self._refusal = _LARGE
+        self.send_400_response("")
+        return False
 
     def on_message_begin(self) -> None:
         """A request begins."""
