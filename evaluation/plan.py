@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from userip.evaluation.controls import CONTROLS
-from userip.evaluation.formulas import FORMULAS
 from userip.evaluation.results import Section
 from userip.models.recommenders import RECOMMENDERS
 from userip.training.data.dataset import Split
+from userip.training.formulas import FORMULAS
 from userip.training.methods import METHODS
 from userip.training.methods.protocol import Variation
 

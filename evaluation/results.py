@@ -28,7 +28,7 @@ class Result(NamedTuple):
     section      the table that it belongs to
     method       the profile method, or a control or baseline: none, constant, random, shuffled, mean-rating,
                  activity, kmeans, genre-kmeans, statistics, statistics-mf, rating-bias, retrained, kar-style,
-                 pepler-style, rella-style, constant-rate
+                 pepler-style, rella-style, constant-rate, or one of FORMULAS
     recommender  a name of NETWORKS; "-no-user-field" behind it for one without a table per user; "" where the method
                  is its own recommender
     variant      "", or the ablation or the setting of a sweep, as "without polarity" or "hobby=4"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -29,6 +29,8 @@ Keep = Annotated[bool, typer.Option(help="Keep the histories in RUN/fold-in.parq
 AllowBadRows = Annotated[
     bool, typer.Option("--allow-bad-rows", help="Continue when over 1 % of the file's rows cannot be read.")
 ]
+
+FORMULA_FIGURES: Final = {"GAUC": "gauc", "NDCG@10": "ndcg_10", "logloss": "logloss", "AUC": "auc"}
 
 
 def _command(step: str | None = None) -> Callable[..., None]:
@@ -91,9 +93,16 @@ def _report(out: Path) -> None:
     print(f" ({test['ranked_users']:.0f} users; {test['one_label_users']:.0f} with rows of one label left out)")
     print(f"test logloss {test['logloss']:.4f}, ECE {test['ece']:.4f}: how far probabilities are off")
     print(f"test AUC {test['auc']:.4f}: over all users, where knowing who likes more counts too")
+    if formula := fitted["figures"].get("formula"):
+        said = ", ".join(f"{name} {_figure(formula['test'][key])}" for name, key in FORMULA_FIGURES.items())
+        print(f"beside it, with no network and no profile: {formula['name']} with test {said}")
     for facet in quantized["figures"]["facets"]:
         print(f"codebook {facet['name']}: {facet['perplexity']:.1f} of {facet['size']} codes in use")
     print(f"next: userip publish --release {out / 'release'} --bank lmdb://{out.resolve() / 'bank'}")
+
+
+def _figure(value: float | None) -> str:
+    return f"{math.nan if value is None else value:.4f}"
 
 
 def fold_in(

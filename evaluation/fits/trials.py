@@ -22,11 +22,12 @@ from userip.evaluation.fits import cache
 from userip.evaluation.fits.cache import Stored, key_of
 from userip.evaluation.fits.dense import fit_dense
 from userip.evaluation.fits.runs import Profiles
-from userip.evaluation.formulas import FORMULAS
-from userip.evaluation.formulas.ground import Fitted, Ground
 from userip.evaluation.plan import DENSE, SHAPED, WITHOUT_SETTINGS, Experiment
 from userip.evaluation.results import Predictions
 from userip.training.data.dataset import Dataset
+from userip.training.formulas import FORMULAS
+from userip.training.formulas.ground import Ground
+from userip.training.formulas.probabilities import FittedFormula
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.fit import fit_recommender
@@ -201,8 +202,7 @@ def _rella_style(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
 
 
 def _formula(dataset: Dataset, report: Path, trial: Trial) -> Predicts:
-    ground = Ground(dataset)
-    return Fitted.of(ground, FORMULAS[trial.experiment.method](ground))
+    return FittedFormula.fit(trial.experiment.method, Ground(dataset))
 
 
 SPECIAL: Final[dict[str, Callable[[Dataset, Path, Trial], Predicts]]] = {

@@ -9,12 +9,12 @@ from userip.evaluation.sections.profile import profile_worth
 from userip.evaluation.sections.protocol import facts, protocol
 from userip.evaluation.sections.recommenders import against_recommenders, codes_transfer
 from userip.evaluation.sections.unseen import unseen_users
-from userip.evaluation.sections.users import against_other_codes, seen_users
+from userip.evaluation.sections.users import against_formulas, against_other_codes, seen_users
 from userip.reporting.blocks import Report
 
 COMPARED = (
-    unseen_users, seen_users, against_other_codes, against_recommenders, codes_transfer, ablations, sweeps,
-    learning_curve,
+    unseen_users, seen_users, against_formulas, against_other_codes, against_recommenders, codes_transfer, ablations,
+    sweeps, learning_curve,
 )  # fmt: skip
 READ = (codes_in_use, codes_explained, nearest_words, attention_moves, profile_worth)
 

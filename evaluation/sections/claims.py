@@ -11,7 +11,9 @@ MOST = 3  # differences that a sentence spells out
 NOTHING_OF_OURS = "The method itself has no predictions here; the protocol says why."
 
 
-def claim(title: str, question: str, subject: str, found: Found, blocks: Sequence[Block] = ()) -> Section:
+def claim(
+    title: str, question: str, subject: str, found: Found, blocks: Sequence[Block] = (), measure: str = "AUC"
+) -> Section:
     """A section that is answered by the differences of `subject` to what it is compared with."""
     summary = [f"{above_below(one)} {name} {say_gain(one)}" for name, one in found]
     if len(found) > MOST:  # the figure has the numbers
@@ -19,7 +21,7 @@ def claim(title: str, question: str, subject: str, found: Found, blocks: Sequenc
         for name, one in found:
             sides.setdefault(above_below(one), []).append(name)
         summary = [f"{side} {', '.join(names)}" for side, names in sides.items()]
-    answer = f"AUC of {subject}: {listed(summary)}." if summary else "There is nothing to compare with."
+    answer = f"{measure} of {subject}: {listed(summary)}." if summary else "There is nothing to compare with."
     return Section(title, question, answer, verdict_of([one for _, one in found]), tuple(blocks))
 
 

@@ -12,6 +12,7 @@ from userip.evaluation.sections.comparisons import Comparisons, Row
 from userip.evaluation.sections.names import method_name, recommender_name
 from userip.evaluation.sections.tables import Group, figures_table
 from userip.reporting.blocks import Intervals, Section, Table
+from userip.training.formulas import FORMULAS
 
 CODES: Final = (
     BASE, "random", "shuffled", "mean-rating", "activity", "kmeans", "genre-kmeans", "statistics", "statistics-mf",
@@ -44,14 +45,16 @@ def other_codes(compare: Comparisons, methods: tuple[str, ...] = CODES) -> list[
 
 
 def controls_table(compare: Comparisons) -> Table:
-    """Every row of the section controls, by recommender, against constant codes with the same recommender."""
+    """Every row of the section controls, by recommender, against constant codes with the same recommender.
+
+    What has no network is held against constant codes with the main recommender.
+    """
     rows = compare.rows("controls")
     first = main_recommender(compare)
     groups = []
     for name in sorted({row.recommender for row in rows}, key=lambda name: (name == "", name != first, name)):
-        # Recommenders that read a user's history themselves need no codes; "" is the constant rate.
         mine = [(_named(row, compare), row) for row in rows if row.recommender == name]
-        groups.append(Group(recommender_name(name) or "no recommender", mine, compare.row("controls", BASE, name)))
+        groups.append(Group(recommender_name(name) or "no network", mine, compare.row("controls", BASE, name or first)))
     title = "Codes of every origin, the same number and sizes"
     return figures_table(compare, title, groups, ("controls",), "constant codes")
 
@@ -97,6 +100,22 @@ def against_other_codes(compare: Comparisons) -> list[Section]:
         plot = forest(f"{name} minus other codes of the same shape", f"difference of AUC with {with_}", counted, note)
         sections.append(claim(*every, f"{name} with {with_}", named, (plot,)))
     return sections
+
+
+def against_formulas(compare: Comparisons) -> list[Section]:
+    """Whether the method orders a user's candidates better than every formula over counts."""
+    rows = [row for name in FORMULAS if (row := compare.row("controls", name, ""))]
+    title = "Against formulas"
+    question = "Does the method order a user's candidates better than every formula over counts, which has no network?"
+    mine = ours(compare)
+    if not rows:
+        return []
+    if mine is None:
+        return [Section(title, question, NOTHING_OF_OURS, "undecided")]
+    found = [(method_name(row.method), compare.difference(mine, row, "gauc")) for row in rows]
+    who = f"{method_name(mine.method)} with {recommender_name(mine.recommender)}"
+    plot = forest(f"{who} minus formulas", "difference of GAUC", found)
+    return [claim(title, question, who, found, (plot,), "GAUC")]
 
 
 def quarters(rows: NDArray[np.int64], users: NDArray[np.object_]) -> list[tuple[str, NDArray[np.bool_]]]:
