@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import chi2
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
 from tests.fixtures.runs import Run, copy_steps
@@ -189,10 +188,9 @@ def test_without_any_effect_a_code_tells_only_of_rows_it_has_seen(null_runs: lis
                 total[kind] += sum(len(group) * group.mean() ** 2 for group in groups) / residual.var()
         freedom += sum(size - 1 for size in codes.sizes.values())
     print(f"null: chi-square {total} at {freedom} degrees of freedom")
-    assert chi2.sf(total["cross-fitted"], freedom) > 1e-4
-    # How clear it is depends on the processor's arithmetic, from which other models come: 1e-5 with AVX2.
-    assert chi2.sf(total["in-sample"], freedom) < 1e-3
-    assert total["in-sample"] > 1.5 * total["cross-fitted"]
+    error = np.sqrt(2 * freedom)  # the standard error of such a chi-square around its degrees of freedom
+    assert abs(total["cross-fitted"] - freedom) < 3 * error
+    assert total["in-sample"] - freedom > 3 * error
 
 
 def test_a_collapsed_codebook_is_told_loudly(easy: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

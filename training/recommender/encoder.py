@@ -51,9 +51,12 @@ class FieldEncoder(_Frozen):
     fields: tuple[EncodedField, ...]
 
     @classmethod
-    def fit(cls, dataset: Dataset, code_sizes: Mapping[str, int], *, user_field: bool) -> "FieldEncoder":
+    def fit(
+        cls, dataset: Dataset, code_sizes: Mapping[str, int], *, user_field: bool, started: Sequence[str] = ()
+    ) -> "FieldEncoder":
         """Collect the values of the train rows. `code_sizes` maps facets to codebook sizes (empty: no codes).
 
+        `started` are items that have a row without a train row: a recommender knows where to start them.
         Raises ConfigError for two fields of one name, or a user field with more values than a record holds.
         """
         train = with_item_fields(dataset.rows("train"), dataset)
@@ -64,7 +67,7 @@ class FieldEncoder(_Frozen):
         fields = [EncodedField(name="user_id", source="user_row", values=_values(train, "user_id"))]
         if not user_field:
             fields.clear()
-        fields.append(EncodedField(name="item_id", source="item_row", values=_values(train, "item_id")))
+        fields.append(EncodedField(name="item_id", source="item_row", values=_values(train, "item_id", started)))
         fields += [_categories(train, name, "item") for name in by_role["item"]]
         fields += [EncodedField(name=name, source="code", codes=code_sizes[name]) for name in sorted(code_sizes)]
         fields += [_categories(train, name, "user") for name in sorted(by_role["user"])]
@@ -134,8 +137,9 @@ def rows_of_values(column: pl.Series, values: Sequence[str]) -> Rows:
     return rows
 
 
-def _values(frame: pl.DataFrame, name: str) -> tuple[str, ...]:
-    return tuple(frame[name].cast(pl.String).drop_nulls().unique().sort())
+def _values(frame: pl.DataFrame, name: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+    column = pl.concat([frame[name].cast(pl.String), pl.Series(more, dtype=pl.String)])
+    return tuple(column.drop_nulls().unique().sort())
 
 
 def _categories(frame: pl.DataFrame, name: str, source: Source) -> EncodedField:

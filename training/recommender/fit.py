@@ -27,7 +27,7 @@ from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.encoder import FieldEncoder, with_item_fields
 from userip.training.recommender.metrics import auc, evaluate
-from userip.training.recommender.paths import calibrate, path_groups, paths_of, set_starts
+from userip.training.recommender.paths import calibrate, path_groups, paths_of, set_starts, settle_unmet
 from userip.training.threads import one_thread
 
 PREDICT_BATCH: Final = 65_536
@@ -109,7 +109,9 @@ def fit_recommender(
     Raises ConfigError when codes are asked for and there are none, EmptyDataError when no AUC can be taken.
     """
     codes = choose_codes(codes, config, seed)
-    encoder = FieldEncoder.fit(dataset, codes.sizes if codes else {}, user_field=config.user_field)
+    starts = codes.starts if codes is not None and (config.wide or config.dot) else None
+    sizes, items = codes.sizes if codes else {}, starts.items.to_list() if starts is not None else ()
+    encoder = FieldEncoder.fit(dataset, sizes, user_field=config.user_field, started=items)
     train, valid = labelled_rows(dataset, "train"), labelled_rows(dataset, "valid")
     train_rows = torch.from_numpy(encode_rows(train, dataset, encoder, codes, cross_fitted=True))
     valid_rows = torch.from_numpy(encode_rows(valid, dataset, encoder, codes))
@@ -117,7 +119,7 @@ def fit_recommender(
         torch.manual_seed(seed)
         model = build(network or RECOMMENDERS[config.recommender].network, *shape_of(encoder, config, codes))
         if isinstance(model, PathNetwork):
-            set_starts(model, encoder, codes.starts if codes else None)
+            set_starts(model, encoder, starts)
         log = fit_network(
             model,
             FieldDropout(encoder, config),
@@ -127,6 +129,7 @@ def fit_recommender(
             label=label,
             groups=path_groups(model, config) if isinstance(model, PathNetwork) else None,
         )
+        settle_unmet(model, encoder, train["item_id"])
         if isinstance(model, PathNetwork) and config.calibrated:
             calibrate(model, valid_rows, valid["label"].to_numpy())
     return FittedRecommender(model, encoder, codes, config, dataset, seed, log)

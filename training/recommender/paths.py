@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from userip.models.recommenders.layers import FieldNetwork
 from userip.models.recommenders.paths import PathNetwork, Paths
 from userip.training.quantize.starts import Starts
 from userip.training.recommender.codes import CodeTable
@@ -59,6 +60,19 @@ def set_starts(model: PathNetwork, encoder: FieldEncoder, starts: Starts | None)
             model.user.set_start(place, torch.cat([torch.zeros(1, starts.dot), starts.code_vectors[name]]))
     if starts.numbers and model.wide is not None:
         model.start_alone()
+
+
+@torch.no_grad()
+def settle_unmet(model: nn.Module, encoder: FieldEncoder, met: pl.Series) -> None:
+    """Give items without a train row what the network has learnt of unknown ones: their own embedding is as drawn."""
+    (item,) = encoder.positions("item_row")
+    values = encoder.fields[item].values or ()
+    unmet = ~pl.Series(values, dtype=pl.String).is_in(met.unique().implode())
+    rows = torch.from_numpy(np.flatnonzero(unmet.to_numpy()) + 1)
+    for table in model.modules():
+        if isinstance(table, FieldNetwork) and len(rows):
+            begin = int(table.offsets[item])
+            table.embedding.weight[begin + rows] = table.embedding.weight[begin].clone()
 
 
 def path_groups(model: PathNetwork, config: RecommenderConfig) -> list[dict[str, Any]]:

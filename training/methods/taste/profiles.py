@@ -23,7 +23,7 @@ from userip.files import beside, write_text
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.crossfit.views import FULL, CrossFitViews, ViewKeys
 from userip.training.data.dataset import Dataset
-from userip.training.judging.attributes import attributes_of
+from userip.training.judging.attributes import attributes_of, told_by_attributes
 from userip.training.judging.events import Events
 from userip.training.judging.judgements import Judgements, beta_prior
 from userip.training.judging.level import Level
@@ -121,7 +121,8 @@ def fit_profiles(dataset: Dataset, views: CrossFitViews, out: Path, config: Tast
         save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
     items.select("item_id").write_parquet(out / ITEMS)
     whole = said[FULL]
-    bias = level.of_items(whole.ease, whole.stars if whole.stars is not None else np.zeros(items.height), known)
+    stars = whole.stars if whole.stars is not None else np.zeros(items.height)
+    bias = level.of_items(told_by_attributes(whole.ease, table, met), told_by_attributes(stars, table, met), known)
     first = torch.zeros(len(basis))
     first[0] = 1.0
     facets = {"generosity": first, "warmth": level.warmth * first, "taste": turned}

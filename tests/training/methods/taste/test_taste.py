@@ -11,6 +11,7 @@ import torch
 
 from tests.training.toy import toy_dataset
 from userip.models.recommenders.paths import PathNetwork
+from userip.release.items import read_item_rows
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Ints
 from userip.training.data.dataset import Dataset
@@ -74,6 +75,20 @@ def test_six_likes_and_four_dislikes_move_what_was_never_seen(made: tuple[Datase
     ]
     assert np.mean(np.array(gains) > 0) >= 0.9
     assert np.median(gains) >= 0.1
+
+
+def test_an_item_that_nobody_has_rated_is_scored_by_its_attributes(made: tuple[Dataset, Path, TrainConfig]) -> None:
+    """i45 is a drama without a train row: held-out users of that taste like it more than the others do; the release
+    has it, and what has no attribute of its own is told as any other.
+    """
+    dataset, run, _ = made
+    fitted = _fitted(dataset, run)
+    users = dataset.rows("history")["user_id"].unique().sort().to_list()
+    score = fitted.predict(pl.DataFrame({"user_id": users, "item_id": ["i45"] * len(users)}))
+    drama = np.array([int(user[1:]) % 3 == 0 for user in users])
+    assert score[drama].mean() > score[~drama].mean() + 0.2
+    released = set(read_item_rows((run / "release" / "items.npz").read_bytes(), 47, run / "release" / "items.npz"))
+    assert {"i45", "i46"} <= released
 
 
 def test_codes_are_described(made: tuple[Dataset, Path, TrainConfig]) -> None:
