@@ -117,7 +117,7 @@ def _results(session: Session, curve: LearningCurve | None, explanation: RunExpl
         probe={profiles.seed: probe_of(profiles) for profiles in runs},
         settings=session.base.model_dump(mode="json"),
         failures=session.fitting.failures,
-        timings=session.clock.timings,
+        timings=session.timings,
         split_hash=dataset.split_hash,
         grid=_searched(session),
         versions=_versions(),

@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Final, TypeVar
 
 import numpy as np
@@ -32,8 +34,7 @@ from userip.evaluation.plan import (
     variations_of,
 )  # fmt: skip
 from userip.evaluation.requirements import missing_for
-from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section
-from userip.evaluation.timer import Clock
+from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section, Timing
 from userip.training.config import TrainConfig
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
@@ -70,7 +71,7 @@ class Session:
     profiles: dict[tuple[str, int], Profiles] = field(default_factory=dict)
     chosen: dict[Experiment, RecommenderConfig] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
+    timings: list[Timing] = field(default_factory=list)
 
     @property
     def experiments(self) -> list[Experiment]:
@@ -111,7 +112,7 @@ class Session:
             )
             if made is not None:
                 self.profiles[variant, seed] = made
-                self.clock.timings += timings_of(made, name)
+                self.timings += timings_of(made, name)
 
     def do_section(self, section: Section) -> None:
         """Search with seed 0, then fit with every seed."""
@@ -122,7 +123,7 @@ class Session:
             for what, variation in ablations_of(self.base.method).items():
                 if variation.impossible:
                     self.fitting.skip(f"ablations, {what}", variation.impossible)
-        with self.clock.measure(f"section {section}"):
+        with self.measure(f"section {section}"):
             self._search(experiments)
             trials = [trial for one in experiments if one in self.chosen for trial in self._seeds(one)]
             self.fitting.run(trials, f"{section}, seeds")
@@ -147,14 +148,14 @@ class Session:
             # Line s is seed s, as in the predictions: behind a seed that failed, the pairs would be of other seeds.
             if seeds := list(takewhile(found.__contains__, range(CURVE_SEEDS))):
                 references[method] = np.stack([found[seed] for seed in seeds])
-        with self.clock.measure("learning curve"):
+        with self.measure("learning curve"):
             return learning_curve(self.dataset, self.out, cuts, references)
 
     def explain(self) -> RunExplanation | None:
         """What the codes of seed 0 mean; None where they went wrong, which stands among the failures."""
         if ("", 0) not in self.profiles:
             return None
-        with self.clock.measure("explanation"):
+        with self.measure("explanation"):
             return explain_run(self.dataset, self.profiles["", 0].run)
 
     def agreement(self) -> dict[str, float]:
@@ -169,6 +170,14 @@ class Session:
         except Exception as error:
             self.fitting.fail(what, reason_of(error))
             return None
+
+    @contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        """Wall time of a part, and the peak memory until its end: of this process or its largest child that ended."""
+        begun = time.monotonic()
+        yield
+        peak = max(getrusage(whose).ru_maxrss for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
+        self.timings.append(Timing(what, round(time.monotonic() - begun, 1), round(peak / 1024, 1)))
 
     def _possible(self, experiment: Experiment) -> bool:
         why = missing_for(experiment, self.dataset, self.base)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from userip.disk import room_for
-from userip.files import write_text
+from userip.files import move_in, write_text
 from userip.terminal import one_line
 from userip.training.config import TrainConfig, write_config
 from userip.training.data.dataset import INFO, Dataset
@@ -133,11 +133,11 @@ def run_step(
         }
         (out / "started").unlink(missing_ok=True)
         if folder == RELEASE:  # a release names every one of its files: its record stands beside it, not in it
-            _finish(out, run / folder)
+            move_in(out, run / folder)
             write_text(run / "release.json", json.dumps(record, indent=1))
         else:
             write_text(out / STEP, json.dumps(record, indent=1))
-            _finish(out, run / folder)
+            move_in(out, run / folder)
         log.info("%s: done in %s s, peak memory %s MB", step, record["seconds"], record["peak_memory_mb"])
         return figures
 
@@ -197,15 +197,6 @@ def _resume_or_clean(out: Path, mark: str) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started.write_text(mark)
-
-
-def _finish(partial: Path, final: Path) -> None:
-    old = final.with_name(final.name + ".old")
-    if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
-    partial.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zipfile import BadZipFile
@@ -11,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from userip.evaluation.results import Predictions
+from userip.files import beside
 
 CELL_VERSION: Final = 1  # goes up with every change of what a fit of the same settings predicts
 
@@ -41,15 +41,12 @@ def read(directory: Path, key: str) -> Stored | None:
 def write(directory: Path, key: str, stored: Stored) -> None:
     """Store under `key`, whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"{key}.{os.getpid()}.partial"  # two processes may make the same
-    with partial.open("wb") as file:
+    with beside(directory / f"{key}.npz", shared=True) as partial, partial.open("wb") as file:
         np.savez(file, valid=stored.valid, test=stored.test, seconds=np.float64(stored.seconds))
-    partial.replace(directory / f"{key}.npz")
 
 
 def write_frame(file: Path, frame: pl.DataFrame) -> None:
     """Write a table as Parquet, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    frame.write_parquet(partial)
-    partial.replace(file)
+    with beside(file, shared=True) as partial:
+        frame.write_parquet(partial)

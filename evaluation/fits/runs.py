@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from userip.evaluation.results import Codebook, Timing
+from userip.files import beside
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.dataset import Dataset
 from userip.training.errors import ConfigError
@@ -127,7 +128,6 @@ def _link(target: Path, place: Path) -> None:
     wanted = Path(os.path.relpath(target, place.parent))
     if place.is_symlink() and place.readlink() == wanted:
         return
-    beside = place.with_name(f"{place.name}.partial")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(wanted)
-    beside.replace(place)
+    with beside(place) as partial:
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(wanted)

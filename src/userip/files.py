@@ -16,13 +16,14 @@ from userip.disk import room_for
 
 
 @contextmanager
-def beside(file: Path) -> Iterator[Path]:
+def beside(file: Path, *, shared: bool = False) -> Iterator[Path]:
     """Give a place beside `file` to write to; it takes the file's place when the block ends without an error.
 
-    A killed program leaves `file` as it was, and at most `<file>.partial`, which the next attempt overwrites.
+    A killed program leaves `file` as it was, and at most `<file>.partial`, which the next attempt overwrites; with
+    `shared`, where several processes may write the same file, each has a place of its own.
     Raises DiskFullError, as does `directory_beside`.
     """
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial" if shared else f"{file.name}.partial")
     with room_for(file):
         yield partial
     partial.replace(file)
@@ -30,13 +31,26 @@ def beside(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def directory_beside(directory: Path) -> Iterator[Path]:
-    """The same for a directory, which must not exist or be empty: an empty one to fill, `<directory>.writing`."""
+    """The same for a directory: an empty one to fill, `<directory>.writing`, of which an error leaves nothing."""
     writing = directory.with_name(directory.name + ".writing")
     shutil.rmtree(writing, ignore_errors=True)
-    with room_for(directory):
-        writing.mkdir(parents=True)
-        yield writing
-    os.replace(writing, directory)
+    try:
+        with room_for(directory):
+            writing.mkdir(parents=True)
+            yield writing
+        move_in(writing, directory)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def move_in(made: Path, directory: Path) -> None:
+    """Give a directory that is whole the place of `directory`; an earlier one there goes when this one is in."""
+    old = directory.with_name(directory.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        directory.rename(old)
+    made.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """Write a data set directory: everything beside, then one rename, so that a data set is whole or absent."""
 
-import shutil
 from pathlib import Path
 
 import polars as pl
 
-from userip.disk import disk_full, is_full
+from userip.files import directory_beside
 from userip.release.manifest import sha256_of
 from userip.training.data.dataset import INFO, INTERACTIONS, ITEMS, PLANTED, Dataset, DatasetInfo
 from userip.training.errors import DataError
@@ -37,25 +36,15 @@ def write_dataset(
     """
     refuse_to_overwrite(out)
     out = out.resolve()
-    partial, old = (out.with_name(f".{out.name}.{state}") for state in ("partial", "old"))
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        interactions.write_parquet(partial / INTERACTIONS)
-        items.write_parquet(partial / ITEMS)
-        if planted is not None:
-            planted.write_parquet(partial / PLANTED)
-        files = {name: sha256_of(partial / name) for name in (INTERACTIONS, ITEMS)}
-        complete = info.model_copy(update={"files": files})
-        (partial / INFO).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, pl.exceptions.PolarsError) as error:  # a full disk is polars' own error
-        shutil.rmtree(partial, ignore_errors=True)
-        if is_full(error):
-            raise disk_full(out) from None
+        with directory_beside(out) as writing:
+            interactions.write_parquet(writing / INTERACTIONS)
+            items.write_parquet(writing / ITEMS)
+            if planted is not None:
+                planted.write_parquet(writing / PLANTED)
+            files = {name: sha256_of(writing / name) for name in (INTERACTIONS, ITEMS)}
+            complete = info.model_copy(update={"files": files})
+            (writing / INFO).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{out}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return Dataset.open(out)

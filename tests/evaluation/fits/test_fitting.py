@@ -12,6 +12,7 @@ import pytest
 
 from tests.fixtures.small_disk import SmallDisk
 from tests.training.tiny_run import easy_set
+from userip.disk import DiskFullError
 from userip.evaluation.fits.fitting import Fitting
 from userip.evaluation.fits.trials import Trial
 from userip.evaluation.plan import Experiment
@@ -71,7 +72,7 @@ def test_a_full_disk_ends_an_evaluation_at_once(tmp_path: Path, small_disk: Smal
     fitting = Fitting(easy_set(tmp_path / "data", users=60), small_disk.path / "report", 1)
     trials = [Trial(Experiment("controls", "constant-rate", ""), seed, RecommenderConfig(), None) for seed in range(2)]
     small_disk.leave(0)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="No space left"):
         fitting.run(trials, "fits")
     small_disk.free()
     fitting.run(trials, "fits")

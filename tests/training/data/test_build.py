@@ -173,7 +173,7 @@ def test_a_data_set_on_a_full_disk(room: int, small_disk: SmallDisk) -> None:
 def test_writing_that_fails_leaves_the_earlier_data_set(tmp_path: Path) -> None:
     """If the new data set cannot be written, the old one is as it was and nothing is left beside it."""
     before = small_dataset(tmp_path / "set")
-    (tmp_path / ".set.partial").write_text("in the way: a file where a folder has to be")
+    (tmp_path / "set.writing").write_text("in the way: a file where a folder has to be")
     with pytest.raises(DataError, match="cannot be written"):
         write_dataset(tmp_path / "set", before.info, before.rows(), before.items)
     assert Dataset.open(tmp_path / "set").split_hash == before.split_hash
