@@ -19,6 +19,7 @@ from userip.service.observe.log import AccessLog, make_logger
 from userip.service.parts import Parts, make_parts
 from userip.service.routes.admin import AdminRoutes, admin_off
 from userip.service.routes.decoding import make_decoders
+from userip.service.routes.docs_page import docs_page
 from userip.service.routes.openapi import document_messages
 from userip.service.routes.probes import not_ready_reasons
 from userip.service.routes.public import PublicRoutes
@@ -47,12 +48,16 @@ def create_app(
         lifespan=partial(_lifespan, parts, settle),
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,  # the framework's own load scripts from other servers
+        redoc_url=None,
         # The framework's own would record paths, which hold user ids (see userip.service.observe.tracing for ours).
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         routes=[*OTHER_METHODS],
     )
     app.include_router(PublicRoutes(parts).router())
     app.include_router(AdminRoutes(parts).router() if auth.has_keys else admin_off())
+    if settings.docs:
+        app.include_router(docs_page())
     problems.register(app)
     document_messages(app, decoders, keyed=auth.closed)
     return RequestMiddleware(

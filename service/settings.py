@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
-    docs: bool = Field(True, description="serve /openapi.json and the pages /docs and /redoc")
+    docs: bool = Field(True, description="serve /openapi.json and the page /docs")
     drain_seconds: float = Field(
         0.0, ge=0, le=600, description="how long after SIGTERM the service still answers while it is not ready"
     )

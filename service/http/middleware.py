@@ -301,7 +301,9 @@ class RequestMiddleware:
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                own = ((b"x-request-id", record.request_id.encode()), *HARDENED)
+                given = dict(message.get("headers", ()))
+                own = [(b"x-request-id", record.request_id.encode())]
+                own += [header for header in HARDENED if header[0] not in given]
                 message["headers"] = [*message.get("headers", ()), *own, *([_CLOSE] if self.leaves else ())]
             await send(message)
 
