@@ -1,6 +1,6 @@
 """Scores by a formula or a small model over counts, with no network and no codes: what profiles have to beat.
 
-Each is a function from a data set to scores of rows (docs/evaluation.md#formulas). Statistics and models are fitted to
+Each is a function from a data set to scores of rows (docs/method.md#formulas). Statistics and models are fitted to
 train rows, cross-fitted; strengths and the scale of probabilities are chosen on validation rows.
 """
 
