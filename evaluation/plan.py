@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from userip.evaluation.controls import CONTROLS
 from userip.evaluation.results import Section
 from userip.models.recommenders import RECOMMENDERS
-from userip.training.data.dataset import Split
+from userip.training.data.dataset import NEW_USERS, Split
 from userip.training.formulas import FORMULAS
 from userip.training.methods import METHODS
 from userip.training.methods.protocol import Variation
@@ -125,7 +125,7 @@ def _controls(split: Split, method: str) -> list[Experiment]:
     experiments = [Experiment("controls", one, "", seeds=1) for one in WITHOUT_SETTINGS]
     for recommender in ("dcn", f"dcn{NO_FIELD}"):
         experiments += [Experiment("controls", one, recommender) for one in methods]
-    if split == "users":
+    if split in NEW_USERS:
         experiments.append(Experiment("controls", "retrained"))
     return experiments
 
@@ -136,5 +136,5 @@ def _recommender_of(method: str) -> str:
 
 def _varied(section: Section, variant: str, split: Split, method: str) -> Experiment:
     # Unseen users are served without a user field: there the codes are all that is known of them.
-    recommender = f"dcn{NO_FIELD}" if split == "users" else "dcn"
+    recommender = f"dcn{NO_FIELD}" if split in NEW_USERS else "dcn"
     return Experiment(section, method, recommender, variant, ABLATION_SEEDS, one_run=True)

@@ -110,7 +110,7 @@ class Results:
     valid, test              user_id, item_id, label (bool); a line of them is a column of the predictions
     activity                 user_id, rows i64: train and history rows of every test user (0: not one)
     scored                   every result
-    curve                    None for other splits than `users`
+    curve                    None for splits without users held out
     agreement                facet -> mean adjusted Rand index of the codes between seeds; empty for one seed
     codebooks                of every seed, facet by facet
     explanation              of seed 0; None where it failed

@@ -36,7 +36,7 @@ from userip.evaluation.plan import (
 from userip.evaluation.requirements import missing_for
 from userip.evaluation.results import LearningCurve, Predictions, Result, Scored, Section, Timing
 from userip.training.config import TrainConfig
-from userip.training.data.dataset import Dataset
+from userip.training.data.dataset import NEW_USERS, Dataset
 from userip.training.errors import ConfigError
 from userip.training.progress import duration
 from userip.training.recommender.config import RecommenderConfig
@@ -130,8 +130,8 @@ class Session:
             self.scored += [one for trial in trials if (one := self._scored(trial)) is not None]
 
     def curve(self) -> LearningCurve | None:
-        """The learning curve of unseen users, for a users split."""
-        if self.dataset.info.split != "users":
+        """The learning curve of unseen users, where users are held out."""
+        if self.dataset.info.split not in NEW_USERS:
             return None
         methods = (self.base.method, CURVE_CONTROL)
         cuts = [

@@ -11,6 +11,7 @@ from userip.evaluation.sections.recommenders import against_recommenders, codes_
 from userip.evaluation.sections.unseen import unseen_users
 from userip.evaluation.sections.users import against_formulas, against_other_codes, seen_users
 from userip.reporting.blocks import Report
+from userip.training.data.dataset import NEW_ITEMS, NEW_USERS
 
 COMPARED = (
     unseen_users, seen_users, against_formulas, against_other_codes, against_recommenders, codes_transfer, ablations,
@@ -27,10 +28,11 @@ def build_report(compare: Comparisons) -> Report:
     results = compare.results
     sections = [section for part in COMPARED for section in part(compare)]
     sections += [section for part in READ for section in part(results)]
-    users = "users never seen" if results.split == "users" else "users seen"
+    users = "users never seen" if results.split in NEW_USERS else "users seen"
+    items = " and items never rated" if results.split in NEW_ITEMS else ""
     return Report(
         f"UserIP on {results.dataset}",
-        f"The paper's claims, tested on {users} ({results.split} split); each answer is of this data set alone.",
+        f"The paper's claims, tested on {users}{items} ({results.split} split); each answer is of this data set alone.",
         (*sections, *protocol(compare)),
         facts(results),
     )

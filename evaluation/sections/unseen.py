@@ -10,6 +10,7 @@ from userip.evaluation.sections.comparisons import Comparisons, Row
 from userip.evaluation.sections.names import full_name, method_name, recommender_name
 from userip.evaluation.sections.users import STATISTICS, controls_table, main_recommender, ours
 from userip.reporting.blocks import Intervals, Outcome, Reference, Section
+from userip.training.data.dataset import NEW_USERS
 
 GOAL: Final = 0.95
 TITLE: Final = "Users never seen"
@@ -20,8 +21,8 @@ QUESTION: Final = (
 
 
 def unseen_users(compare: Comparisons) -> list[Section]:
-    """Recovered share, and whether codes even pass the retrained DCN; nothing for splits other than `users`."""
-    if compare.results.split != "users":
+    """Recovered share, and whether codes even pass the retrained DCN; nothing for splits without users held out."""
+    if compare.results.split not in NEW_USERS:
         return []
     table = controls_table(compare)
     mine = ours(compare)

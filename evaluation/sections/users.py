@@ -12,6 +12,7 @@ from userip.evaluation.sections.comparisons import Comparisons, Row
 from userip.evaluation.sections.names import method_name, recommender_name
 from userip.evaluation.sections.tables import Group, figures_table
 from userip.reporting.blocks import Intervals, Section, Table
+from userip.training.data.dataset import NEW_USERS
 from userip.training.formulas import FORMULAS
 
 CODES: Final = (
@@ -28,7 +29,7 @@ def main_recommender(compare: Comparisons) -> str:
     Unseen users: the one without a user field, where codes are all that is known of them; seen users: the DCN. The
     other where the method has no results of it.
     """
-    order = [f"dcn{NO_FIELD}", "dcn"] if compare.results.split == "users" else ["dcn", f"dcn{NO_FIELD}"]
+    order = [f"dcn{NO_FIELD}", "dcn"] if compare.results.split in NEW_USERS else ["dcn", f"dcn{NO_FIELD}"]
     return next((name for name in order if compare.row("controls", compare.results.method, name)), order[0])
 
 
@@ -61,7 +62,7 @@ def controls_table(compare: Comparisons) -> Table:
 
 def seen_users(compare: Comparisons) -> list[Section]:
     """Differences to constant codes, random codes and no codes, and by how active users are."""
-    if compare.results.split == "users":
+    if compare.results.split in NEW_USERS:
         return []
     title, question = "Users seen", "Do codes help users whom the recommender knows, against constant and random codes?"
     mine, table = ours(compare), controls_table(compare)
@@ -152,6 +153,6 @@ def _by_activity(compare: Comparisons, mine: Row, others: list[Row]) -> list[Int
 
 
 def _named(row: Row, compare: Comparisons) -> str:
-    if row.method == "none" and compare.results.split == "users" and not row.recommender.endswith(NO_FIELD):
+    if row.method == "none" and compare.results.split in NEW_USERS and not row.recommender.endswith(NO_FIELD):
         return "no codes (unknown-user row)"
     return method_name(row.method)

@@ -68,6 +68,7 @@ def build_dataset(
         "bad_rows": report.total_bad,
         "duplicates": found.height - single.height,
         "below_min_interactions": single.height - cored.height,
+        "in_no_part": labelled.height - split.height,
         "repeated_items": repeated,
         "items_without_title": nameless,
     }

@@ -19,7 +19,8 @@ Out = Annotated[Path, typer.Option(help="The data set directory to write. An ear
 SplitRule = Annotated[
     Split,
     typer.Option(
-        help="random: 8:1:1 by row. temporal: 8:1:1 by time. users: a quarter of the users held out (cold start)."
+        help="random: 8:1:1 by row. temporal: 8:1:1 by time. users: a quarter of the users held out (cold start). "
+        "items: a quarter of the items held out. users-items: both."
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed and same input: same data set, byte for byte.")]
@@ -164,6 +165,8 @@ def _summarise(dataset: Dataset, report: RowReport, out: Path) -> None:
         f"{n['below_min_interactions']:,} of users or items with under {info.min_interactions} interactions",
     ]
     lines += [f"    {example}" for example in report.examples]
+    if n["in_no_part"]:
+        lines.append(f"  in no part: {n['in_no_part']:,} interactions of train users with held-out items")
     if n["users_without_train"] or n["items_without_train"]:
         lines.append(f"  without a train row: {n['users_without_train']:,} users, {n['items_without_train']:,} items")
     if n["items_without_title"]:

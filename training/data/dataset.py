@@ -27,7 +27,9 @@ INTERACTIONS: Final = "interactions.parquet"
 ITEMS: Final = "items.parquet"
 PLANTED: Final = "planted.parquet"
 
-Split = Literal["random", "temporal", "users"]
+Split = Literal["random", "temporal", "users", "items", "users-items"]
+NEW_USERS: Final = ("users", "users-items")  # splits with users whom nothing is trained on
+NEW_ITEMS: Final = ("items", "users-items")
 PARTS: Final = ("train", "valid", "history", "test")
 
 INTERACTION_COLUMNS: Final = {

@@ -11,7 +11,7 @@ from userip.evaluation.results import Failure, Scored
 from userip.evaluation.sections.ablations import ablations, sweeps
 from userip.evaluation.sections.comparisons import Comparisons
 from userip.evaluation.sections.recommenders import against_recommenders, codes_transfer
-from userip.evaluation.sections.users import against_other_codes, quarters, seen_users
+from userip.evaluation.sections.users import against_formulas, against_other_codes, quarters, seen_users
 from userip.reporting.blocks import Estimate, Intervals, Lines, Section, Table
 
 PLANTED = [(2.5, "yes"), (1.0, "undecided"), (0.2, "no")]
@@ -55,6 +55,16 @@ def test_against_statistics(strength: float, verdict: str) -> None:
     """Above, like and below statistics codes."""
     cells = made_up.controls({"statistics": 1.0}) + _mine(strength)
     assert against_other_codes(_compare(cells))[0].verdict == verdict
+
+
+@pytest.mark.parametrize(("strength", "verdict"), PLANTED)
+def test_against_formulas(strength: float, verdict: str) -> None:
+    """In GAUC above both formulas, like one of them, below it: one that is not beaten is enough."""
+    cells = made_up.controls({"ease": 0.1, "lightgbm": 1.0}, "") + _mine(strength)
+    (section,) = against_formulas(_compare(cells))
+    assert section.verdict == verdict
+    assert section.answer.startswith("GAUC of userip codes with DCN")
+    assert against_formulas(_compare(_mine(strength))) == []
 
 
 def test_better_statistics_are_chosen_by_validation() -> None:

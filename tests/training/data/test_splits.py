@@ -11,7 +11,7 @@ from userip.training.data.dataset import Split
 from userip.training.data.splits import add_split
 from userip.training.errors import DataError, EmptyDataError
 
-RULES: Sequence[Split] = ("random", "temporal", "users")
+RULES: Sequence[Split] = ("random", "temporal", "users", "items")
 
 
 def interactions(users: int, items: int, per_user: int, seed: int) -> pl.DataFrame:
@@ -115,6 +115,38 @@ def test_a_user_with_one_row_is_never_held_out() -> None:
     split = add_split(table, "users", 0)
     assert set(split.filter(pl.col("user_id").str.starts_with("lonely"))["split"]) == {"train"}
     assert {"history", "test", "valid"} <= set(split["split"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(table=tables, seed=st.integers(0, 5))
+def test_held_out_items_are_held_out_whole(table: pl.DataFrame, seed: int) -> None:
+    """An item's rows are all in one part, in shares of 75:10:15 of the items: nobody's train rows know the others."""
+    split = add_split(table, "items", seed)
+    parts = split.group_by("item_id").agg(pl.col("split").unique())["split"].to_list()
+    assert {len(one) for one in parts} == {1}
+    found = [one[0] for one in parts]
+    assert found.count("test") == max(1, int(0.15 * len(parts) + 0.5))
+    assert found.count("valid") == max(1, int(0.10 * len(parts) + 0.5))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 20))
+def test_new_users_meet_new_items(seed: int) -> None:
+    """Evaluated rows are of users and items without train rows; history is of known items; what is left out is told."""
+    table = interactions(60, 40, 12, seed)
+    split = add_split(table, "users-items", seed)
+    by = {part: split.filter(pl.col("split") == part) for part in ("train", "history", "valid", "test")}
+    for part in ("valid", "test"):
+        assert not set(by[part]["user_id"]) & set(by["train"]["user_id"])
+        assert not set(by[part]["item_id"]) & (set(by["train"]["item_id"]) | set(by["history"]["item_id"]))
+    assert not set(by["valid"]["user_id"]) & set(by["test"]["user_id"])
+    left = table.join(split, on=["user_id", "item_id"], how="anti")
+    held = set(by["valid"]["item_id"]) | set(by["test"]["item_id"])
+    assert set(left["user_id"]) <= set(by["train"]["user_id"])
+    assert set(left["item_id"]).isdisjoint(by["train"]["item_id"])
+    known = set(by["train"]["item_id"])
+    assert len(known | held | set(left["item_id"])) == table["item_id"].n_unique()
+    assert split.equals(add_split(table.sample(fraction=1.0, shuffle=True, seed=1), "users-items", seed))
 
 
 def test_the_random_split_does_not_favour_anyone() -> None:

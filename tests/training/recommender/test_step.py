@@ -11,6 +11,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.training.toy import toy_codes, toy_dataset
 from userip.training.data.dataset import Dataset
 from userip.training.errors import DataError
+from userip.training.formulas import CHEAP
+from userip.training.formulas.ground import Ground
+from userip.training.formulas.probabilities import FittedFormula
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.step import run_fit
 from userip.training.recommender.storage import read_recommender
@@ -66,6 +69,15 @@ def test_the_constant_rate_stands_beside_the_figures(dataset: Dataset, run: Path
     assert constant["rate"] == pytest.approx(rate)
     assert constant["valid"]["auc"] == 0.5
     assert constant["valid"]["logloss"] == pytest.approx(expected)
+
+
+def test_the_best_cheap_formula_stands_beside_the_figures(dataset: Dataset, run: Path) -> None:
+    """One of `CHEAP`, with the AUC that its predictions have."""
+    formula = json.loads((run / "fit" / "metrics.json").read_text())["formula"]
+    assert formula["name"] in CHEAP
+    test = dataset.final_eval()
+    scores = FittedFormula.fit(formula["name"], Ground(dataset)).predict(test)
+    assert formula["test"]["auc"] == pytest.approx(roc_auc_score(test["label"], scores))
 
 
 def test_codebooks_and_coverage_are_told(run: Path) -> None:
