@@ -4,12 +4,15 @@ A train row's item is judged by the users of other groups, and its user by their
 of itself. A held-out user's rows, which no statistic has seen, are told the same of items as they will be served.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.formulas.ground import FOLDS, Asked, Floats, Ground
+from userip.training.formulas.item_vectors import LEAST_ITEMS
+from userip.training.judging.attributes import attributes_of, told_by_attributes
 
 ITEM_NUMBERS: Final = ("ease", "stars", "log known")
 USER_NUMBERS: Final = ("generosity", "sure generosity", "warmth", "log-odds of likes", "log length")
@@ -36,10 +39,23 @@ def numbers_of_train(ground: Ground) -> Floats:
 
 def item_numbers(ground: Ground, group: Ints, item: Ints) -> Floats:
     """Of items [n] for who is told what `group` [n] is told: float64 [n, 3]; an unknown item (-1) has means."""
-    none = np.zeros(ground.items)
-    ease = np.stack([_with_mean(said.ease) for said in ground.said])
-    stars = np.stack([_with_mean(none if said.stars is None else said.stars) for said in ground.said])
-    return np.stack([ease[group, item], stars[group, item], _with_mean(ground.known)[item]], axis=1)
+    return _item_tables(ground)[group, item]
+
+
+@lru_cache(maxsize=1)
+def _item_tables(ground: Ground) -> Floats:
+    """What each group is told of every item and, last, of an unknown one: float64 [GROUPS + 1, I + 1, 3].
+
+    Of items that nobody else has met, attributes tell ease and stars.
+    """
+    table, _ = attributes_of(ground.dataset.items, ground.dataset.info.attributes, LEAST_ITEMS)
+    of_rows, tables = ground.group[ground.train.owner], []
+    for one, said in enumerate(ground.said):
+        met = np.bincount(ground.train.items[of_rows != one], minlength=ground.items).astype(np.float64)
+        stars = np.zeros(ground.items) if said.stars is None else said.stars
+        told = [*(told_by_attributes(values, table, met) for values in (said.ease, stars)), ground.known]
+        tables.append(np.stack([_with_mean(values) for values in told], axis=1))
+    return np.stack(tables)
 
 
 def _of_users(ground: Ground, histories: Histories, group: Ints, scale: float) -> Floats:

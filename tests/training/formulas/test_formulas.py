@@ -144,6 +144,22 @@ def _of_genres(dataset: Dataset, genres: set[str]) -> list[int]:
     return dataset.items["item_id"].filter(dataset.items["genre"].is_in(genres)).str.slice(1).cast(pl.Int64).to_list()
 
 
+@pytest.mark.parametrize("name", ["ease", "ease+generosity", "judging", "lr"])
+def test_items_that_nobody_has_rated_are_told_by_their_attributes(name: str, tmp_path: Path) -> None:
+    """Genres differ in ease; every sixth item is met in test rows alone: its genre orders it among others."""
+    dataset = planted_set(tmp_path / "set", items=120)
+    number = pl.col("item_id").str.slice(1).cast(pl.Int64)
+    easy = number.is_in(_of_genres(dataset, {"g0", "g1", "g2"}))
+    label = easy ^ (pl.int_range(pl.len()) % 4 == 0)  # one in four is turned round
+    new = (number % 6 == 0) & (pl.col("split") != "test")
+    told = _with(dataset, label=label, rating=pl.when(label).then(5.0).otherwise(1.0).cast(pl.Float32))
+    rows = told.rows("train", "valid", "history")
+    test = told.final_eval().filter(number % 6 == 0)
+    told.__dict__["_interactions"] = pl.concat([rows.filter(~new), test])
+    found = FittedFormula.fit(name, Ground(told)).predict(told.test_pairs())
+    assert auc(test["label"], found) == pytest.approx(0.75, abs=0.05)  # of one who knows what is planted
+
+
 @every_formula
 def test_strangers_and_unknown_items_have_a_probability(name: str, mixed: Dataset) -> None:
     """A user without history, an item that no catalogue has, and both."""
@@ -151,6 +167,13 @@ def test_strangers_and_unknown_items_have_a_probability(name: str, mixed: Datase
     found = FittedFormula.fit(name, Ground(mixed)).predict(pairs)
     assert found.dtype == np.float32
     assert ((found > 0.02) & (found < 0.98)).all()
+
+
+@every_formula
+def test_a_catalogue_without_attributes_is_no_error(name: str, mixed: Dataset) -> None:
+    """Titles alone: nothing is told by attributes, and probabilities are finite."""
+    bare = Dataset(mixed.path, mixed.info.model_copy(update={"attributes": ()}))
+    assert np.isfinite(FittedFormula.fit(name, Ground(bare)).predict(mixed.test_pairs())).all()
 
 
 @every_formula
