@@ -81,7 +81,7 @@ class BenchRun:
         server, workload = self.servers.serve(ours)["userip"], self._workload(scenario)
         answers = {}
         for index in range(_SAMPLES):
-            status, answer = server.ask("POST", "/score", workload.body(index))
+            status, answer, _ = server.ask("POST", "/score", workload.body(index))
             if status != 200:
                 raise LoadTestError(f"userip: POST /score gave {status}: {answer[:300].decode()}")
             answers[len(answer)] = answer

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from userip.loadtests.scenarios import Preset
-from userip.processes import interrupt_on_sigterm
+from userip.processes import interrupt_on_signals
 
 QUICK_BANKS = (10_000, 1_000_000)
 
@@ -39,6 +39,6 @@ def bench(
         "release-scale": lambda _, __, ___: release_scale.measure(),
     }
 
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     run_bench(BenchConfig(out, preset, dataset, tuple(only or ()), seed), build_variants, extras)
     typer.echo(f"report: {out / 'report.html'}")

@@ -2,7 +2,6 @@
 
 LoadTestError
 ├── BenchInputError      an option, file or result directory cannot be used
-├── ServerStartError     a server under test did not start; the message gives the end of its log
 ├── GeneratorError       a load generator ended without figures
 └── WrongAnswerError     answers under load were not what the oracle says
 
@@ -20,10 +19,6 @@ class BenchInputError(LoadTestError):
     """The message names the option or file and the fix."""
 
     exit_code = 2
-
-
-class ServerStartError(LoadTestError):
-    """The message names the variant and the log."""
 
 
 class GeneratorError(LoadTestError):

@@ -8,8 +8,7 @@ TrainingError
 ├── SplitMismatchError      an artifact was made from another split than the data set at hand
 ├── TestSplitError          test rows were asked for outside the one final evaluation
 ├── EvaluationError         parts of an evaluation went wrong; the others are written  (`evaluation.evaluate`)
-├── ExportError             a release does not say what the recommender says  (`training.export.verify`)
-└── DemoServiceError        the demo's service did not start, or has died  (`demo.service`)
+└── ExportError             a release does not say what the recommender says  (`training.export.verify`)
 
 Every error carries the exit code that the command line gives it: 2 for input that the user can fix, else 1.
 """

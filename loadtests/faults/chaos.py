@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from userip.errors import UserIPError
 from userip.files import json_text, write_text
-from userip.loadtests.errors import LoadTestError
 from userip.loadtests.faults.lookups import publish_planted, storm
 from userip.loadtests.faults.outage import outage
 from userip.loadtests.faults.overload import overload
@@ -24,7 +24,7 @@ from userip.loadtests.faults.rig import FaultRig
 from userip.loadtests.faults.swaps import swap_under_load
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.redis_server import RedisServer
-from userip.processes import interrupt_on_sigterm
+from userip.processes import interrupt_on_signals
 
 _LOOKUPS: Final = 100_000
 _USERS: Final = 50_000
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = {name: fault for name, fault in FAULTS.items() if name.startswith(options.only)}
     if not chosen:
         parser.error(f"--only {options.only}: there are {', '.join(FAULTS)}")
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     gates: list[Gate] = []
     try:
         with tempfile.TemporaryDirectory(prefix="userip-chaos-") as directory, FaultRig(Path(directory)) as rig:
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"  {gate.summary()}", flush=True)
                 gates += found
                 left -= seconds
-    except LoadTestError as error:
+    except UserIPError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

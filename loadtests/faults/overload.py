@@ -15,7 +15,7 @@ from typing import Final
 from userip.loadtests.faults.rig import Answered, FaultRig, Traffic, p99_ms, shares
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import pin
-from userip.loadtests.servers.processes import HOST, Server
+from userip.processes import HOST, Server
 from userip.service.settings import Settings
 
 CONNECTIONS: Final = (1, 8, 32, 64, 256)

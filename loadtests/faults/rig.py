@@ -15,12 +15,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from userip.loadtests.servers.cores import available_cores, pin, share_out
-from userip.loadtests.servers.processes import HOST, Server, run_to_end, serve, userip_command
+from userip.loadtests.servers.processes import run_to_end, serve
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.traffic.generator import LoadGenerator, Plan, arrivals
 from userip.loadtests.traffic.wire import Connection
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import build_variants
+from userip.processes import HOST, Server, userip_command
 
 USERS: Final = 2_000
 ITEMS: Final = 2_000

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.bank import Record, open_bank
+from userip.errors import UserIPError
 from userip.files import json_text, write_text
-from userip.loadtests.errors import BenchInputError, LoadTestError
+from userip.loadtests.errors import BenchInputError
 from userip.loadtests.faults.rig import FaultRig, p99_ms
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import family, rss_mb
-from userip.processes import interrupt_on_sigterm
+from userip.processes import interrupt_on_signals
 
 RATE: Final = 200.0
 _WARM_UP: Final = 0.2  # of the time: caches fill, and the allocator finds its size
@@ -57,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
     parser.add_argument("--out", type=Path, help="write looks and gates to this JSON file")
     options = parser.parse_args(arguments)
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     looks: list[Look] = []
     try:
         seconds = seconds_of(options.duration)
         with tempfile.TemporaryDirectory(prefix="userip-soak-") as directory, FaultRig(Path(directory)) as rig:
             _soak(rig, seconds, options.every, looks)
-    except LoadTestError as error:
+    except UserIPError as error:
         print(f"soak: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

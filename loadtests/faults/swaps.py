@@ -29,12 +29,13 @@ from userip.loadtests.faults.broken_releases import BROKEN, write_broken
 from userip.loadtests.faults.rig import Answered, Traffic, p99_ms, shares
 from userip.loadtests.gates import Gate
 from userip.loadtests.servers.cores import available_cores, share_out, status_mb
-from userip.loadtests.servers.processes import Server, serve
+from userip.loadtests.servers.processes import serve
 from userip.loadtests.servers.redis_server import RedisServer
 from userip.loadtests.traffic.answers import TOLERANCE
 from userip.loadtests.traffic.workload import Workload, make_workload, population_of_release
 from userip.loadtests.variants import Variant, build_variants
 from userip.ops.publish import publish_release
+from userip.processes import Server
 from userip.release.manifest import read_manifest
 from userip.training.progress import track
 
@@ -201,11 +202,11 @@ def _refused(about: Mapping[str, Any], name: str) -> bool:
 
 
 def _get(server: Server, path: str) -> dict[str, Any]:
-    return dict(orjson.loads(server.ask("GET", path, key=KEY)[1]))
+    return server.ask("GET", path, key=KEY).json
 
 
 def _reload(server: Server, name: str) -> int:
-    return server.ask("POST", "/admin/reload", orjson.dumps({"release": name}), KEY)[0]
+    return server.ask("POST", "/admin/reload", orjson.dumps({"release": name}), KEY).status
 
 
 def _until(holds: Callable[[], bool]) -> bool:

@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 
 from userip.loadtests.errors import LoadTestError
-from userip.loadtests.servers.processes import environment
 from userip.loadtests.traffic.figures import quantiles_of
 from userip.loadtests.traffic.workload import cumulative, distinct, population_of_release
 from userip.loadtests.variants import build_variants
+from userip.processes import environment
 from userip.scoring.messages import ScoreRequest
 from userip.scoring.releases.loaded_release import Release, load_release
 from userip.scoring.scorer import Task

@@ -1,26 +1,21 @@
 """The servers under test: started as an operator starts them, kept on their cores, stopped whatever happens."""
 
 import contextlib
-import http.client
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import userip
 from userip.bank import open_bank
-from userip.loadtests.errors import GeneratorError, LoadTestError, ServerStartError
+from userip.loadtests.errors import GeneratorError, LoadTestError
 from userip.loadtests.scenarios import Cache, Scenario
 from userip.loadtests.servers.cores import Cores, pin, share_out
 from userip.loadtests.servers.redis_server import RedisServer, free_port
 from userip.ops.publish import publish_release
-from userip.processes import stop
+from userip.processes import Server, environment, userip_command
 
-HOST: Final = "127.0.0.1"
 KEPT_RECORDS: Final[Mapping[Cache, int]] = {"off": 0, "cold": 1}  # warm: the default
 # The settings that load tests vary, and why. Everything else is the default: what people run is what is measured.
 VARIED: Final[Mapping[str, str]] = {
@@ -33,20 +28,6 @@ VARIED: Final[Mapping[str, str]] = {
     "follow_seconds": "swaps: two hundred of them within a minute",
     "admin_key": "swaps: reloads are asked for",
 }
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 20.0
-_ANSWER_SECONDS: Final = 60.0
-
-
-def environment() -> dict[str, str]:
-    """This shell's environment without its own settings of the service; this `userip` can be imported."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("USERIP_")}
-    return kept | {"PYTHONPATH": str(Path(userip.__file__).parents[1])}
-
-
-def userip_command(*arguments: str | Path) -> list[str]:
-    """`userip ARGUMENTS` in this interpreter."""
-    return [sys.executable, "-m", "userip", *map(str, arguments)]
 
 
 def run_to_end(command: Sequence[str], given: str = "", cores: Iterable[int] = (), timeout: float = 600) -> str:
@@ -69,64 +50,23 @@ def run_to_end(command: Sequence[str], given: str = "", cores: Iterable[int] = (
     return out
 
 
-class Server:
-    """A server process, ready when the constructor returns. Raises ServerStartError with the end of its log."""
-
-    def __init__(self, name: str, command: Sequence[str], port: int, log: Path, cores: Iterable[int]) -> None:
-        self.name, self.port, self.log = name, port, log
-        with log.open("wb") as output:
-            # A session of its own: Ctrl-C reaches the bench alone, which then stops its servers in order.
-            self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, env=environment(), cwd=log.parent, start_new_session=True
-            )
-        try:
-            pin(self.pid, cores)
-            self._await_ready()
-            pin(self.pid, cores)  # what it started in between
-        except BaseException:
-            self.stop()
-            raise
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    def ask(self, method: str, path: str, body: bytes | None = None, key: str = "") -> tuple[int, bytes]:
-        """Status and body of one answer. Raises LoadTestError where none comes."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=_ANSWER_SECONDS)
-        try:
-            connection.request(method, path, body, {"content-type": "application/json", "x-api-key": key})
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise LoadTestError(f"{self.name}: {path} is not answered ({error}); its log: {self.log}") from None
-        finally:
-            connection.close()
-
-    def stop(self) -> None:
-        """End it, and workers that outlived it."""
-        stop(self._process, _STOP_SECONDS)
-
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(LoadTestError):
-                if self.ask("GET", "/readyz")[0] == 200:
-                    return
-            time.sleep(0.05)
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise ServerStartError(f"{self.name}: did not get ready: {lines[-1] if lines else 'no output'} ({self.log})")
-
-
 def serve(name: str, release: Path, bank: str, log: Path, cores: Iterable[int], *settings: str) -> Server:
-    """`userip serve` on a free port with these settings (`name=value`), of VARIED. Raises ServerStartError."""
+    """`userip serve` on a free port with these settings (`name=value`), of VARIED. Raises ServerError."""
     if others := {setting.partition("=")[0] for setting in settings} - VARIED.keys():
-        raise ServerStartError(f"{name}: load tests run with default settings but for VARIED; got {sorted(others)}")
+        raise LoadTestError(f"{name}: load tests run with default settings but for VARIED; got {sorted(others)}")
     port = free_port()
     command = userip_command("serve", "--release", release, "--bank", bank, "--port", str(port))
     command += [part for setting in settings for part in ("--set", setting)]
-    return Server(name, command, port, log, cores)
+    return start(name, command, port, log, cores)
+
+
+def start(name: str, command: Sequence[str], port: int, log: Path, cores: Iterable[int]) -> Server:
+    """A server on `cores`, ready. Raises ServerError."""
+    server = Server(name, command, port, log)
+    pin(server.pid, cores)
+    server.await_ready()
+    pin(server.pid, cores)  # what it started in between
+    return server
 
 
 @dataclass(frozen=True)
@@ -197,7 +137,7 @@ class Servers:
         assert self._echo_answer is not None, "the answer is set before the server is asked for"
         port = free_port()
         command = [sys.executable, "-m", "userip.loadtests.servers.echo", str(self._echo_answer), str(port)]
-        return Server("echo", command, port, log, cores)
+        return start("echo", command, port, log, cores)
 
 
 def _settings(key: Key) -> list[str]:

@@ -4,7 +4,7 @@ UserIPError        its message is one line that a person can act on; `exit_code`
 ├── BankError      (`bank.errors`)          ├── TrainingError  (`training.errors`)
 ├── ReleaseError   (`release.errors`)       ├── ServiceError   (`service.errors`)
 ├── UsageError     (`commands`)             ├── LoadTestError  (`loadtests.errors`)
-└── DiskFullError  (`disk`)
+├── ServerError    (`processes`)            └── DiskFullError  (`disk`)
 """
 
 from typing import ClassVar

@@ -13,7 +13,8 @@ import pytest
 
 from tests.fixtures.process import command, environment
 from tests.training.tiny_run import HASTE, SETTINGS
-from userip.demo.service import DemoService, DemoServiceError, port_to_use
+from userip.demo.service import DemoService, port_to_use
+from userip.processes import ServerError
 from userip.training.errors import ConfigError
 
 SMALL = ["--users", "60", "--items", "60"] + [
@@ -144,7 +145,7 @@ def test_a_service_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> No
     """The error carries the exit code, the last line of the log, and where the log is."""
     log = tmp_path / "serve.log"
     with (
-        pytest.raises(DemoServiceError) as error,
+        pytest.raises(ServerError) as error,
         DemoService(tmp_path / "no-release", f"lmdb://{tmp_path}/bank", port_to_use(0), log),
     ):
         pass
@@ -164,9 +165,9 @@ def test_a_service_that_dies_is_told_in_one_line(
         assert service.get("/healthz").status == 200
         service._process.kill()
         service._process.wait()
-        with pytest.raises(DemoServiceError, match="the service ended with exit code -9"):
+        with pytest.raises(ServerError, match="the service ended with exit code -9"):
             service.get("/healthz")
-        with pytest.raises(DemoServiceError, match="the service ended with exit code -9"):
+        with pytest.raises(ServerError, match="the service ended with exit code -9"):
             service.wait()
 
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from userip.loadtests.bench import BenchConfig, run_bench
 from userip.loadtests.bench_run import BenchRun, Subject
-from userip.loadtests.errors import BenchInputError, ServerStartError, WrongAnswerError
+from userip.loadtests.errors import BenchInputError, WrongAnswerError
 from userip.loadtests.scenarios import PRESETS, Scenario
 from userip.loadtests.servers.cores import family
-from userip.loadtests.servers.processes import Server, run_to_end
+from userip.loadtests.servers.processes import run_to_end, start
 from userip.loadtests.variants import build_variants
+from userip.processes import Server, ServerError
 
 FIRST = Scenario("first", variants=("dcn", "userip"), repeats=2)
 SECOND = Scenario("second", share=0.5, of="userip", base="first", variants=("userip",), repeats=1)
@@ -178,10 +179,10 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(PRESETS, "quick", scenarios)
     pids: list[int] = []
-    start = Server.__init__
+    init = Server.__init__
 
     def noted(self: Server, *arguments: Any) -> None:  # noqa: ANN401
-        start(self, *arguments)
+        init(self, *arguments)
         pids.append(self.pid)
 
     monkeypatch.setattr(Server, "__init__", noted)
@@ -220,8 +221,8 @@ def test_an_oracle_that_disagrees_is_noticed(tmp_path: Path, monkeypatch: pytest
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     """The error holds the end of the log and where it lies."""
     command = ["sh", "-c", "echo no such thing; exit 3"]
-    with pytest.raises(ServerStartError, match=rf"broken: did not get ready: no such thing \({tmp_path}/log\)"):
-        Server("broken", command, 1, tmp_path / "log", (0,))
+    with pytest.raises(ServerError, match=rf"broken ended with exit code 3: no such thing \({tmp_path}/log\)"):
+        start("broken", command, 1, tmp_path / "log", (0,))
 
 
 def test_a_program_that_fails_says_its_last_line() -> None:

@@ -10,13 +10,11 @@ same place starts with the service.
 import io
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -24,6 +22,7 @@ import typer
 from userip.demo.service import DemoService, port_to_use
 from userip.demo.story import tell
 from userip.files import write_text
+from userip.processes import interrupt_on_signals
 from userip.training.errors import DataError
 
 FILES: Final = frozenset({"demo.json", "facets.toml", "data", "run", "bank", "serve.log"})
@@ -47,7 +46,8 @@ def demo(
     _heading(5, "Serve. From here on there is no language model and no PyTorch: one bank read, one small graph.")
     release, bank = out / "run" / "release", _bank(out)
     _command("serve", f"--release {release} --bank {bank} --port {port}")
-    with _terminated_as_interrupted(), DemoService(release, bank, port, out / "serve.log") as service:
+    interrupt_on_signals()
+    with DemoService(release, bank, port, out / "serve.log") as service:
         tell(service, out / "data")
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
         if stay:
@@ -110,24 +110,6 @@ def _stay(service: DemoService, out: Path) -> None:
         service.wait()
     except KeyboardInterrupt:
         print()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that the service never outlives it.
-
-    SIGINT is named too: a shell starts background jobs with it switched off.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _refuse_foreign(out: Path) -> None:

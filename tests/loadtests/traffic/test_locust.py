@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.loadtests.small_server import SmallServer
-from userip.loadtests.servers.processes import environment
 from userip.loadtests.traffic.drivers import drive
 from userip.loadtests.traffic.generator import Plan
 from userip.loadtests.traffic.workload import Population, make_workload
+from userip.processes import environment
 
 PEOPLE = Population(("u", "v"), ("a", "b", "c", "d"))
 
