@@ -101,10 +101,10 @@ def test_row_2_flushall(serve: Serve, server: RedisServer, tiny: TinyRelease) ->
 
 def test_row_3_paused_and_killed_connections(serve: Serve, server: RedisServer, tiny: TinyRelease) -> None:
     """CLIENT PAUSE is waited for no longer than the deadline; CLIENT KILL is not noticed."""
-    client = serve(server.url, cache_records=0)
+    client = serve(server.url, cache_records=0, bank_deadline_ms=200)
     until(client, tiny, "known")
     with server.client() as redis:
-        redis.client_pause(300)
+        redis.client_pause(1000)
         assert outcome(client, tiny) == "unavailable"
         until(client, tiny, "known")
         for _ in range(10):
