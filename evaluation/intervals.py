@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from userip.bank.record import UNKNOWN_CODE
+from userip.reporting.blocks import Estimate
 from userip.training.crossfit.views import FULL
 from userip.training.recommender.codes import CodeTable
 from userip.training.recommender.metrics import Measure, auc, within_users
@@ -29,7 +30,7 @@ BLOCK: Final = 1 << 17  # weights that are worked on at once: what a core's cach
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Estimate):
     """A figure with its 95 % interval. NaN bounds: the data do not determine it.
 
     mean      over seeds, on all rows
@@ -37,9 +38,6 @@ class Difference:
     per_seed  the figure of each seed, on all rows
     """
 
-    mean: float
-    low: float
-    high: float
     per_seed: tuple[float, ...]
 
     @property

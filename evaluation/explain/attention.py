@@ -15,6 +15,7 @@ There are many more words than slots; `EVEN`, attention spread evenly over all t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from userip.models.prompt.soft_prompt import BOS_BLOCK
+from userip.reporting.blocks import Estimate
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.errors import ConfigError
 from userip.training.language.frozen import FrozenLM
@@ -38,38 +40,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AttentionShare:
-    """Share of attention that `query` gives to `part` under `fill`: mean over users, 95 % interval."""
+    """Share of attention that `query` gives to `part` under `fill`, or the change from it: mean over users, 95 %."""
 
     fill: str
     query: str
     part: str
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class AttentionChange:
-    """How much more of it under fill `after` than under `before`, user by user: mean, 95 % interval."""
-
-    before: str
-    after: str
-    query: str
-    part: str
-    mean: float
-    low: float
-    high: float
+    share: Estimate
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Shares under every fill and under `EVEN`, and the changes from every other fill to the last one."""
+    """Shares under every fill and under `EVEN`, and from each fill to the last one the changes, user by user."""
 
     users: int
     layers: int
     heads: int
     shares: tuple[AttentionShare, ...]
-    changes: tuple[AttentionChange, ...]
+    changes: tuple[AttentionShare, ...]
 
 
 def attention_to_content(
@@ -184,28 +171,17 @@ def _summary(
     weights = draw.multinomial(users, np.full(users, 1 / users), size=resamples) / users  # [R, U]
     drawn = np.einsum("ru,fuqp->fqpr", weights, shares, optimize=True)
     means = shares.mean(axis=1)
-    cells = [(q, query, p, part) for q, query in enumerate(queries) for p, part in enumerate(PARTS)]
 
-    def bounds(values: Floats) -> tuple[float, float]:
-        low, high = np.quantile(values, [0.025, 0.975])
-        return float(low), float(high)
+    def under(fill: str, mean: Floats, drawn: Floats) -> list[AttentionShare]:
+        """mean [queries, parts], drawn [queries, parts, R]."""
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=2)
+        return [
+            AttentionShare(fill, query, part, Estimate(*(float(grid[q, p]) for grid in (mean, low, high))))
+            for q, query in enumerate(queries)
+            for p, part in enumerate(PARTS)
+        ]
 
     last = len(names) - 2  # the last fill; EVEN stands behind it
-    return Attention(
-        users,
-        layers,
-        heads,
-        tuple(
-            AttentionShare(name, query, part, float(means[f, q, p]), *bounds(drawn[f, q, p]))
-            for f, name in enumerate(names)
-            for q, query, p, part in cells
-        ),
-        tuple(
-            AttentionChange(
-                names[f], names[last], query, part,
-                float(means[last, q, p] - means[f, q, p]), *bounds(drawn[last, q, p] - drawn[f, q, p]),
-            )
-            for f in range(last)
-            for q, query, p, part in cells
-        ),
-    )  # fmt: skip
+    found = [under(name, means[f], drawn[f]) for f, name in enumerate(names)]
+    changes = [under(names[f], means[last] - means[f], drawn[last] - drawn[f]) for f in range(last)]
+    return Attention(users, layers, heads, tuple(chain(*found)), tuple(chain(*changes)))

@@ -42,14 +42,13 @@ class Judgement:
 
 @dataclass(frozen=True)
 class CodeExplanation:
-    """One code: its train users, their share of all with a code, and what stands out, the most certain first.
+    """One code: its train users, and what stands out, the most certain first.
 
     `attributes` are values of the catalogue's descriptive columns, `words` words of titles.
     """
 
     code: int
     users: int
-    share: float
     judgement: Judgement
     items: tuple[Lift, ...]
     attributes: tuple[Lift, ...]
@@ -122,7 +121,6 @@ def _explain(
             CodeExplanation(
                 code,
                 (mine := joined.filter(pl.col("code") == code)).height,
-                mine.height / members.height,
                 _judgement(mine),
                 tuple(shown[code][ITEM]),
                 tuple(shown[code][""]),
@@ -141,7 +139,6 @@ def _standing_out(
         return []
     p = np.minimum(table.chance() * candidates, 1.0)
     lift, low, high = table.lift()
-    share, everybody = table.share, table.everybody
     at = np.argwhere((p <= alpha) & (low > 1) & (table.support >= min_users)).tolist()
     at.sort(key=lambda place: (p[*place], -lift[*place], place))
     made = []
@@ -149,10 +146,7 @@ def _standing_out(
         key = table.keys[column]
         kind, name = (ITEM, names.titles.get(key, key)) if items else names.words[key]
         numbers = (float(grid[code, column]) for grid in (lift, low, high, p))
-        users = int(table.support[code, column])
-        made.append(
-            (code, Lift(kind, key, name, users, float(share[code, column]), float(everybody[column]), *numbers))
-        )
+        made.append((code, Lift(kind, key, name, int(table.support[code, column]), *numbers)))
     return made
 
 

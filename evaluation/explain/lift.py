@@ -29,15 +29,12 @@ class Lift:
 
     kind     "item", "title" for a word of titles, or the column of the catalogue
     users    users of the code who vote for it       p  adjusted: times the number of candidates, at most 1
-    share    mean vote of the code's users           everybody  mean vote of all users
     """
 
     kind: str
     key: str
     name: str
     users: int
-    share: float
-    everybody: float
     lift: float
     low: float
     high: float

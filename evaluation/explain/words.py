@@ -40,24 +40,20 @@ class Near:
 class Chance:
     """How near random vectors come. like: "words" or "profiles", what they are distributed as.
 
-    median, high  median and 95th percentile of the cosine to their nearest word
-    p             (1 + random vectors with a nearer nearest word) / (1 + random vectors)
-    adjusted      p times the number of vectors asked about together, at most 1
+    p         (1 + random vectors with a nearer nearest word) / (1 + random vectors)
+    adjusted  p times the number of vectors asked about together, at most 1
     """
 
     like: str
-    median: float
-    high: float
     p: float
     adjusted: float
 
 
 @dataclass(frozen=True)
 class NearestWords:
-    """The words nearest to the vector `name` of length `norm`, nearest first, and what chance would say."""
+    """The words nearest to the vector `name`, nearest first, and what chance would say."""
 
     name: str
-    norm: float
     words: tuple[Near, ...]
     chances: tuple[Chance, ...]
 
@@ -119,17 +115,10 @@ def nearest_words(
         chances = []
         for like, random in nearest.items():
             p = (1 + int((random >= value[row, 0]).sum())) / (1 + draws)
-            middle, high = np.quantile(random.numpy(), [0.5, 0.95])
-            chances.append(Chance(like, float(middle), float(high), p, min(1.0, p * len(vectors))))
+            chances.append(Chance(like, p, min(1.0, p * len(vectors))))
         near = zip(index[row].tolist(), value[row].tolist(), strict=True)
-        found.append(
-            NearestWords(
-                name,
-                float(vectors[row].float().norm()),
-                tuple(Near(vocabulary.words[word], closeness) for word, closeness in near),
-                tuple(chances),
-            )
-        )
+        words = tuple(Near(vocabulary.words[word], closeness) for word, closeness in near)
+        found.append(NearestWords(name, words, tuple(chances)))
     return tuple(found)
 
 

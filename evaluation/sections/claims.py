@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from userip.evaluation.intervals import Difference
-from userip.reporting.blocks import Block, Estimate, IntervalRow, Intervals, Kind, Outcome, Section
+from userip.reporting.blocks import Block, IntervalRow, Intervals, Kind, Outcome, Section
 from userip.reporting.numbers import write_cell
 
 Found = Sequence[tuple[str, Difference]]  # what it is taken to, and the difference
@@ -42,14 +42,9 @@ def interval_row(name: str, one: Difference, group: str = "") -> IntervalRow:
     return IntervalRow(name, one.mean, one.low, one.high, group)
 
 
-def estimate(difference: Difference) -> Estimate:
-    """For a cell of a table."""
-    return Estimate(difference.mean, difference.low, difference.high)
-
-
 def say(difference: Difference, kind: Kind = "difference") -> str:
     """The figure and its interval in a sentence."""
-    return write_cell(estimate(difference), kind)
+    return write_cell(difference, kind)
 
 
 def say_gain(difference: Difference) -> str:

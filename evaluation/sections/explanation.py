@@ -6,7 +6,7 @@ from userip.evaluation.explain.attention import EVEN, Attention
 from userip.evaluation.explain.run import FacetWords
 from userip.evaluation.results import Results
 from userip.evaluation.sections.claims import listed
-from userip.reporting.blocks import Cell, Column, Estimate, IntervalRow, Intervals, Outcome, Section, Table
+from userip.reporting.blocks import Cell, Column, IntervalRow, Intervals, Outcome, Section, Table
 from userip.reporting.numbers import write_cell
 
 ALPHA: Final = 0.05
@@ -38,7 +38,7 @@ def attention_moves(results: Results) -> list[Section]:
     attention = results.explanation.attention if results.explanation else None
     if attention is None:
         return []
-    found = {(one.before, one.part): one for one in attention.changes if one.query == QUERY}
+    found = {(one.fill, one.part): one.share for one in attention.changes if one.query == QUERY}
     before = next((before for before, part in found if part == "content"), None)
     if before is None or (before, "template") not in found:
         return []
@@ -48,10 +48,7 @@ def attention_moves(results: Results) -> list[Section]:
         verdict = "no"
     elif content.low > 0 and template.high < 0:
         verdict = "yes"
-    said = [
-        f"{part} {write_cell(Estimate(one.mean, one.low, one.high), 'change')}"
-        for part, one in (("content", content), ("template words", template))
-    ]
+    said = [f"{part} {write_cell(one, 'change')}" for part, one in (("content", content), ("template words", template))]
     answer = f"Of all attention, against {before} slots: {listed(said)}. It says where the model looks, no more."
     question = "Do tuned profiles draw attention from template words to what an item says, against a random start?"
     return [Section("Where the model looks", question, answer, verdict, (_forest(attention), _shares(attention)))]
@@ -70,9 +67,11 @@ def _words(facet: FacetWords, kinds: list[str]) -> Table:
 
 def _forest(attention: Attention) -> Intervals:
     rows = tuple(
-        IntervalRow(f"{one.part}, seen from {one.query}", one.mean, one.low, one.high, f"against {one.before} slots")
+        IntervalRow(
+            f"{one.part}, seen from {one.query}", share.mean, share.low, share.high, f"against {one.fill} slots"
+        )
         for one in attention.changes
-        if one.part in SHOWN
+        if one.part in SHOWN and (share := one.share)
     )
     title = "Attention with own profiles, minus attention before"
     return Intervals(title, "change of the share of attention", rows, references=(), kind="change")
@@ -86,7 +85,7 @@ def _shares(attention: Attention) -> Table:
         rows.append((f"seen from {query}",))
         parts = [one for one in attention.shares if one.query == query]
         for part in dict.fromkeys(one.part for one in parts):
-            known = {one.fill: Estimate(one.mean, one.low, one.high) for one in parts if one.part == part}
+            known = {one.fill: one.share for one in parts if one.part == part}
             rows.append((part, *map(known.get, fills)))
     note = f"Means over {attention.users} users, {attention.layers} layers and {attention.heads} heads."
     columns = (Column("looked at"), *(Column(name, "percent") for name in names))

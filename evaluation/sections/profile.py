@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from userip.evaluation.intervals import LEVEL, Difference
 from userip.evaluation.results import Results
-from userip.evaluation.sections.claims import estimate, listed, say, verdict_of
+from userip.evaluation.sections.claims import listed, say, verdict_of
 from userip.reporting.blocks import Cell, Column, Section, Table
 
 OWN: Final = "own z"
@@ -48,7 +48,7 @@ def profile_worth(results: Results) -> list[Section]:
     rows: list[tuple[Cell, ...]] = []
     for fill in fills:
         means = [float(np.mean([probe[fill][part] for probe in probes])) for part in parts]
-        rows.append((FILLS[fill], *means, sum(means), estimate(saved[fill]) if fill in saved else None))
+        rows.append((FILLS[fill], *means, sum(means), saved.get(fill)))
     users = listed(sorted({f"{probe['users']:,}" for probe in probes if "users" in probe}))
     note = f"Means over {len(probes)} {'seed' if len(probes) == 1 else 'seeds'}{f', {users} users each' * bool(users)}."
     table = Table("What held-out interactions of train users cost", columns, tuple(rows), note, (0,))

@@ -6,7 +6,7 @@ from typing import Final
 
 from userip.evaluation.plan import ablations_of, variations_of
 from userip.evaluation.results import Results, Section
-from userip.evaluation.sections.claims import estimate, sign_count
+from userip.evaluation.sections.claims import sign_count
 from userip.evaluation.sections.comparisons import Comparisons, Row
 from userip.evaluation.sections.names import method_name, recommender_name
 from userip.reporting.blocks import Cell, Column, Table
@@ -63,7 +63,7 @@ def figures_table(
             figures = [compare.valid_auc(row), *(measures[one] for one in MEASURES)]
             if group.base is not None and group.base.key != row.key:
                 differences = [compare.difference(row, group.base, one) for one in COMPARED]
-                against = (*map(estimate, differences), sign_count(differences[-1]))
+                against = (*differences, sign_count(differences[-1]))
             lines.append((name, *figures, *against, *(value(row) for _, value in more)))
     missing = [one for section in sections for one in not_done(compare.results, section)]
     lines += [("not done",)] if missing else []

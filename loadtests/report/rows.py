@@ -44,7 +44,6 @@ class LoadRow(_Row):
     workers: int
     cache: str
     batch: int = 1
-    seconds_per_10k: float | None = None
     requests: int = 0
     verified: int = 0
     wrong: int = 0

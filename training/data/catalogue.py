@@ -44,11 +44,6 @@ BACKGROUNDS: Final = ("student", "professional", "collector", "teacher", "retire
 PRICES: Final = ("cheap", "moderate", "expensive")
 
 
-def background_names(count: int) -> tuple[str, ...]:
-    """The names of `count` backgrounds; `count` is at most `len(BACKGROUNDS)`."""
-    return BACKGROUNDS[:count]
-
-
 def titles(hobby: str, count: int, rng: np.random.Generator) -> list[str]:
     """`count` different titles for items of `hobby`; a numeral tells apart what words no longer do."""
     things, qualities = HOBBIES[hobby]

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from userip.training.data.catalogue import BACKGROUNDS, HOBBIES, PRICES, background_names, titles
+from userip.training.data.catalogue import BACKGROUNDS, HOBBIES, PRICES, titles
 from userip.training.data.dataset import FieldInfo
 from userip.training.data.raw import RawData
 from userip.training.errors import ConfigError
@@ -80,7 +80,7 @@ def simulate_raw(config: SimulationConfig) -> tuple[RawData, pl.DataFrame]:
         {
             "user_id": _ids("user", np.arange(config.users), config.users),
             "hobby": np.array(list(HOBBIES))[hobby],
-            "background": np.array(background_names(config.backgrounds))[background],
+            "background": np.array(BACKGROUNDS)[background],
         }
     )
     raw = RawData(

@@ -27,7 +27,7 @@ USERS = random_histories(7, 5, seed=2, shortest=1)
 
 
 def _table(found: Attention) -> dict[tuple[str, str, str], float]:
-    return {(one.fill, one.query, one.part): one.mean for one in found.shares}
+    return {(one.fill, one.query, one.part): one.share.mean for one in found.shares}
 
 
 def _one_layer() -> FrozenLM:
@@ -143,16 +143,15 @@ def test_changes_are_paired_by_user() -> None:
     fills = {"before": soft_prompts(7, seed=1), "same": soft_prompts(7), "after": soft_prompts(7)}
     found = attention_to_content(lm, reader_of(lm), USERS, fills)
     table = _table(found)
-    assert {(one.before, one.after) for one in found.changes} == {("before", "after"), ("same", "after")}
+    assert {one.fill for one in found.changes} == {"before", "same"}
     for one in found.changes:
-        assert one.mean == pytest.approx(
-            table[one.after, one.query, one.part] - table[one.before, one.query, one.part], abs=1e-12
-        )
-        assert one.low <= one.mean + 1e-12
-        assert one.mean <= one.high + 1e-12
-        if one.before == "same":
-            assert one.low == one.mean == one.high == 0
-    moved = [one for one in found.changes if one.before == "before" and one.part == "slots"]
+        change = table["after", one.query, one.part] - table[one.fill, one.query, one.part]
+        assert one.share.mean == pytest.approx(change, abs=1e-12)
+        assert one.share.low <= one.share.mean + 1e-12
+        assert one.share.mean <= one.share.high + 1e-12
+        if one.fill == "same":
+            assert one.share.low == one.share.mean == one.share.high == 0
+    moved = [one.share for one in found.changes if one.fill == "before" and one.part == "slots"]
     assert all(one.high > one.low for one in moved)
 
 
@@ -168,7 +167,7 @@ def test_slots_that_shout_are_looked_at() -> None:
     loud[..., ::16] = 50.0  # one dimension of each head
     found = attention_to_content(lm, reader_of(lm), USERS, {"quiet": torch.zeros(7, 2, 1, WIDTH) - loud, "loud": loud})
     (change,) = (one for one in found.changes if (one.query, one.part) == ("history", "slots"))
-    assert change.low > 0
+    assert change.share.low > 0
 
 
 def test_without_polarity_nothing_predicts_a_verdict() -> None:
@@ -176,7 +175,7 @@ def test_without_polarity_nothing_predicts_a_verdict() -> None:
     lm = frozen_lm("gpt2")
     found = attention_to_content(lm, reader_of(lm, polarity=False), USERS, {"z": soft_prompts(7)})
     assert {one.query for one in found.shares} == {"history", "item"}
-    assert all(one.mean == 0 for one in found.shares if one.part == "verdict")
+    assert all(one.share.mean == 0 for one in found.shares if one.part == "verdict")
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

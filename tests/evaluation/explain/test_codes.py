@@ -13,14 +13,14 @@ from scipy.stats import fisher_exact
 from tests.training.tiny_run import easy_set
 from tests.training.toy import toy_codes, toy_dataset
 from userip.evaluation.explain.codes import FacetExplanation, explain_codes
-from userip.training.data.catalogue import HOBBIES, PRICES, background_names
+from userip.training.data.catalogue import BACKGROUNDS, HOBBIES, PRICES
 from userip.training.data.dataset import INTERACTIONS, PLANTED, Dataset
 from userip.training.data.storage import write_dataset
 from userip.training.errors import DataError
 from userip.training.recommender.codes import CodeTable
 
 GENRES = tuple(HOBBIES)[:4]
-KINDS = background_names(3)
+KINDS = BACKGROUNDS[:3]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_codes_of_nobody_have_no_figures(toy: Dataset) -> None:
     """Constant codes: the first code is everybody and stands out in nothing, the rest are empty, and all is JSON."""
     explained = explain_codes(toy, toy_codes(toy).control("constant", 0))
     for facet in explained:
-        assert [code.share for code in facet.codes] == [1.0] + [0.0] * (len(facet.codes) - 1)
+        assert [code.users for code in facet.codes] == [facet.users] + [0] * (len(facet.codes) - 1)
         assert not any(code.items or code.attributes or code.words for code in facet.codes)
         assert facet.codes[0].judgement == facet.everybody
         assert facet.codes[1].judgement.label is None

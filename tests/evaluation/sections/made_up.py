@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userip.evaluation.explain.attention import PARTS, QUERIES, Attention, AttentionChange, AttentionShare
+from userip.evaluation.explain.attention import PARTS, QUERIES, Attention, AttentionShare
 from userip.evaluation.explain.codes import CodeExplanation, FacetExplanation, Judgement
 from userip.evaluation.explain.lift import Lift
 from userip.evaluation.explain.maps import FacetMap
@@ -89,19 +89,19 @@ def curve(strengths: Mapping[int, float], unknown: float = 0.5, retrained: float
 
 def explanation(*, stands_out: bool = True, near: float = 0.01, content: float = 0.02) -> RunExplanation:
     """One facet of two codes. near: adjusted p of nearest words; content: attention that content gets more of."""
-    lift = Lift("genre", "noir", "Noir <b>", 30, 0.6, 0.2, 3.0, 2.0, 4.5, 1e-4)
+    lift = Lift("genre", "noir", "Noir <b>", 30, 3.0, 2.0, 4.5, 1e-4)
     mean = Estimate(0.6, 0.5, 0.7)
     judged = Judgement(mean, Estimate(12.0, 10.0, 14.0), None)
-    codes = tuple(CodeExplanation(code, 40, 0.5, judged, (), (lift,) if stands_out else (), ()) for code in range(2))
-    chances = (Chance("words", 0.3, 0.4, near / 2, near), Chance("profiles", 0.3, 0.4, near / 2, near))
-    words = tuple(NearestWords(f"hobby {code}", 1.0, (Near("noir", 0.5), Near("war", 0.4)), chances) for code in (0, 1))
+    codes = tuple(CodeExplanation(code, 40, judged, (), (lift,) if stands_out else (), ()) for code in range(2))
+    chances = (Chance("words", near / 2, near), Chance("profiles", near / 2, near))
+    words = tuple(NearestWords(f"hobby {code}", (Near("noir", 0.5), Near("war", 0.4)), chances) for code in (0, 1))
     shares = tuple(
-        AttentionShare(fill, query, part, 0.2, 0.19, 0.21)
+        AttentionShare(fill, query, part, Estimate(0.2, 0.19, 0.21))
         for fill in (RANDOM, SHARED, TUNED, "even") for query in QUERIES for part in PARTS
     )  # fmt: skip
     moved = {"content": content, "template": -content}
     changes = tuple(
-        AttentionChange(before, TUNED, query, part, by := moved.get(part, 0.0), by - 0.01, by + 0.01)
+        AttentionShare(before, query, part, Estimate(by := moved.get(part, 0.0), by - 0.01, by + 0.01))
         for before in (RANDOM, SHARED) for query in QUERIES for part in PARTS
     )  # fmt: skip
     return RunExplanation(

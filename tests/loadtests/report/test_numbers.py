@@ -4,7 +4,7 @@ import re
 
 from tests.loadtests.report.made_up import Row, gate, load_row, process_row, scale_row
 from userip.loadtests.gates import Gate
-from userip.loadtests.report.build import build_report
+from userip.loadtests.report import build_report
 from userip.loadtests.report.rows import read_rows
 from userip.reporting.markdown import markdown
 
