@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.scoring.errors import BankAwayError, InvalidRequestError, UnknownUserError
-from userip.scoring.lookup.profiles import Outcome, Profile, Profiles
+from userip.scoring.lookup.profiles import Outcome, Pending, Profile, Profiles
 from userip.scoring.messages import FieldProblem, ProfileAnswer, ProfileCode, ScoreRequest
 from userip.scoring.releases.current_release import CurrentRelease
 from userip.scoring.releases.loaded_release import Release
@@ -49,39 +50,37 @@ class Dataplane:
         `batch` says how fields are named in errors. Raises InvalidRequestError for a context field that the
         release does not have, ScoringError for a graph that gives no probabilities.
         """
+        scored = self.begin(requests, stats, batch=batch)
+        return scored if isinstance(scored, list) else await scored
+
+    def begin(self, requests: Sequence[ScoreRequest], stats: RequestStats, *, batch: bool) -> Pending[Scored]:
+        """What `score` gives, at once where the cache has all profiles and the run is short."""
         release = self._current.release
         stats.release = release.name
         contexts = _context_rows(release, requests, stats, batch=batch)
         if not requests:
             return []
-        profiles = await self._read(release, [request.user_id for request in requests], stats)
-        row_of = release.item_rows.get
-        tasks = []
-        for request, profile, context in zip(requests, profiles, contexts, strict=True):
-            user, slots = _profile_rows(profile, len(release.scorer.shape.slots))
-            vector = b"" if profile.record is None else profile.record.vector
-            tasks.append(
-                Task(
-                    np.fromiter(map(row_of, request.item_ids, repeat(0)), np.int64, len(request.item_ids)),
-                    user,
-                    slots,
-                    context,
-                    vector,
-                )
-            )
-        candidates = sum(len(task.items) for task in tasks)
-        started = time.perf_counter()
-        if candidates > release.scorer.long_run:
-            results = await asyncio.to_thread(release.scorer.run, tasks)
-        else:
-            results = release.scorer.run(tasks)
-        stats.stages["score"] = time.perf_counter() - started
-        stats.candidates = candidates
-        answers = []
-        for request, profile, task, scores in zip(requests, profiles, tasks, results, strict=True):
-            unknown = [] if task.items.all() else np.flatnonzero(task.items == 0).tolist()
-            stats.unknown_items += len(unknown)
-            answers.append(Scored(request.user_id, profile.outcome, scores, unknown))
+        stats.candidates = sum(len(request.item_ids) for request in requests)
+        user_ids = [request.user_id for request in requests]
+        profiles = self._profiles.begin(release.name, release.scorer.shape, user_ids, stats)
+        run = partial(_run, release, requests, contexts, stats)
+        long = stats.candidates > release.scorer.long_run
+        if long or not isinstance(profiles, list):
+            return self._later(requests, profiles, run, long=long)
+        return self._shown(requests, run(profiles))
+
+    async def _later(
+        self,
+        requests: Sequence[ScoreRequest],
+        pending: Pending[Profile],
+        run: Callable[[Sequence[Profile]], list[Scored]],
+        *,
+        long: bool,
+    ) -> list[Scored]:
+        profiles = pending if isinstance(pending, list) else await pending
+        return self._shown(requests, await asyncio.to_thread(run, profiles) if long else run(profiles))
+
+    def _shown(self, requests: Sequence[ScoreRequest], answers: list[Scored]) -> list[Scored]:
         if self._observer is not None:
             self._observer(requests, answers)
         return answers
@@ -93,7 +92,9 @@ class Dataplane:
         """
         release = self._current.release
         stats.release = release.name
-        (profile,) = await self._read(release, [user_id], stats, cached=False)  # who looks wants to see what is there
+        # Not from the cache: who looks wants to see what is there.
+        (profile,) = await self._profiles.read(release.name, release.scorer.shape, [user_id], stats, cached=False)
+        stats.outcomes = [profile.outcome]
         if profile.outcome == "unavailable":
             raise BankAwayError
         if profile.record is None:
@@ -106,12 +107,29 @@ class Dataplane:
             codes.append(ProfileCode(facet.name, code if known else None, facet.codebook_size, described))
         return ProfileAnswer(user_id, release.name, codes)
 
-    async def _read(
-        self, release: Release, user_ids: Sequence[str], stats: RequestStats, *, cached: bool = True
-    ) -> list[Profile]:
-        profiles = await self._profiles.read(release.name, release.scorer.shape, user_ids, stats, cached=cached)
-        stats.outcomes = [profile.outcome for profile in profiles]
-        return profiles
+
+def _run(
+    release: Release,
+    requests: Sequence[ScoreRequest],
+    contexts: Sequence[Sequence[int]],
+    stats: RequestStats,
+    profiles: Sequence[Profile],
+) -> list[Scored]:
+    stats.outcomes = [profile.outcome for profile in profiles]
+    row_of, slots, tasks = release.item_rows.get, len(release.scorer.shape.slots), []
+    for request, profile, context in zip(requests, profiles, contexts, strict=True):
+        items = np.fromiter(map(row_of, request.item_ids, repeat(0)), np.int64, len(request.item_ids))
+        user, codes = _profile_rows(profile, slots)
+        tasks.append(Task(items, user, codes, context, b"" if profile.record is None else profile.record.vector))
+    started = time.perf_counter()
+    results = release.scorer.run(tasks)
+    stats.stages["score"] = time.perf_counter() - started
+    answers = []
+    for request, profile, task, scores in zip(requests, profiles, tasks, results, strict=True):
+        unknown = [] if task.items.all() else np.flatnonzero(task.items == 0).tolist()
+        stats.unknown_items += len(unknown)
+        answers.append(Scored(request.user_id, profile.outcome, scores, unknown))
+    return answers
 
 
 def _profile_rows(profile: Profile, slots: int) -> tuple[int, Sequence[int]]:
@@ -128,12 +146,12 @@ def _context_rows(
     nothing = (0,) * len(release.context_rows)
     rows: list[Sequence[int]] = []
     problems = []
-    names = {name for name, _ in release.context_rows}
     for number, request in enumerate(requests):
         context = request.context
         if not context:
             rows.append(nothing)
             continue
+        names = {name for name, _ in release.context_rows}
         prefix = f"requests[{number}]." if batch else ""
         known = ", ".join(sorted(names)) or "none"
         problems += [

@@ -6,10 +6,10 @@ replica on this machine if there is one, the default profile.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -39,6 +39,9 @@ class Profile:
     outcome: Outcome
     record: Record | None = None
 
+
+T = TypeVar("T")
+Pending = list[T] | Coroutine[Any, Any, list[T]]  # there, or to be awaited
 
 DEFAULT = Profile("default")
 CORRUPT = Profile("default")  # told from the other by identity
@@ -88,12 +91,30 @@ class Profiles:
         Never raises for a bank that is away: the outcome says so. Without `cached` the bank is asked even for users of
         whom the cache has a fresh profile.
         """
+        found = self.begin(release, shape, user_ids, stats, cached=cached)
+        return found if isinstance(found, list) else await found
+
+    def begin(
+        self, release: str, shape: Shape, user_ids: Sequence[str], stats: RequestStats, *, cached: bool = True
+    ) -> Pending[Profile]:
+        """What `read` gives, at once where the cache has all of them."""
         now = time.monotonic()
         get = self._cache.get
         found = [get(release, user_id, now) if cached else None for user_id in user_ids]
         if None not in found:
             stats.cache_hits = len(found)
             return found  # type: ignore[return-value]  # just seen
+        return self._read(release, shape, user_ids, found, now, stats)
+
+    async def _read(
+        self,
+        release: str,
+        shape: Shape,
+        user_ids: Sequence[str],
+        found: Sequence[Profile | None],
+        now: float,
+        stats: RequestStats,
+    ) -> list[Profile]:
         missing = [user_id for user_id, profile in zip(user_ids, found, strict=True) if profile is None]
         stats.cache_hits, stats.cache_misses = len(user_ids) - len(missing), len(missing)
         fresh = await self._from_bank(release, shape, missing, now, stats)

@@ -15,7 +15,7 @@ class HeadBufferingTransport:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._head = b""
+        self.head = b""  # what is held back
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever else a transport has
@@ -23,17 +23,17 @@ class HeadBufferingTransport:
 
     def write(self, data: bytes) -> None:
         """Write `data`, or keep it when it is a head."""
-        if self._head:
-            data, self._head = self._head + data, b""
+        if self.head:
+            data, self.head = self.head + data, b""
         elif data.startswith(_STATUS_LINE) and data.endswith(b"\r\n\r\n") and not data.startswith(_CONTINUE):
-            self._head = data
+            self.head = data
             return
         self._transport.write(data)
 
     def flush(self) -> None:
         """Write a head that no body follows."""
-        if self._head:
-            head, self._head = self._head, b""
+        if self.head:
+            head, self.head = self.head, b""
             self._transport.write(head)
 
     def close(self) -> None:

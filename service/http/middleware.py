@@ -9,9 +9,9 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
@@ -21,8 +21,10 @@ from userip.scoring.errors import RequestError
 from userip.service.auth.access import ApiKeyAuth
 from userip.service.auth.rate_limit import RateLimit
 from userip.service.errors import BodyTooLargeError, DeadlineError, EncodedBodyError, OverloadedError
+from userip.service.http.bodies import Bodies
 from userip.service.http.draining import Drain
 from userip.service.http.hosts import AllowedHosts
+from userip.service.http.hot import JSON, Content, Headers, HotRoute, answered
 from userip.service.http.problems import HARDENED, internal_problem, overloaded, problem_response
 from userip.service.observe.log import AccessLog
 from userip.service.observe.metrics import Metrics
@@ -32,7 +34,7 @@ from userip.service.overload.admission import Admission
 from userip.service.overload.descriptors import Descriptors
 from userip.service.settings import Settings
 
-HotRoute = Callable[[bytes, RequestRecord], Awaitable[bytes]]  # a JSON body in, a JSON body out; raises RequestError
+T = TypeVar("T")
 
 CLIENT_CLOSED = 499  # the client left before the answer; the number that nginx made common
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -41,7 +43,7 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _PROBES_A_SECOND, _PROBES_AT_ONCE = 50.0, 25
 READ_AT: Final = "userip.read_at"  # in the scope: when its head was read, on time.perf_counter
 REFUSED: Final = "userip.refused"  # in the scope of a request whose turn came too late: why
-_JSON = (b"content-type", b"application/json")
+_WORK: Final = "userip.work"  # in the scope of one that was begun before it became a task: what to await
 _CLOSE = (b"connection", b"close")  # a client that keeps its connection would stay with a worker that leaves
 
 
@@ -101,7 +103,7 @@ class RequestMiddleware:
         self.admission = Admission(limits.in_flight, limits.queue_s)
         self.descriptors = Descriptors(log, metrics.connection_refused)
         self._probes = RateLimit(_PROBES_A_SECOND, _PROBES_AT_ONCE)
-        self._coming_bytes = 0
+        self._bodies = Bodies(limits.body_bytes, limits.coming_bytes)
         self._deadlines = Deadlines(limits.deadline_s)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -111,24 +113,17 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = time.perf_counter()
-        started: float = scope.get(READ_AT, begun)
-        record = RequestRecord(request_id=self._name(scope["headers"]), started=started, method=scope["method"])
-        scope[RECORD] = record
-        if READ_AT in scope:
-            record.stages["queue"] = begun - started
-            if REFUSED not in scope:
-                self.admission.entered()
-        self._metrics.entered()
+        route = self._route_of(scope)
+        record: RequestRecord = scope.get(RECORD) or self._enter(scope, route)
         try:
-            answer = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
-            if answer is not None:
-                record.route = scope["path"]
+            if _WORK in scope:
+                await self._send(await self._watched(scope[_WORK], record), record, send)
+                return
             self._admit(scope)
-            if answer is not None:
-                await self._answer(answer, scope, record, receive, send)
-            else:
+            if route is None:
                 await self._pass_on(scope, record, receive, send)
+            else:
+                await self._answer(route, scope, record, receive, send)
         except RequestError as error:
             await problem_response(error, scope)(scope, receive, self._noting(record, send))
         except Exception:
@@ -136,10 +131,48 @@ class RequestMiddleware:
             if record.status == 0:
                 await internal_problem(record.request_id)(scope, receive, self._noting(record, send))
         finally:
-            self._end(scope, record, time.perf_counter() - started)
+            self._end(scope, record)
 
-    def _end(self, scope: Scope, record: RequestRecord, seconds: float) -> None:
+    def at_once(self, scope: Scope, body: bytearray, common: Headers, *, close: bool) -> bytes | None:
+        """The whole answer to a request for a hot route that has nothing to wait for; None where it has to become a
+        task, which goes on from here. `common`: headers of every answer."""
+        route = self._route_of(scope)
+        if route is None:
+            return None
+        record = self._enter(scope, route)
+        try:
+            self._admit(scope)
+            self._authorize(route, scope, record)
+            content = self._start(route, bytes(body), record)
+        except Exception as error:
+            content = _raise(error)
+        if not isinstance(content, bytes):
+            scope[_WORK] = content
+            return None
+        record.status = 200
+        self._end(scope, record)
+        return answered(common, content, record.request_id, close=close)
+
+    def _route_of(self, scope: Scope) -> HotRoute | None:
+        return self._hot.get(scope["path"]) if scope["method"] == "POST" else None
+
+    def _enter(self, scope: Scope, route: HotRoute | None) -> RequestRecord:
+        """Begin a request's record, and let the next one in the queue come."""
+        started: float = scope.get(READ_AT, begun := time.perf_counter())
+        record = RequestRecord(request_id=self._name(scope["headers"]), started=started, method=scope["method"])
+        scope[RECORD] = record
+        if route is not None:
+            record.route = route.path
+        if READ_AT in scope:
+            record.stages["queue"] = begun - started
+            if REFUSED not in scope:
+                self.admission.entered()
+        self._metrics.entered()
+        return record
+
+    def _end(self, scope: Scope, record: RequestRecord) -> None:
         """Hand the finished record to metrics, admission, traces and access log."""
+        seconds = time.perf_counter() - record.started
         record.status = record.status or CLIENT_CLOSED
         record.route = _route(scope, record)
         self._metrics.observe(record, seconds)
@@ -203,26 +236,49 @@ class RequestMiddleware:
             if name == b"content-encoding" and value.lower() != b"identity":
                 raise EncodedBodyError
 
-    async def _answer(
-        self, answer: HotRoute, scope: Scope, record: RequestRecord, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, route: HotRoute, scope: Scope, record: RequestRecord, receive: Receive, send: Send) -> None:
         """Read the body, have it answered, both within the deadline, and send what comes."""
+        self._authorize(route, scope, record)
+        body = await self._watched(self._bodies.read(receive), record)
+        if body is not None:
+            content = self._start(route, body, record)
+            if not isinstance(content, bytes):
+                content = await self._watched(content, record)
+            await self._send(content, record, send)
+
+    def _authorize(self, route: HotRoute, scope: Scope, record: RequestRecord) -> None:
         if self._closed is not None:
             self._closed.identify(scope["headers"], record)
-            self._closed.require("score", record)
+            self._closed.require(route.rights, record)
+
+    def _start(self, route: HotRoute, body: bytes, record: RequestRecord) -> Content:
+        """Answer, or begin to: a place is taken until there is an answer."""
+        if len(body) > self._limits.body_bytes:
+            raise BodyTooLargeError(self._limits.body_bytes)
+        self._begin()
+        content: Content = b""
+        try:
+            content = route.answer(body, record)
+        finally:
+            if isinstance(content, bytes):
+                self.admission.end()
+        return content if isinstance(content, bytes) else self._held(content)
+
+    async def _held(self, work: Coroutine[Any, Any, bytes]) -> bytes:
+        try:
+            return await work
+        finally:
+            self.admission.end()
+
+    async def _watched(self, work: Awaitable[T], record: RequestRecord) -> T:
         try:
             with self._deadlines.watch(record.started):
-                body = await self._read_body(receive)
-                if body is None:
-                    return
-                self._begin()
-                try:
-                    content = await answer(body, record)
-                finally:
-                    self.admission.end()
+                return await work
         except TimeoutError:
             raise DeadlineError from None
-        headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", record.request_id.encode())]
+
+    async def _send(self, content: bytes, record: RequestRecord, send: Send) -> None:
+        headers = [JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", record.request_id.encode())]
         headers += HARDENED
         if self.leaves:
             headers.append(_CLOSE)
@@ -235,36 +291,6 @@ class RequestMiddleware:
         if not self.admission.begin():
             raise OverloadedError("in_flight")
 
-    async def _read_body(self, receive: Receive) -> bytes | None:
-        """The whole body, or None when the client left before it was sent. Raises BodyTooLargeError as it comes."""
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            if len(body) > self._limits.body_bytes:
-                raise BodyTooLargeError(self._limits.body_bytes)
-            return body
-        return await self._read_pieces(message, receive)
-
-    async def _read_pieces(self, message: Message, receive: Receive) -> bytes | None:
-        """The same for a body that is still coming. Bodies that come slowly, or never end, are bounded by the deadline
-        and in their bytes together; they hold no place of the requests at work."""
-        body = bytearray()
-        try:
-            while message["type"] == "http.request":
-                piece = message.get("body", b"")
-                body += piece
-                self._coming_bytes += len(piece)
-                if len(body) > self._limits.body_bytes:
-                    raise BodyTooLargeError(self._limits.body_bytes)
-                if not message.get("more_body", False):
-                    return bytes(body)
-                if self._coming_bytes > self._limits.coming_bytes:
-                    raise OverloadedError("bodies")
-                message = await receive()
-            return None
-        finally:
-            self._coming_bytes -= len(body)
-
     async def _pass_on(self, scope: Scope, record: RequestRecord, receive: Receive, send: Send) -> None:
         left, comes = self._limits.body_bytes, True
 
@@ -273,11 +299,7 @@ class RequestMiddleware:
             nonlocal left, comes
             if not comes:
                 return await receive()
-            try:
-                with self._deadlines.watch(record.started):
-                    message = await receive()
-            except TimeoutError:
-                raise DeadlineError from None
+            message = await self._watched(receive(), record)
             comes = message["type"] == "http.request" and message.get("more_body", False)
             left -= len(message.get("body", b""))
             if left < 0:
@@ -322,3 +344,7 @@ def _route(scope: Scope, record: RequestRecord) -> str:
     if "endpoint" in scope and not scope.get("path_params"):
         return str(scope["path"])  # a route of starlette's own kind without parameters: its path is its pattern
     return record.route
+
+
+async def _raise(error: Exception) -> bytes:
+    raise error

@@ -9,20 +9,18 @@ on gets its 503 here, as bytes: as a task it would cost four times as much, of t
 
 import asyncio
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, cast
 
 import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from userip.service.errors import PROBLEM_JSON, ProblemKind, problem_body
 from userip.service.http.head_buffering import HeadBufferingTransport
 from userip.service.http.middleware import PROBES, READ_AT, REFUSED, RequestMiddleware
 from userip.service.http.pipelining import PipeliningHttpProtocol
+from userip.service.http.refusals import FOREIGN_HOST, LARGE, LONG_URL, MALFORMED, MAX_HEADERS, MAX_URL_BYTES, NO_HOST
+from userip.service.http.refusals import MAX_HEADER_BYTES as MAX_BYTES
 
-MAX_HEADERS: Final = 100
-MAX_HEADER_BYTES: Final = 32 * 1024  # names and values together
-MAX_URL_BYTES: Final = 16 * 1024  # a user id of 256 characters takes at most 3 KB, percent-encoded
 _LOOK_EVERY_S = 5.0
 # How long a connection may be in one state. Work is bounded by the middleware; this ends answers that nobody takes.
 _HEADERS_S = 10.0
@@ -30,33 +28,6 @@ _IDLE_S = 75.0
 _WORK_S = 300.0
 
 
-class _Refusal(NamedTuple):
-    problem: ProblemKind
-    detail: str
-
-    def answer(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """Headers and body of the answer, which is the last one."""
-        body = problem_body(self.problem, self.detail, "")
-        length = b"%d" % len(body)
-        return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", length), (b"connection", b"close")], body
-
-
-_MALFORMED: Final = _Refusal(ProblemKind(400, "malformed-request", "Malformed request"), "This is not HTTP/1.1.")
-_LONG_URL: Final = _Refusal(
-    ProblemKind(414, "url-too-long", "URL too long"), f"The URL is longer than {MAX_URL_BYTES} bytes."
-)
-_LARGE: Final = _Refusal(
-    ProblemKind(431, "headers-too-large", "Headers too large"),
-    f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them.",
-)
-_NO_HOST: Final = _Refusal(
-    ProblemKind(400, "host-missing", "Host missing"), "A request has one Host header, this one has none or several."
-)
-_FOREIGN_HOST: Final = _Refusal(
-    ProblemKind(421, "foreign-host", "Misdirected request"),
-    "Without API keys this service answers only to the hosts in its setting allowed_hosts (USERIP_ALLOWED_HOSTS); "
-    "the Host header is none of them.",
-)
 _OTHER_PROTOCOLS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -88,19 +59,21 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
     _header_bytes = 0
     _comes = False  # a message has begun and not ended
     _upgrades = False  # it asks for another protocol than HTTP/1.1
-    _refusal = _MALFORMED
+    _refusal = MALFORMED
     _host: bytes | None = None  # the last one that was allowed
     _state: tuple[object, float] = (None, _IDLE_S)
     _since = 0.0
     _timer: asyncio.TimerHandle | None = None
     _middleware: RequestMiddleware | None = None
     _at_work: RequestResponseCycle | None = None
+    _reads = False
+    _next: RequestResponseCycle | None = None  # it need not wait: what came is read to its end, then it is worked on
     _refused: str | None = None  # why the request whose body comes now is not taken on
     _swallowed = 0  # bytes of that body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the state of the connection now and then."""
-        self._writes = HeadBufferingTransport(transport)
+        self._raw, self._writes = transport, HeadBufferingTransport(transport)
         super().connection_made(self._writes)  # type: ignore[arg-type]  # all of a transport that uvicorn uses
         self._middleware = self.app if isinstance(self.app, RequestMiddleware) else None
         self._since = self.loop.time()
@@ -119,6 +92,16 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
         super().connection_lost(exc)
         self._state = (None, 0.0)
 
+    def data_received(self, data: bytes) -> None:
+        """Parse, then work on what need not wait: by now the body of most is there."""
+        self._reads = True
+        super().data_received(data)
+        while self._next is not None:
+            cycle, self._next = self._next, None
+            self._work(cycle)
+            self._middleware.admission.worked(self.loop.call_soon)  # type: ignore[union-attr]  # or nothing passes
+        self._reads = False
+
     def feed(self, data: memoryview) -> bool:
         """Parse, and refuse a header block, trailers or the frame of a chunk that grow too large without their end."""
         self._received += len(data)
@@ -134,9 +117,9 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
         except httptools.HttpParserError:
             self.send_400_response("")
             return False
-        if self._received <= MAX_HEADER_BYTES + MAX_URL_BYTES or not self._comes:
+        if self._received <= MAX_BYTES + MAX_URL_BYTES or not self._comes:
             return True
-        self._refusal = _LARGE
+        self._refusal = LARGE
         self.send_400_response("")
         return False
 
@@ -151,15 +134,15 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
         if "method" in self.scope:
             return
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) == MAX_HEADERS:
-            self._refusal = _LARGE
+        if self._header_bytes > MAX_BYTES or len(self.headers) == MAX_HEADERS:
+            self._refusal = LARGE
             raise _RefusedError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Let a request through, or refuse it before there is a task."""
         if len(self.url) > MAX_URL_BYTES:
-            self._refusal = _LONG_URL
+            self._refusal = LONG_URL
             raise _RefusedError
         self._upgrades = self.parser.should_upgrade()
         if self._upgrades:
@@ -183,12 +166,12 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
             return
         probe = self.url.partition(b"?")[0].decode("ascii", "replace") in PROBES
         if len(hosts) != 1 and (hosts or not probe or self.parser.get_http_version() != "1.0"):
-            self._refusal = _NO_HOST
+            self._refusal = NO_HOST
             raise _RefusedError
         if probe or self._middleware is None:
             return
         if not self._middleware.answers_to(hosts[0]):
-            self._refusal = _FOREIGN_HOST
+            self._refusal = FOREIGN_HOST
             raise _RefusedError
         self._host = hosts[0]
 
@@ -215,7 +198,8 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
 
     def on_response_complete(self) -> None:
         """An answer without a body is all head."""
-        self._writes.flush()
+        if self._writes.head:
+            self._writes.flush()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -276,14 +260,41 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
             super()._start_asgi_task(cycle, app)
             return
         cycle.scope[READ_AT] = now  # type: ignore[typeddict-unknown-key]  # a key of our own
-        if queue.admission.passes():
-            self.begin(cycle)
-        else:
+        if not queue.admission.passes():
             queue.admission.wait(_Turn(self, cycle, now))
+        elif self._reads:
+            self._next = cycle
+        else:
+            self.begin(cycle)
 
     def begin(self, cycle: RequestResponseCycle) -> None:
-        """Make a request that has waited a task."""
-        super()._start_asgi_task(cycle, self.app)
+        """A request's turn has come: the event loop does it next."""
+        self.loop.call_soon(self._work, cycle)
+
+    def _work(self, cycle: RequestResponseCycle) -> None:
+        """Answer a request at once, or make it a task where something has to be waited for."""
+        assert self._middleware is not None
+        if cycle.disconnected or self._has_more(cycle):
+            super()._start_asgi_task(cycle, self.app)
+            return
+        scope = cast(Scope, cycle.scope)
+        keep = cycle.keep_alive and not self._middleware.leaves
+        answer = self._middleware.at_once(scope, cycle.body, cycle.default_headers, close=not keep)
+        if answer is None:
+            super()._start_asgi_task(cycle, self.app)
+        else:
+            self._write_whole(cycle, answer, keep=keep)
+
+    def _has_more(self, cycle: RequestResponseCycle) -> bool:
+        """Whether there is more to a request than to send bytes."""
+        return cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused
+
+    def _write_whole(self, cycle: RequestResponseCycle, answer: bytes, *, keep: bool) -> None:
+        self._raw.write(answer)
+        cycle.response_started = cycle.response_complete = True
+        if not keep:
+            self.transport.close()
+        self.on_response_complete()
 
     def shed(self, cycle: RequestResponseCycle) -> None:
         """Refuse a request that has waited for too long; leave it where its client has gone."""
@@ -291,17 +302,13 @@ class HardenedHttpProtocol(PipeliningHttpProtocol):
         scope = cycle.scope
         if cycle.disconnected or self.transport.is_closing():
             self._middleware.gone(scope["path"], scope["method"])
-        elif cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused:
-            scope[REFUSED] = "queue"  # type: ignore[typeddict-unknown-key]  # there is more to it than to send bytes
+        elif self._has_more(cycle):
+            scope[REFUSED] = "queue"  # type: ignore[typeddict-unknown-key]  # a key of our own
             super()._start_asgi_task(cycle, self.app)
         else:
             keep = cycle.keep_alive and not self._middleware.leaves
             answer = self._middleware.refusal("queue", scope["path"], scope["method"], scope["headers"], close=not keep)
-            self.transport.write(answer)
-            cycle.response_started = cycle.response_complete = True
-            if not keep:
-                self.transport.close()
-            self.on_response_complete()
+            self._write_whole(cycle, answer, keep=keep)
 
     def _next_in_turn(self) -> bool:
         """Whether the request that was read is answered next, and can be answered at once."""

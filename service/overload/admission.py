@@ -61,7 +61,7 @@ class Admission:
         self._queue: deque[Waiting] = deque()
         self._late: deque[Waiting] = deque()  # to be refused
         self._timed = False  # a call is due
-        self._ahead = 0
+        self._ahead = self._at_once = 0
         self._at_work = 0
         self._answered = 0
         self._since = (clock(), used())
@@ -92,6 +92,19 @@ class Admission:
             self._at_work += 1
             self._hand_over()
             self._at_work -= 1
+
+    def worked(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """One that passed was worked on when it was read: it counts as handed over until the event loop comes round."""
+        self._ahead += 1
+        self._at_once += 1
+        if self._at_once == 1:
+            soon(self._come_round)
+
+    def _come_round(self) -> None:
+        self._ahead -= self._at_once
+        self._at_once = 0
+        if self._queue:
+            self._hand_over()
 
     def begin(self) -> bool:
         """Work on a request begins: it has been read, body and all. False where all places are taken."""

@@ -5,6 +5,7 @@ long as the work. Their part of the OpenAPI document comes from the same message
 """
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,11 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from userip.scoring.dataplane import Dataplane, Scored
-from userip.service.http.middleware import HotRoute
+from userip.scoring.lookup.profiles import Pending
+from userip.service.http.hot import Content, HotRoute
 from userip.service.observe.request_record import RequestRecord
 from userip.service.routes.decoding import Decoders, decode
 
 T = TypeVar("T")
+Document = Callable[[Sequence[Scored], str], dict[str, Any]]  # of the answers, and the release's name
 SCORE = "/score"
 BATCH = "/score/batch"
 
@@ -26,19 +29,35 @@ BATCH = "/score/batch"
 def hot_routes(dataplane: Dataplane, decoders: Decoders) -> dict[str, HotRoute]:
     """Who answers a POST at which path."""
 
-    async def score(body: bytes, record: RequestRecord) -> bytes:
+    def score(body: bytes, record: RequestRecord) -> Content:
         """One request, one answer."""
-        request = _decode(decoders.score, body, record)
-        (answer,) = await dataplane.score([request], record, batch=False)
-        return _encode(_plain(answer, record.release), record)
+        requests = [_decode(decoders.score, body, record)]
+        return _encoded(dataplane.begin(requests, record, batch=False), record, _single)
 
-    async def batch(body: bytes, record: RequestRecord) -> bytes:
+    def batch(body: bytes, record: RequestRecord) -> Content:
         """Several requests, one answer each, from one bank read and one run of the graph."""
         requests = _decode(decoders.batch, body, record).requests
-        answers = await dataplane.score(requests, record, batch=True)
-        return _encode({"responses": [_plain(answer, record.release) for answer in answers]}, record)
+        return _encoded(dataplane.begin(requests, record, batch=True), record, _several)
 
-    return {SCORE: score, BATCH: batch}
+    return {route.path: route for route in (HotRoute(SCORE, "score", score), HotRoute(BATCH, "score", batch))}
+
+
+def _encoded(scored: Pending[Scored], record: RequestRecord, document: Document) -> Content:
+    if isinstance(scored, list):
+        return _encode(document(scored, record.release), record)
+
+    async def later() -> bytes:
+        return _encode(document(await scored, record.release), record)
+
+    return later()
+
+
+def _single(answers: Sequence[Scored], release: str) -> dict[str, Any]:
+    return _plain(answers[0], release)
+
+
+def _several(answers: Sequence[Scored], release: str) -> dict[str, Any]:
+    return {"responses": [_plain(answer, release) for answer in answers]}
 
 
 def _never(_: Request) -> Response:

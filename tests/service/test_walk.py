@@ -19,9 +19,9 @@ from userip.service.settings import Settings
 # In the order of the way, from the socket to the answer and what is told of it. At most 15.
 WALK = (
     "service/http/protocol.py",  # parse, and refuse under load
+    "service/http/pipelining.py",
     "service/overload/admission.py",
     "service/http/middleware.py",
-    "bank/deadline.py",
     "service/routes/score.py",
     "service/routes/decoding.py",
     "scoring/dataplane.py",
@@ -29,7 +29,7 @@ WALK = (
     "scoring/lookup/profiles.py",
     "scoring/lookup/record_cache.py",
     "scoring/scorer.py",
-    "service/http/head_buffering.py",  # the answer
+    "service/http/hot.py",  # the answer
     "service/observe/metrics.py",  # what is told of it
     "scoring/request_stats.py",
     "service/observe/log.py",
@@ -51,7 +51,7 @@ def test_a_warm_request_enters_few_files(tiny: TinyRelease, lmdb_url: str) -> No
 async def _walks(app: Any) -> list[set[str]]:  # noqa: ANN401  # an application as uvicorn takes it
     """The files of ours that each of some warm requests enters."""
     protocol = "userip.service.http.protocol:HardenedHttpProtocol"
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_config=None, proxy_headers=False))
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     reader, writer = await asyncio.open_connection(*listener.getsockname())

@@ -35,8 +35,8 @@ METHODS = {
 }
 PROTOCOL = {"app", "loop", "parser", "transport", "flow", "cycle", "pipeline", "scope", "headers", "url",
             "expect_100_continue"}  # fmt: skip
-CYCLE = {"scope", "disconnected", "message_event", "response_started", "response_complete", "keep_alive",
-         "on_response"}  # fmt: skip
+CYCLE = {"scope", "disconnected", "message_event", "response_started", "response_complete", "keep_alive", "on_response",
+         "body", "more_body", "waiting_for_100_continue", "default_headers"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)

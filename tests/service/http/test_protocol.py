@@ -19,7 +19,7 @@ from tests.fixtures.serving import publish
 from tests.fixtures.tiny_release import write_release
 from userip.service.http import protocol
 from userip.service.http.middleware import Limits, RequestMiddleware
-from userip.service.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from userip.service.http.refusals import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from userip.service.observe.log import AccessLog, make_logger
 from userip.service.observe.metrics import Metrics
 from userip.service.overload import admission

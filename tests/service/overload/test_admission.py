@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
@@ -22,7 +23,7 @@ class Request:
         self._loop = loop
 
     def start(self) -> None:
-        self._loop.ready.append(self)
+        self._loop.ready.append(partial(self._loop.work, self))
 
     def refuse(self) -> None:
         self._loop.refused.append(self._loop.now - self.read_at)
@@ -30,12 +31,12 @@ class Request:
 
 
 class Loop:
-    """An event loop and a worker that needs `cost_s` a request: it reads what has come, works off what was handed over
-    before, and reads again."""
+    """An event loop and a worker that needs `cost_s` a request: it reads what has come and works on what passes, works
+    off what was handed over before, and reads again."""
 
     def __init__(self, cost_s: float, most: int = 256) -> None:
         self.now = 0.0
-        self.ready: deque[Request] = deque()
+        self.ready: deque[Callable[[], None]] = deque()
         self.refused: list[float] = []  # how long each had waited
         self.waits: list[float] = []  # of those who were answered, since they were read
         self.latencies: list[float] = []  # and since they came
@@ -62,7 +63,7 @@ class Loop:
             while due and due[0] <= polled:
                 self._read(due.popleft())
             for _ in range(len(self.ready)):
-                self._work(self.ready.popleft())
+                self.ready.popleft()()
                 if ahead and self.now > ahead[0]:
                     ahead.popleft()
                     self.now += stall_s
@@ -73,11 +74,12 @@ class Loop:
         if self.admission.is_full:
             request.refuse()
         elif self.admission.passes():
-            request.start()
+            self.work(request)
+            self.admission.worked(self.ready.append)
         else:
             self.admission.wait(request)
 
-    def _work(self, request: Request) -> None:
+    def work(self, request: Request) -> None:
         self.waits.append(self.now - request.read_at)
         self.admission.entered()
         assert self.admission.begin()
@@ -131,7 +133,7 @@ def test_eager_clients_do_not_turn_refusing_into_the_main_work() -> None:
         while waiting:
             loop._read(waiting.popleft())
         for _ in range(len(loop.ready)):
-            loop._work(loop.ready.popleft())
+            loop.ready.popleft()()
         waiting.extend([loop.now] * (len(loop.latencies) + len(loop.refused) - done))
         if not loop.ready and loop._timers:
             loop.now = max(loop.now, loop._timers[0][0])
@@ -161,7 +163,7 @@ def test_places_bound_what_is_at_work() -> None:
         assert admission.begin()
     assert not loop.ready
     admission.end()
-    assert list(loop.ready) == [first]
+    assert [task.args for task in loop.ready if isinstance(task, partial)] == [(first,)]
     admission.entered()
     assert admission.begin()
     loop.now = 0.03
@@ -181,3 +183,18 @@ def test_so_many_wait_and_no_more() -> None:
         loop.admission.wait(Request(loop, 0, 0))
         waited += 1
     assert waited == 2048
+
+
+def test_few_are_worked_on_before_the_sockets_are_looked_at_again() -> None:
+    """Of many that are read in one turn of the event loop, the first four pass; the others queue up for the next
+    turn."""
+    loop = Loop(0.0001)
+    for _ in range(10):
+        loop._read(loop.now)
+    assert len(loop.latencies) == 4
+    assert not loop.admission.passes()
+    loop.ready.popleft()()
+    assert (len(loop.latencies), len(loop.ready)) == (4, 4)
+    while loop.ready:
+        loop.ready.popleft()()
+    assert len(loop.latencies) == 10
