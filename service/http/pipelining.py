@@ -6,6 +6,7 @@ what comes behind a request that waits for the answer before it stays bytes, and
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -25,7 +26,7 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class PipeliningHttpProtocol(HttpToolsProtocol):
+class PipeliningHttpProtocol(HttpToolsProtocol, ABC):
     """uvicorn's protocol with a bound on requests that wait behind another one of their connection."""
 
     _rest = _NOTHING
@@ -55,9 +56,9 @@ class PipeliningHttpProtocol(HttpToolsProtocol):
         if self._rest:
             self._parse(self._rest)
 
+    @abstractmethod
     def feed(self, data: memoryview) -> bool:
         """Give the parser what comes next. False when what is behind it cannot be read."""
-        raise NotImplementedError
 
     def _parse(self, rest: memoryview) -> None:
         self._unset_keepalive_if_required()
