@@ -72,14 +72,15 @@ def write_text(file: Path, text: str) -> None:
 
 def json_text(content: Any, indent: int | None = 1) -> str:  # noqa: ANN401  (whatever JSON holds)
     """`content` as JSON that every reader knows: what is not a finite number is null."""
-    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+    return json.dumps(finite(content), indent=indent, allow_nan=False)
 
 
-def _finite(content: Any) -> Any:  # noqa: ANN401
+def finite(content: Any) -> Any:  # noqa: ANN401
+    """`content` with null, at any depth, in place of what is not a finite number, which JSON cannot hold."""
     if isinstance(content, Mapping):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if isinstance(content, float | np.floating):
         return float(content) if math.isfinite(content) else None
     return content

@@ -1,5 +1,6 @@
 """Hold a written release against torch: read it as the service does, score a sample, compare."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,53 +62,62 @@ def _sample(fitted: FittedRecommender, rows: int) -> pl.DataFrame:
 
 def _score(directory: Path, manifest: Manifest, sample: pl.DataFrame) -> NDArray[np.float32]:
     """Score one candidate per request with the files alone."""
-    item_rows = _item_rows(directory, manifest)
-    slots = [field.name for field in manifest.slot_fields]
     profiles = pl.read_parquet(directory / PROFILES)
     found = sample.select("user_id").join(profiles, on="user_id", how="left", maintain_order="left")
-    feed = {
-        "items": np.asarray([item_rows.get(item, 0) for item in sample["item_id"]], dtype=np.int64),
-        "request": np.arange(sample.height, dtype=np.int64),
-    }
-    if any(field.source == "user_row" for field in manifest.fields):
-        feed["user"] = found["row"].fill_null(0).cast(pl.Int64).to_numpy()
-    if slots:
-        codes = found.select(pl.col(slots).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy()
-        feed["slots"] = rows_of_codes(codes)
-    if manifest.contexts:
-        feed["context"] = np.stack([_context(sample[f.name], f.values or ()) for f in manifest.contexts], axis=1)
-    return _run(directory, manifest, feed)
+    slots = [field.name for field in manifest.slot_fields]
+    return _run(
+        directory,
+        manifest,
+        sample["item_id"],
+        np.arange(sample.height),
+        found["row"].fill_null(0).cast(pl.Int64).to_numpy(),
+        found.select(pl.col(slots).cast(pl.Int64).fill_null(UNKNOWN_CODE)).to_numpy(),
+        [sample[field.name] for field in manifest.contexts],
+    )
 
 
 def _golden_differences(directory: Path, manifest: Manifest) -> NDArray[np.float64]:
     """What the graph gives less what golden.json says, of every candidate of every golden request."""
     golden = read_golden(directory, manifest)
     assert golden is not None, "an export records golden requests"
-    requests = golden.requests
-    item_rows, nobody = _item_rows(directory, manifest), (UNKNOWN_CODE,) * manifest.slots
-    feed = {
-        "items": np.asarray([item_rows.get(item, 0) for request in requests for item in request.items], dtype=np.int64),
-        "request": np.repeat(np.arange(len(requests)), [len(request.items) for request in requests]),
-    }
-    if any(field.source == "user_row" for field in manifest.fields):
-        feed["user"] = np.asarray([request.row for request in requests], dtype=np.int64)
-    if manifest.slots:
-        codes = np.asarray([nobody if request.codes is None else request.codes for request in requests], np.int64)
-        feed["slots"] = rows_of_codes(codes)
-    if fields := manifest.contexts:
-        said = [pl.Series([request.context.get(f.name) for request in requests], dtype=pl.String) for f in fields]
-        columns = [_context(column, field.values or ()) for column, field in zip(said, fields, strict=True)]
-        feed["context"] = np.stack(columns, axis=1)
-    expected = [probability for request in requests for probability in request.probabilities]
-    differences: NDArray[np.float64] = _run(directory, manifest, feed) - np.asarray(expected)
+    requests, nobody = golden.requests, (UNKNOWN_CODE,) * manifest.slots
+    served = _run(
+        directory,
+        manifest,
+        [item for request in requests for item in request.items],
+        np.repeat(np.arange(len(requests)), [len(request.items) for request in requests]),
+        np.asarray([request.row for request in requests], dtype=np.int64),
+        np.asarray([nobody if request.codes is None else request.codes for request in requests], np.int64),
+        [
+            pl.Series([request.context.get(field.name) for request in requests], dtype=pl.String)
+            for field in manifest.contexts
+        ],
+    )
+    differences: NDArray[np.float64] = served - np.asarray([p for request in requests for p in request.probabilities])
     return differences
 
 
-def _item_rows(directory: Path, manifest: Manifest) -> dict[str, int]:
-    return read_item_rows((directory / ITEMS).read_bytes(), manifest.items, directory / ITEMS)
-
-
-def _run(directory: Path, manifest: Manifest, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+def _run(
+    directory: Path,
+    manifest: Manifest,
+    items: Iterable[str],
+    request: NDArray[np.int64],
+    users: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    contexts: Sequence[pl.Series],
+) -> NDArray[np.float32]:
+    """Probabilities of items [n], of which `request` [n] says the request; users [R], codes [R, K] and contexts [R]."""
+    known = read_item_rows((directory / ITEMS).read_bytes(), manifest.items, directory / ITEMS)
+    feed: dict[str, NDArray[Any]] = {
+        "items": np.asarray([known.get(item, 0) for item in items], dtype=np.int64), "request": request,
+    }  # fmt: skip
+    if any(field.source == "user_row" for field in manifest.fields):
+        feed["user"] = users
+    if manifest.slots:
+        feed["slots"] = rows_of_codes(codes)
+    if contexts:
+        columns = zip(contexts, manifest.contexts, strict=True)
+        feed["context"] = np.stack([_context(said, field.values or ()) for said, field in columns], axis=1)
     if manifest.graph == "plain":
         feed = {"rows": FieldRows.read(directory, manifest)(feed)}
     feed = feed | map_tables(directory, manifest)

@@ -58,14 +58,6 @@ def within_users(users: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> With
     return _within(inverse, np.asarray(labels, dtype=bool), np.asarray(scores), CUTS)
 
 
-def gauc(users: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> float:
-    """AUC within each user, averaged with the user's number of rows as weight.
-
-    Users whose rows all have one label have no AUC and are left out.
-    """
-    return within_users(users, labels, scores).mean("gauc")
-
-
 def logloss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean binary cross-entropy in nats, probabilities clipped to [1e-7, 1 - 1e-7]."""
     labels = np.asarray(labels, dtype=bool)

@@ -35,18 +35,6 @@ def _autoint(shape: NetworkShape) -> dict[str, Any]:
     return _deep(shape) | heads | {"dnn_use_bn": True}
 
 
-def _deepfm(shape: NetworkShape) -> dict[str, Any]:
-    return _deep(shape) | {"dnn_use_bn": True}
-
-
-def _cross(shape: NetworkShape) -> dict[str, Any]:
-    return _deep(shape) | {"dnn_use_bn": True, "cross_num": shape.cross_layers}
-
-
-def _cross_matrix(shape: NetworkShape) -> dict[str, Any]:
-    return _cross(shape) | {"cross_parameterization": "matrix"}
-
-
 NETWORKS: Final[dict[str, Network]] = {name: ours.network for name, ours in RECOMMENDERS.items()} | {
     "afm": library_network("AFM", _afm),
     "fibinet": library_network("FiBiNET", _deep),
@@ -54,13 +42,4 @@ NETWORKS: Final[dict[str, Network]] = {name: ours.network for name, ours in RECO
     "afn": library_network("AFN", _afn),
     "autoint": library_network("AutoInt", _autoint),
     "onn": library_network("ONN", _deep),
-}
-
-# The library's own of what we wrote ourselves: the two have to agree.
-CROSS_CHECKS: Final[dict[str, Network]] = {
-    "deepfm-deepctr": library_network("DeepFM", _deepfm),
-    "pnn-deepctr": library_network("PNN", _deep),
-    "dcnv2-deepctr": library_network("DCN", _cross_matrix),
-    "dcnmix-deepctr": library_network("DCNMix", _cross),
-    "dcn-deepctr": library_network("DCN", _cross),
 }

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from userip.files import finite
 from userip.training.data.dataset import Dataset
 from userip.training.formulas import CHEAP
 from userip.training.formulas.probabilities import best_formula
@@ -40,7 +41,7 @@ def measure(fitted: FittedRecommender, valid: pl.DataFrame, test: pl.DataFrame) 
     """
     rate = float(fitted.dataset.rows("train")["label"].mean())  # type: ignore[arg-type]
     parts = {"valid": valid, "test": test}
-    metrics: dict[str, Any] = _plain(
+    metrics: dict[str, Any] = finite(
         {
             **{part: fitted.evaluate(rows) for part, rows in parts.items()},
             "constant_rate": {
@@ -102,12 +103,3 @@ def _codebooks(fitted: FittedRecommender) -> list[dict[str, Any]]:
             book["collapsed"] = has_collapsed(in_use, size)
         books.append(book)
     return books
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """NaN is not JSON: null instead, at any depth."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,7 +18,7 @@ from userip.training.formulas.item_vectors import Residuals, ridges
 from userip.training.formulas.numbers import LINEAR, numbers_of, numbers_of_train
 from userip.training.formulas.probabilities import FittedFormula, best_formula
 from userip.training.formulas.tastes import fit_ease_items
-from userip.training.recommender.metrics import auc, gauc
+from userip.training.recommender.metrics import auc, within_users
 
 INSTALLED = [name for name in FORMULAS if name != "lightgbm" or importlib.util.find_spec("lightgbm")]
 every_formula = pytest.mark.parametrize("name", INSTALLED)
@@ -43,7 +43,7 @@ def _figures(dataset: Dataset, name: str) -> tuple[float, float]:
     """AUC and GAUC of test rows."""
     test = dataset.final_eval()
     found = FittedFormula.fit(name, Ground(dataset)).predict(test)
-    return auc(test["label"], found), gauc(test["user_id"], test["label"], found)
+    return auc(test["label"], found), within_users(test["user_id"], test["label"], found).mean("gauc")
 
 
 def _error(labels: pl.Series) -> float:

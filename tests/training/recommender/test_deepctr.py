@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tests.training.margins import Auc
+from tests.training.recommender.cross_checks import CROSS_CHECKS
 from tests.training.toy import FIELDS, ceiling, toy_dataset
 from userip.models.recommenders.dcn import DCN
 from userip.models.recommenders.dcnv2 import DCNv2
@@ -21,7 +22,7 @@ from userip.training.errors import ConfigError
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.deepctr import MAX_ROWS, LibraryNetwork, load_library
 from userip.training.recommender.fit import fit_recommender
-from userip.training.recommender.networks import CROSS_CHECKS, NETWORKS
+from userip.training.recommender.networks import NETWORKS
 
 SHAPE = NetworkShape((7, 5, 3), embedding=4, cross_layers=3, mlp=(8, 6))
 THEIRS = {name: network for name, network in (NETWORKS | CROSS_CHECKS).items() if not isinstance(network, type)}

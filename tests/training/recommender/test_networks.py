@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from tests.training.margins import CHANCE, Auc
+from tests.training.recommender.cross_checks import CROSS_CHECKS
 from tests.training.toy import FIELDS, ceiling, toy_codes, toy_dataset
 from userip.models.recommenders.layers import Network, NetworkShape
 from userip.training.data.dataset import Dataset
 from userip.training.recommender.config import RecommenderConfig
 from userip.training.recommender.fit import fit_recommender
-from userip.training.recommender.networks import CROSS_CHECKS, NETWORKS
+from userip.training.recommender.networks import NETWORKS
 
 ALL = NETWORKS | CROSS_CHECKS
 QUICK = RecommenderConfig(batch=256, epochs=12, dropout=0.2)
