@@ -13,11 +13,12 @@ from sklearn.metrics import roc_auc_score
 from tests.fixtures.process import ServeProcess
 from tests.fixtures.runs import Once, Run, copy_steps
 from tests.training.margins import CHANCE, Auc
-from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, one_thread, tiny_config, train
+from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, tiny_config, train
 from userip.bank.opening import open_bank
 from userip.ops.publish import publish_release
 from userip.training.data.dataset import Dataset
 from userip.training.fold_in import fold_in_file
+from userip.training.threads import one_thread
 
 BATCH = 64  # requests of one /score/batch
 Trained = tuple[Dataset, Path]

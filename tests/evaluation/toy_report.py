@@ -6,11 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.training.tiny_run import HASTE, SETTINGS, config_file, easy_set, one_thread
+from tests.training.tiny_run import HASTE, SETTINGS, config_file, easy_set
 from userip.evaluation.evaluate import evaluate_dataset
 from userip.evaluation.results import Results
 from userip.release.manifest import sha256_of
 from userip.training.data.dataset import INFO, INTERACTIONS, Dataset
+from userip.training.threads import one_thread
 
 SEEDS = 2
 

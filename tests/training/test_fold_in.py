@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.fixtures.runs import Once, Run, copy_steps
-from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, contents, one_thread, tiny_config, train
+from tests.training.tiny_run import HASTE, PROFILE_STEPS, ROUNDS, contents, tiny_config, train
 from userip.bank.opening import open_bank
 from userip.bank.protocol import Bank
 from userip.bank.record import Record
@@ -26,6 +26,7 @@ from userip.training.data.dataset import Dataset
 from userip.training.errors import BadRowsError, ConfigError, DataError
 from userip.training.fold_in import fold_in, fold_in_file
 from userip.training.methods.userip.inference import Inference
+from userip.training.threads import one_thread
 
 
 class Served(NamedTuple):

@@ -6,11 +6,12 @@ import pytest
 
 from tests.fixtures.runs import Once, Run, copy_steps
 from tests.fixtures.small_disk import SmallDisk
-from tests.training.tiny_run import HASTE, ROUNDS, contents, one_thread, tiny_config, train
+from tests.training.tiny_run import HASTE, ROUNDS, contents, tiny_config, train
 from userip.disk import DiskFullError
 from userip.training.config import TrainConfig
 from userip.training.methods.table import ProfileTable
 from userip.training.run import STEPS, run_step, step_before
+from userip.training.threads import one_thread
 
 _DIFFERS = ("step.json", "manifest.json")  # by times and memory
 _PAGE = 4096

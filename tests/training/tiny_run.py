@@ -8,16 +8,15 @@ at random instead of 20 %, and codebooks of the planted sizes, with the hobby's 
 import contextlib
 import io
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from tests.fixtures.process import command, environment
 from userip.training.config import TrainConfig, load_config
 from userip.training.data.commands import simulate
 from userip.training.data.dataset import Dataset, Split
 from userip.training.run import run_step
+from userip.training.threads import one_thread
 
 PROFILE_STEPS = ("language", "infer", "quantize")
 FACETS = """
@@ -112,17 +111,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out, err
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def contents(directory: Path, *left_out: str) -> dict[str, bytes]:

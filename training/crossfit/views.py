@@ -96,6 +96,10 @@ class CrossFitViews:
         left_out = np.repeat(self.without[views], part.lengths)
         return part.keep((left_out == FULL) | (self.fold[index] != left_out))
 
+    def in_turn(self, most: int) -> list[Ints]:
+        """All views in their order, in groups of about `most`."""
+        return np.array_split(np.arange(len(self)), max(-(-len(self) // most), 1))
+
     def keys(self, views: Ints) -> ViewKeys:
         """What tells the given views [B] apart."""
         return ViewKeys(views, self.without[views])

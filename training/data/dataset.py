@@ -26,6 +26,7 @@ INFO: Final = "dataset.json"
 INTERACTIONS: Final = "interactions.parquet"
 ITEMS: Final = "items.parquet"
 PLANTED: Final = "planted.parquet"
+SEPARATOR: Final = "|"  # between several values in one cell of the catalogue
 
 Split = Literal["random", "temporal", "users", "items", "users-items"]
 NEW_USERS: Final = ("users", "users-items")  # splits with users whom nothing is trained on

@@ -15,18 +15,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
 
 import polars as pl
 
 from userip.bank.record import UNKNOWN_CODE
 from userip.release.manifest import CodeDescription, ItemLift
 from userip.training.crossfit.views import FULL
-from userip.training.data.dataset import Dataset
+from userip.training.data.dataset import SEPARATOR, Dataset
 from userip.training.export.config import ExportConfig
 from userip.training.recommender.codes import CodeTable
 
-SEPARATOR: Final = "|"  # between several values in one cell of the catalogue
 _WORD = re.compile(r"[^\W\d_]{3,}")  # a word of a title: three letters or more, no digits
 
 

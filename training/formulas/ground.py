@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from userip.training.crossfit.histories import Histories, Ints, catalogue_rows
 from userip.training.crossfit.views import CrossFitViews
 from userip.training.data.dataset import Dataset
+from userip.training.judging.attributes import attributes_of
+from userip.training.judging.events import GROUPS, group_of
 from userip.training.judging.judgements import Judgements, beta_prior
 
 Floats = NDArray[np.float64]
 FOLDS: Final = 5  # of a train user's rows: what a row is told of its user lies in the others
-GROUPS: Final = 5  # of train users: what they are told of items is said by the others
+LEAST_ITEMS: Final = 10  # that have an attribute
 ANY_LENGTH: Final = 1 << 40
 
 
@@ -63,7 +65,7 @@ class Ground:
     def group(self) -> Ints:
         """Whose word on items each of `everyone` is told: 0 .. GROUPS - 1, all but that group; GROUPS: everybody's."""
         place = np.arange(len(self.everyone))
-        return np.where(place < self.views.trained, place % GROUPS, GROUPS)
+        return np.where(place < self.views.trained, group_of(len(place)), GROUPS)
 
     @cached_property
     def said(self) -> list[Judgements]:
@@ -81,6 +83,11 @@ class Ground:
     def known(self) -> Floats:
         """Log of how often train users met an item: float64 [I]."""
         return np.asarray(np.log(np.maximum(np.bincount(self.train.items, minlength=self.items), 1.0)))
+
+    @cached_property
+    def attributes(self) -> NDArray[np.float32]:
+        """1 where an item has an attribute: float32 [I, a]."""
+        return attributes_of(self.dataset.items, self.dataset.info.attributes, LEAST_ITEMS)[0]
 
     @property
     def items(self) -> int:

@@ -9,13 +9,11 @@ from threadpoolctl import threadpool_limits
 
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.formulas.ground import Floats, Ground
-from userip.training.judging.attributes import attributes_of
+from userip.training.judging.judgements import shrunk
 
-SHRINKAGE: Final = 3.0  # rows that a mean of 0 is worth
 SWEEPS: Final = 10
 COMPONENTS: Final = 24
 FACTORS: Final = 8
-LEAST_ITEMS: Final = 10  # that have an attribute
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +29,19 @@ class Residuals:
         mean = float(train.liked.mean()) if len(train.items) else 0.5
         user, item = np.zeros(len(train)), np.zeros(items)
         for _ in range(SWEEPS):
-            user = _shrunk(train.owner, train.liked - mean - item[train.items], len(train))
-            item = _shrunk(train.items, train.liked - mean - user[train.owner], items)
+            user = shrunk(train.owner, train.liked - mean - item[train.items], len(train))
+            item = shrunk(train.items, train.liked - mean - user[train.owner], items)
         return cls(mean, item)
 
     def of(self, histories: Histories) -> Floats:
         """y - mean - b_i - b_u of every interaction: float64 [n]."""
         left = histories.liked - self.mean - self.items[histories.items]
-        return np.asarray(left - _shrunk(histories.owner, left, len(histories))[histories.owner])
+        return np.asarray(left - shrunk(histories.owner, left, len(histories))[histories.owner])
 
 
 def attribute_vectors(ground: Ground) -> Floats:
     """Principal components of the catalogue's attributes, each of variance 1: float64 [I, at most 24]."""
-    table, _ = attributes_of(ground.dataset.items, ground.dataset.info.attributes, LEAST_ITEMS)
-    centred = table - table.mean(axis=0)
+    centred = ground.attributes - ground.attributes.mean(axis=0)
     with threadpool_limits(1):  # sums, and so bytes, stay the same
         values, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
         main = [place for place in np.argsort(-values)[:COMPONENTS] if values[place] > 1e-3]
@@ -79,8 +76,3 @@ def ridges(offsets: Ints, x: Floats, r: Floats, strength: float) -> Floats:
 
 def _standard(values: Floats) -> Floats:
     return np.asarray((values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9))
-
-
-def _shrunk(group: Ints, values: Floats, groups: int) -> Floats:
-    total = np.bincount(group, weights=values, minlength=groups)
-    return np.asarray(total / (np.bincount(group, minlength=groups) + SHRINKAGE))

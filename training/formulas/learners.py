@@ -10,10 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from userip.training.crossfit.histories import Ints
 from userip.training.errors import ConfigError
 from userip.training.formulas.ground import Asked, Floats, Ground, Scorer
-from userip.training.formulas.item_vectors import LEAST_ITEMS
 from userip.training.formulas.logistic import logloss
 from userip.training.formulas.numbers import ITEM_NUMBERS, LINEAR, USER_NUMBERS, numbers_of, numbers_of_train
-from userip.training.judging.attributes import attributes_of
 
 STRENGTHS: Final = (0.003, 0.03, 0.3, 3.0)  # C of scikit-learn
 LEAVES: Final = (7, 31)
@@ -25,7 +23,7 @@ class _Columns:
     """The first `count` numbers, standardised, and the item's attributes, as one sparse table."""
 
     def __init__(self, ground: Ground, count: int) -> None:
-        table, _ = attributes_of(ground.dataset.items, ground.dataset.info.attributes, LEAST_ITEMS)
+        table = ground.attributes
         self.ground, self.count = ground, count
         self.attributes = csr_array(np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)]))
         numbers = numbers_of_train(ground)[:, :count]

@@ -11,18 +11,17 @@ import numpy as np
 
 from userip.training.crossfit.histories import Histories, Ints
 from userip.training.formulas.ground import FOLDS, Asked, Floats, Ground
-from userip.training.formulas.item_vectors import LEAST_ITEMS
-from userip.training.judging.attributes import attributes_of, told_by_attributes
+from userip.training.judging.attributes import told_by_attributes
+from userip.training.judging.level import SURE
 
 ITEM_NUMBERS: Final = ("ease", "stars", "log known")
 USER_NUMBERS: Final = ("generosity", "sure generosity", "warmth", "log-odds of likes", "log length")
 LINEAR: Final = 7  # of these: lengths, which held-out users may have quite others of, are for trees alone
-SURE: Final = 4.0  # log of the length from which generosity counts in full
 
 
 def numbers_of(ground: Ground, asked: Asked) -> Floats:
     """Item numbers, then user numbers, of rows: float64 [n, 8]."""
-    users = _of_users(ground, ground.everyone, ground.group, 1.0)
+    users = _of_everyone(ground)
     return np.concatenate([item_numbers(ground, ground.group[asked.user], asked.item), users[asked.user]], axis=1)
 
 
@@ -48,14 +47,19 @@ def _item_tables(ground: Ground) -> Floats:
 
     Of items that nobody else has met, attributes tell ease and stars.
     """
-    table, _ = attributes_of(ground.dataset.items, ground.dataset.info.attributes, LEAST_ITEMS)
     of_rows, tables = ground.group[ground.train.owner], []
     for one, said in enumerate(ground.said):
         met = np.bincount(ground.train.items[of_rows != one], minlength=ground.items).astype(np.float64)
         stars = np.zeros(ground.items) if said.stars is None else said.stars
-        told = [*(told_by_attributes(values, table, met) for values in (said.ease, stars)), ground.known]
+        told = [*(told_by_attributes(values, ground.attributes, met) for values in (said.ease, stars)), ground.known]
         tables.append(np.stack([_with_mean(values) for values in told], axis=1))
     return np.stack(tables)
+
+
+@lru_cache(maxsize=1)
+def _of_everyone(ground: Ground) -> Floats:
+    """User numbers of everybody's whole history: all formulas of a data set ask for them, again and again."""
+    return _of_users(ground, ground.everyone, ground.group, 1.0)
 
 
 def _of_users(ground: Ground, histories: Histories, group: Ints, scale: float) -> Floats:

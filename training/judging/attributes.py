@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from userip.training.data.dataset import SEPARATOR
+
 SHRINKAGE: Final = 10.0  # items that the prior "attributes say nothing" is worth
 MEETINGS: Final = 5.0  # with which an item tells as much as all others with more
-SEPARATOR: Final = "|"  # between several values in one cell of the catalogue
 
 
 Floats = NDArray[np.float64]

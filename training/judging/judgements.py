@@ -48,7 +48,7 @@ class Judgements:
             rating = _ratings(histories)
             known = np.isfinite(rating)
             surprise = (rating - self.stars[histories.items])[known]
-            found.append(_shrunk(histories.owner[known], surprise, len(histories)))
+            found.append(shrunk(histories.owner[known], surprise, len(histories)))
         return found
 
     def state(self) -> dict[str, Any]:
@@ -96,12 +96,12 @@ def _two_way(train: Histories, items: int) -> Floats | None:
     mean = float(rating.mean())
     user, stars = np.zeros(len(train)), np.zeros(items)
     for _ in range(ROUNDS):
-        stars = _shrunk(item, rating - mean - user[owner], items)
-        user = _shrunk(owner, rating - mean - stars[item], len(train))
+        stars = shrunk(item, rating - mean - user[owner], items)
+        user = shrunk(owner, rating - mean - stars[item], len(train))
     return mean + stars
 
 
-def _shrunk(group: Ints, values: Floats, groups: int) -> Floats:
+def shrunk(group: Ints, values: Floats, groups: int) -> Floats:
     """Means per group, shrunk to 0."""
     total = np.bincount(group, weights=values, minlength=groups)
     return np.asarray(total / (np.bincount(group, minlength=groups) + SHRINKAGE))

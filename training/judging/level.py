@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from userip.training.judging.events import Events, chance
+from userip.training.judging.judgements import SHRINKAGE
 
 Floats = NDArray[np.float64]
-SHRINKAGE: Final = 3.0  # ratings that the prior is worth, as in `judging.judgements`
-SURE: Final = 4.0
+SURE: Final = 4.0  # log of the length from which generosity counts in full
 GENEROSITY: Final = 3  # of the four numbers of a user; the last is warmth
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 
 CodesKind = Literal["profile", "none", "constant", "random", "shuffled"]
 DEFAULT: Final = "dcn"
+LATER: Final = ("recommender", "wide", "dot", "shared_codes", "calibrated")  # settings that came after the first
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -74,8 +75,8 @@ class RecommenderConfig(BaseModel):
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is as it always was: releases and caches of a plain DCN stay, byte by byte, the same."""
         content: dict[str, Any] = write(self)
-        usual = {"recommender": DEFAULT, "wide": False, "dot": False, "shared_codes": False, "calibrated": False}
-        return {key: value for key, value in content.items() if key not in usual or value != usual[key]}
+        fields = type(self).model_fields
+        return {key: value for key, value in content.items() if key not in LATER or value != fields[key].default}
 
     @model_validator(mode="after")
     def _sharable(self) -> "RecommenderConfig":

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.fixtures.runs import copy_steps
-from tests.training.tiny_run import HASTE, SETTINGS, contents, easy_set, one_thread, train
+from tests.training.tiny_run import HASTE, SETTINGS, contents, easy_set, train
 from userip.training.config import TrainConfig, load_config
 from userip.training.crossfit.histories import Histories
 from userip.training.crossfit.views import CrossFitViews, ViewKeys
@@ -24,6 +24,7 @@ from userip.training.methods.protocol import Profiler
 from userip.training.methods.step import views_of
 from userip.training.methods.table import ProfileTable
 from userip.training.run import run_step, steps_of
+from userip.training.threads import one_thread
 
 pytestmark = pytest.mark.slow
 # Settings that make a method quick, and how far a profile may differ between batches: none where nothing is rounded.

@@ -3,31 +3,26 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from userip.training.judging.words import LEAST, in_odds, in_shares
+
 Floats = NDArray[np.float64]
 
 
 def generosity(centres: Floats, *, rated: bool) -> list[str]:
     """One text per code, as "rates 0.6 stars above others"."""
-    found = []
-    for centre in centres:
-        side = "above" if centre > 0 else "below"
-        if abs(centre) < 0.05:
-            found.append("rates as others do" if rated else "likes as much as others do")
-        elif rated:
-            found.append(f"rates {abs(centre):.1f} stars {side} others")
-        else:
-            often = (
-                f"{np.exp(abs(centre)):.1f} times the odds"
-                if centre > 0
-                else f"1/{np.exp(abs(centre)):.1f} of the odds"
-            )
-            found.append(f"likes an item with {often} of others")
-    return found
+    if not rated:
+        return in_odds(centres)
+    return [
+        "rates as others do"
+        if abs(centre) < LEAST
+        else f"rates {abs(centre):.1f} stars {'above' if centre > 0 else 'below'} others"
+        for centre in centres
+    ]
 
 
 def warmth(centres: Floats) -> list[str]:
     """One text per code, as "likes about 62 % of what they meet"."""
-    return [f"likes about {centre:.0%} of what they meet".replace("%", " %") for centre in np.clip(centres, 0, 1)]
+    return in_shares(np.clip(centres, 0, 1))
 
 
 def activity(centres: Floats) -> list[str]:

@@ -77,8 +77,8 @@ def _choose(
 
 def _steps(
     vectors: Vectors, events: Tensors, level: Floats, strengths: tuple[float, float], config: TasteConfig, seed: int
-) -> Iterator[float]:
-    """Step after step of Adam over all events; yields the loss in nats."""
+) -> Iterator[None]:
+    """Step after step of Adam over all events."""
     base = torch.from_numpy(level).float()
     draw = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(vectors.parameters(), lr=config.lr)
@@ -90,7 +90,7 @@ def _steps(
         optimiser.zero_grad()
         (loss + vectors.penalty(strengths)).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        yield float(loss.detach()) / max(len(base), 1)
+        yield
 
 
 def _new(attributes: Tensor, config: TasteConfig, seed: int) -> Vectors:

@@ -71,13 +71,14 @@ class Taste:
 
     def describe(self, out: Path, facet: str, codes: "Tensor") -> tuple[str, ...]:
         """Plain words: odds and shares, and the attributes that a taste leans to."""
+        from userip.training.judging.words import in_odds
         from userip.training.methods.taste import words
         from userip.training.methods.taste.profiles import STATE
 
         said = json.loads((out / STATE).read_bytes())
         centres = codes.double().numpy()
         if facet == "generosity":
-            return tuple(words.generosity(centres[:, 0]))
+            return tuple(in_odds(centres[:, 0]))
         if facet == "warmth":
             return tuple(words.warmth(centres[:, 0], said["level"]["a"], said["level"]["b"]))
         return tuple(words.taste(centres, said["attributes"]))

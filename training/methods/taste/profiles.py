@@ -77,7 +77,7 @@ class Profiles:
 
     def batches(self, views: CrossFitViews) -> list[Ints]:
         """Views in their order."""
-        return np.array_split(np.arange(len(views)), max(-(-len(views) // AT_ONCE), 1))
+        return views.in_turn(AT_ONCE)
 
     def infer(self, histories: Histories, keys: ViewKeys) -> Tensor:
         """z float32 [B, 3, 1, k]. What is said of items without a fold is asked for the histories without it."""

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from userip.training.judging.words import in_odds
 from userip.training.methods.taste import words
 
 
 def test_words_are_plain() -> None:
     """Odds, shares and attributes; what is too small for a word is left out."""
-    assert words.generosity(np.array([0.5, -0.7, 0.01])) == [
+    assert in_odds(np.array([0.5, -0.7, 0.01])) == [
         "likes an item with 1.6 times the odds of others",
         "likes an item with 1/2.0 of the odds of others",
         "likes as much as others do",
